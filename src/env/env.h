@@ -1,0 +1,166 @@
+/* The world, as a node sees it: one table of small tables.  `io` makes the real one (libuv, sockets, Avahi, disk workers), `sim` a
+ * virtual one (seeded, replayable).  Nothing above reads a clock, draws randomness, or touches network or disk in another way.
+ *
+ * Threads: every function is called on the loop's thread, except `file` functions, which block and are called from jobs (any worker)
+ * or, at start, from the loop's thread.  Callbacks come on the loop's thread, from the loop, never from inside a call into this
+ * table.  After a close/stop/free function returned, its object's callbacks do not come any more. */
+#ifndef KITH_ENV_ENV_H
+#define KITH_ENV_ENV_H
+
+#include "base/packet.h"
+
+#include <kith/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+typedef struct kith_env kith_env;
+
+/* ---- clock and randomness ---- */
+typedef struct kith_env_base {
+    uint64_t (*now_ns)(kith_env *env);              /* monotonic, from an arbitrary start that is never 0 */
+    int64_t (*wall_ms)(kith_env *env);              /* since 1970, UTC; may jump */
+    void (*random)(kith_env *env, void *out, size_t size); /* from the system: for seeding a kith_rng */
+    void (*boot_id)(kith_env *env, uint8_t out[16]); /* changes when the machine restarts: what is only in the page cache is lost then */
+} kith_env_base;
+
+/* ---- timers ---- */
+typedef struct kith_timer kith_timer;
+typedef void kith_timer_fn(void *user);
+typedef struct kith_env_timers {
+    kith_timer *(*open)(kith_env *env, kith_timer_fn *fn, void *user); /* NULL when out of memory; not set yet */
+    void (*set)(kith_timer *timer, uint64_t at_ns); /* once, at or soon after; replaces what was set; UINT64_MAX = unset; a past time = at once */
+    void (*close)(kith_timer *timer);               /* NULL is fine */
+} kith_env_timers;
+
+/* ---- datagrams ---- */
+typedef struct kith_udp kith_udp;
+typedef struct kith_udp_events {
+    void (*received)(void *user, const kith_packet *packets, size_t count); /* runs; bytes are borrowed for the call */
+    void (*writable)(void *user);                                            /* after send said AGAIN */
+} kith_udp_events;
+typedef struct kith_env_udp {
+    /* Bind.  An any-address of either family binds both families where the system can (one dual-stack socket); port 0 picks one.
+     * ADDRESS_IN_USE, PERMISSION, NETWORK (this family is not there), NOMEM. */
+    kith_err (*open)(kith_env *env, const kith_addr *bind, const kith_udp_events *events, void *user, kith_udp **out);
+    kith_addr (*local)(const kith_udp *udp); /* with the port picked */
+    /* Send one run.  AGAIN: nothing was sent, `writable` will come.  UNREACHABLE: no route to there now (the packet counts as lost).
+     * LIMIT: a datagram is larger than the route's MTU (counts as lost; path MTU discovery relies on it).  Other errors are final. */
+    kith_err (*send)(kith_udp *udp, const kith_packet *packet);
+    void (*close)(kith_udp *udp); /* NULL is fine */
+} kith_env_udp;
+
+/* ---- interfaces ---- */
+typedef struct kith_interface_addr {
+    uint32_t index; /* of the interface */
+    char name[16];
+    kith_addr addr; /* port 0 */
+} kith_interface_addr;
+typedef struct kith_watch kith_watch;
+typedef struct kith_env_net {
+    /* Addresses of interfaces that are up, loopback excluded unless there is nothing else; at most cap; returns how many there are. */
+    size_t (*addresses)(kith_env *env, kith_interface_addr *out, size_t cap);
+    /* Call `changed` (debounced, 200 ms) when addresses or links come and go. */
+    kith_err (*watch)(kith_env *env, void (*changed)(void *user), void *user, kith_watch **out);
+    void (*unwatch)(kith_watch *watch); /* NULL is fine */
+} kith_env_net;
+
+/* ---- the local network's service discovery (DNS-SD over mDNS: RFC 6762, 6763) ---- */
+#define KITH_LAN_INSTANCE_SIZE 64 /* 63 bytes and a NUL */
+#define KITH_LAN_TXT_MAX       512 /* bytes of a TXT record's strings, each with its length byte */
+#define KITH_LAN_ADDRS_MAX     16
+typedef struct kith_lan_record { /* what is announced, and what is seen */
+    char instance[KITH_LAN_INSTANCE_SIZE];
+    uint16_t port;
+    uint8_t txt[KITH_LAN_TXT_MAX]; /* RFC 6763 section 6: length byte, "key=value", ... */
+    size_t txt_size;
+    kith_addr addrs[KITH_LAN_ADDRS_MAX]; /* seen: with the port set; announced: ignored (the interfaces' own) */
+    size_t addr_count;
+} kith_lan_record;
+typedef struct kith_lan kith_lan;
+typedef struct kith_lan_events {
+    void (*seen)(void *user, const kith_lan_record *record); /* new or changed; may include our own */
+    void (*gone)(void *user, const char *instance);          /* goodbye or expiry */
+} kith_lan_events;
+typedef struct kith_env_lan {
+    /* Browse for `_spacedrive._tcp`, and if `record` is not NULL announce it.  Returns at once; NETWORK when mDNS cannot be used. */
+    kith_err (*start)(kith_env *env, const kith_lan_record *record, const kith_lan_events *events, void *user, kith_lan **out);
+    kith_err (*update)(kith_lan *lan, const kith_lan_record *record); /* replace what is announced; NULL: announce nothing */
+    void (*stop)(kith_lan *lan); /* says goodbye; NULL is fine */
+} kith_env_lan;
+
+/* ---- files (blocking) ---- */
+typedef struct kith_file kith_file;
+enum {
+    KITH_FILE_READ = 1,
+    KITH_FILE_WRITE = 2,
+    KITH_FILE_CREATE = 4,    /* if missing */
+    KITH_FILE_EXCLUSIVE = 8, /* with CREATE: EXISTS if it is there; never follows a symbolic link in the last component */
+    KITH_FILE_NOFOLLOW = 16, /* a symbolic link in the last component is NOT_REGULAR */
+    KITH_FILE_TRUNCATE = 32,
+};
+typedef enum kith_file_kind { KITH_FILE_REGULAR, KITH_FILE_FOLDER, KITH_FILE_LINK, KITH_FILE_OTHER } kith_file_kind;
+typedef struct kith_file_info {
+    kith_file_kind kind;
+    uint32_t mode;  /* permission bits */
+    uint32_t owner; /* uid */
+    uint64_t size, device, inode;
+    int64_t modified_ns, changed_ns; /* mtime, ctime */
+} kith_file_info;
+typedef struct kith_env_file {
+    /* NO_FILE, PERMISSION, EXISTS, NO_SPACE, NOT_REGULAR (a folder), IO, NOMEM ...  `mode` for a created one, less the umask.
+     * Opening never blocks on a FIFO and never waits. */
+    kith_err (*open)(kith_env *env, const char *path, unsigned flags, uint32_t mode, kith_file **out);
+    /* Up to `size` bytes at `offset`; *got < size only at the end of the file. */
+    kith_err (*read)(kith_file *file, uint64_t offset, void *out, size_t size, size_t *got);
+    kith_err (*write)(kith_file *file, uint64_t offset, const void *data, size_t size); /* all of it, or an error */
+    kith_err (*info)(kith_file *file, kith_file_info *out);
+    kith_err (*truncate)(kith_file *file, uint64_t size);
+    kith_err (*reserve)(kith_file *file, uint64_t size); /* disk space for this many bytes; the size stays; KITH_OK where not supported */
+    kith_err (*flush_begin)(kith_file *file, uint64_t offset, uint64_t size); /* start writing these back; a hint */
+    kith_err (*sync)(kith_file *file); /* data and metadata are durable */
+    /* An exclusive advisory lock for the handle's life; AGAIN when another holds it and !wait. */
+    kith_err (*lock)(kith_file *file, bool wait);
+    void (*close)(kith_file *file); /* NULL is fine */
+    kith_err (*stat)(kith_env *env, const char *path, bool follow, kith_file_info *out);
+    kith_err (*rename)(kith_env *env, const char *from, const char *to); /* replaces `to` */
+    kith_err (*rename_new)(kith_env *env, const char *from, const char *to); /* EXISTS if `to` is there (RENAME_NOREPLACE) */
+    kith_err (*remove)(kith_env *env, const char *path);
+    kith_err (*make_folder)(kith_env *env, const char *path, uint32_t mode); /* one level; EXISTS */
+    kith_err (*sync_folder)(kith_env *env, const char *path); /* creations, renames and removals in it are durable */
+    /* Names in a folder, without "." and "..", in no order. */
+    kith_err (*list)(kith_env *env, const char *path, void (*each)(void *user, const char *name), void *user);
+} kith_env_file;
+
+/* ---- workers ---- */
+typedef struct kith_job {
+    void (*run)(struct kith_job *job);  /* on a worker: may block; touches only what the job owns */
+    void (*done)(struct kith_job *job); /* on the loop; exactly once for each accepted job, also when the env is closing */
+    void *reserved[4];                  /* the env's */
+} kith_job;
+typedef struct kith_env_work {
+    void (*submit)(kith_env *env, kith_job *job); /* never fails: the job's memory is the caller's; jobs may run side by side, in any order */
+} kith_env_work;
+
+/* ---- calls from other threads ---- */
+typedef struct kith_env_post {
+    /* Have `fn` called on the loop soon; the only function here that any thread may call.  Calls may be merged: one `fn` call can
+     * answer several posts.  `fn` is the one given at open. */
+    void *(*open)(kith_env *env, void (*fn)(void *user), void *user); /* NULL when out of memory */
+    void (*post)(void *handle);
+    void (*close)(void *handle);
+} kith_env_post;
+
+struct kith_env {
+    const kith_env_base *base;
+    const kith_env_timers *timers;
+    const kith_env_udp *udp;
+    const kith_env_net *net;
+    const kith_env_lan *lan;
+    const kith_env_file *file;
+    const kith_env_work *work;
+    const kith_env_post *post;
+};
+
+#endif
