@@ -42,33 +42,33 @@ typedef struct kith_problem {
     char message[640];
 } kith_problem;
 
-typedef enum kith_trust { KITH_TRUST_OWN = 1, KITH_TRUST_CONTACT = 2 } kith_trust;
+typedef enum kith_relation { KITH_RELATION_OWN = 1, KITH_RELATION_CONTACT = 2 } kith_relation;
 
-typedef struct kith_device {
+typedef struct kith_device_info {
     char id[KITH_ID_TEXT];
     char name[KITH_NAME_TEXT]; /* this home's name for it, unique here */
     char fingerprint[KITH_FINGERPRINT_TEXT];
     char os[KITH_NAME_TEXT], hardware_model[KITH_NAME_TEXT];
-    kith_trust trust; /* 0 for this device itself and for strangers */
+    kith_relation trust; /* 0 for this device itself and for strangers */
     bool verified;
     int64_t added_ms, last_seen_ms; /* since 1970 UTC; 0: never */
-} kith_device;
+} kith_device_info;
 
 /* ---- the home: these block (disk; kith_init also derives a key, about 0.1 s) and need no node ---- */
 /* Make this device's identity in `home` (made if missing).  `name` NULL: the host's name.  There already: *created = false, nothing changes
  * and the password is not looked at. */
 KITH_API KITH_MUST_CHECK kith_err kith_init(const char *home, const char *name, const void *password, size_t password_size,
-                                            kith_device *self, bool *created, kith_problem *problem);
+                                            kith_device_info *self, bool *created, kith_problem *problem);
 /* This device, from what needs no password.  NO_IDENTITY before kith_init. */
-KITH_API KITH_MUST_CHECK kith_err kith_self(const char *home, kith_device *self, kith_problem *problem);
+KITH_API KITH_MUST_CHECK kith_err kith_self(const char *home, kith_device_info *self, kith_problem *problem);
 /* The other devices, in the order they were added: an array to release with kith_free_devices. */
-KITH_API KITH_MUST_CHECK kith_err kith_devices(const char *home, kith_device **devices, size_t *count, kith_problem *problem);
-KITH_API void kith_free_devices(kith_device *devices);
+KITH_API KITH_MUST_CHECK kith_err kith_devices(const char *home, kith_device_info **devices, size_t *count, kith_problem *problem);
+KITH_API void kith_free_devices(kith_device_info *devices);
 /* The device that `text` means: its UUID, its name, or a unique prefix (4 digits or more) of its UUID or fingerprint, tried in that order.
  * NOT_FOUND; AMBIGUOUS (problem.message names the candidates). */
-KITH_API KITH_MUST_CHECK kith_err kith_find(const char *home, const char *text, kith_device *device, kith_problem *problem);
+KITH_API KITH_MUST_CHECK kith_err kith_find(const char *home, const char *text, kith_device_info *device, kith_problem *problem);
 /* A new local name; a clash becomes "name-2": what it became is in *device. */
-KITH_API KITH_MUST_CHECK kith_err kith_rename(const char *home, const char *id, const char *name, kith_device *device, kith_problem *problem);
+KITH_API KITH_MUST_CHECK kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device, kith_problem *problem);
 KITH_API KITH_MUST_CHECK kith_err kith_forget(const char *home, const char *id, kith_problem *problem);
 
 /* ---- the node ---- */
@@ -124,7 +124,7 @@ typedef struct kith_event {
     kith_op transfer; /* receive: the one transfer of it */
     kith_err err;
     char message[640]; /* for people: what happened and what to do */
-    kith_device device;
+    kith_device_info device;
     char words[KITH_WORDS_TEXT];
     int64_t expires_ms;
     bool already;
