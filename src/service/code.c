@@ -1,0 +1,141 @@
+#include "service/code.h"
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "crypto/bip39.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WORD_BITS 11
+
+void kith_words_draw(kith_rng *rng, kith_words *out)
+{
+    for (size_t i = 0; i < KITH_CODE_WORDS; i++) out->index[i] = (uint16_t)kith_rng_below(rng, KITH_BIP39_WORDS);
+}
+
+char *kith_words_text(const kith_words *words, char out[static KITH_CODE_TEXT_SIZE])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < KITH_CODE_WORDS; i++)
+        n += (size_t)snprintf(out + n, KITH_CODE_TEXT_SIZE - n, "%s%s", i ? " " : "", kith_bip39_word(words->index[i]));
+    return out;
+}
+
+uint32_t kith_words_tag(const kith_words *words)
+{
+    return (uint32_t)words->index[0] << WORD_BITS | words->index[1];
+}
+
+static bool separates(char c) { return isspace((unsigned char)c) || c == ',' || c == '-' || c == '.' || c == '+'; }
+
+/* One more sentence into `why`, cut when it is full. */
+static void explain(char *why, size_t size, const char *word, size_t length, const char *nearest)
+{
+    size_t n = strlen(why);
+    int shown = length > 24 ? 24 : (int)length;
+    if (nearest)
+        snprintf(why + n, size - n, "%s\"%.*s\" is not a word of the list: did you mean \"%s\"?", n ? " " : "", shown, word, nearest);
+    else
+        snprintf(why + n, size - n, "%s\"%.*s\" is not a word of the list.", n ? " " : "", shown, word);
+}
+
+kith_err kith_words_parse(const char *text, kith_words *out, char *why, size_t why_size)
+{
+    kith_words words = {0};
+    size_t count = 0, wrong = 0;
+    *why = 0;
+    for (const char *at = text; *at;) {
+        size_t length = 0;
+        if (separates(*at)) {
+            at++;
+            continue;
+        }
+        while (at[length] && !separates(at[length])) length++;
+        int index = kith_bip39_find(at, length);
+        if (index < 0) {
+            int nearest = kith_bip39_nearest(at, length);
+            char shown[64];
+            kith_printable(at, length, shown, sizeof shown);
+            explain(why, why_size, shown, strlen(shown), nearest < 0 ? NULL : kith_bip39_word((unsigned)nearest));
+            wrong++;
+        } else if (count < KITH_CODE_WORDS) {
+            words.index[count] = (uint16_t)index;
+        }
+        count++;
+        at += length;
+    }
+    if (count != KITH_CODE_WORDS && !wrong)
+        snprintf(why, why_size, "a code has %d words, not %zu", KITH_CODE_WORDS, count);
+    if (count == KITH_CODE_WORDS && !wrong) *out = words;
+    kith_wipe(&words, sizeof words);
+    return count == KITH_CODE_WORDS && !wrong ? KITH_OK : KITH_ERR_CODE;
+}
+
+void kith_code_init(kith_code *code, const kith_words *words, uint64_t expires_ns)
+{
+    *code = (kith_code){.words = *words, .expires_ns = expires_ns};
+}
+
+/* Who is behind an address: its owner has every port, and in IPv6 at least the whole /64. */
+static kith_addr source_of(const kith_addr *addr)
+{
+    kith_addr source = *addr;
+    source.port = 0;
+    if (source.family == KITH_FAMILY_IPV6) memset(source.ip + 8, 0, 8);
+    return source;
+}
+
+/* The place of this source in the table, or one past the end. */
+static size_t find_source(const kith_code *code, const kith_addr *source)
+{
+    size_t i = 0;
+    while (i < code->source_count && !kith_addr_same_ip(&code->sources[i].source, source)) i++;
+    return i;
+}
+
+kith_err kith_code_state(const kith_code *code, uint64_t now_ns)
+{
+    if (code->used) return KITH_ERR_STATE;
+    if (code->failures >= KITH_CODE_FAILURES_ALL) return KITH_ERR_CODE_BURNT;
+    for (size_t i = 0; i < code->source_count; i++)
+        if (code->sources[i].failures >= KITH_CODE_FAILURES_SOURCE) return KITH_ERR_CODE_BURNT;
+    return now_ns >= code->expires_ns ? KITH_ERR_CODE_EXPIRED : KITH_OK;
+}
+
+/* An attempt under way may turn out wrong, so it holds one of the failures that are left: parallel attempts gain nothing. */
+kith_err kith_code_begin(kith_code *code, const kith_addr *addr, uint64_t now_ns)
+{
+    kith_addr source = source_of(addr);
+    kith_err err = kith_code_state(code, now_ns);
+    if (err) return err;
+    size_t i = find_source(code, &source);
+    if (code->failures + code->open >= KITH_CODE_FAILURES_ALL) return KITH_ERR_AGAIN;
+    if (i == code->source_count) {
+        /* A source that neither failed nor tries is forgotten when room is needed. */
+        for (i = 0; i < code->source_count && (code->sources[i].failures || code->sources[i].open);) i++;
+        if (i == KITH_CODE_SOURCES) return KITH_ERR_AGAIN;
+        if (i == code->source_count) code->source_count++;
+        code->sources[i].source = source;
+        code->sources[i].failures = code->sources[i].open = 0;
+    }
+    if (code->sources[i].failures + code->sources[i].open >= KITH_CODE_FAILURES_SOURCE) return KITH_ERR_AGAIN;
+    code->sources[i].open++;
+    code->open++;
+    return KITH_OK;
+}
+
+void kith_code_end(kith_code *code, const kith_addr *addr, kith_attempt result)
+{
+    kith_addr source = source_of(addr);
+    size_t i = find_source(code, &source);
+    if (i == code->source_count || !code->sources[i].open) return;
+    code->sources[i].open--;
+    code->open--;
+    if (result == KITH_ATTEMPT_WRONG) {
+        code->failures++;
+        code->sources[i].failures++;
+    }
+    if (result == KITH_ATTEMPT_RIGHT) code->used = true;
+}
