@@ -13,7 +13,7 @@
 
 #define KITH_BLAKE3_SIZE    32
 #define KITH_GROUP_SIZE     (UINT64_C(1) << 20)
-#define KITH_TREE_DEPTH_MAX 44 /* groups of the largest input, 2^64 bytes */
+#define KITH_TREE_DEPTH_MAX 45 /* 2^64 bytes are 2^44 groups: a subtree per one bit of the number before the last, and the last */
 
 void kith_blake3(const void *data, size_t size, uint8_t out[static KITH_BLAKE3_SIZE]);
 /* Domain-separated derivation (BLAKE3 derive_key mode). */
@@ -35,8 +35,8 @@ void kith_group_hasher_final(kith_group_hasher *hasher, bool only, uint8_t out[s
 /* Folding group CVs into the root, in memory of the tree's height.  A plain value: copy it to save it. */
 typedef struct kith_tree {
     uint64_t groups; /* CVs added */
-    uint8_t stack[KITH_TREE_DEPTH_MAX][KITH_BLAKE3_SIZE]; /* popcount(groups) are in use while lazily merged; see blake3.c */
-    size_t depth;
+    size_t depth;    /* of the stack: popcount(groups - 1) + 1, as merging is lazy; see blake3.c */
+    uint8_t stack[KITH_TREE_DEPTH_MAX][KITH_BLAKE3_SIZE];
 } kith_tree;
 
 void kith_tree_init(kith_tree *tree);
