@@ -19,7 +19,8 @@ typedef struct kith_kdf_params {
     uint32_t memory_kib, passes, lanes;
 } kith_kdf_params;
 
-/* FORMAT when the parameters are out of bounds, NOMEM when the memory is not there.  out_size 4..64. */
+/* FORMAT when the parameters are out of bounds (memory is at least 8 KiB a lane) or the salt is under 8 bytes, LIMIT for a field above
+ * 1 MiB, NOMEM when the memory is not there, ARG unless out_size is 4..64.  At most KITH_KDF_LANES threads work at once. */
 KITH_MUST_CHECK kith_err kith_kdf(const kith_kdf_params *params, kith_bytes password, kith_bytes salt, kith_bytes secret,
                                   kith_bytes ad, uint8_t *out, size_t out_size);
 
