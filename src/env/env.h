@@ -131,6 +131,8 @@ typedef struct kith_env_file {
     kith_err (*sync_folder)(kith_env *env, const char *path); /* creations, renames and removals in it are durable */
     /* Names in a folder, without "." and "..", in no order. */
     kith_err (*list)(kith_env *env, const char *path, void (*each)(void *user, const char *name), void *user);
+    /* Permission bits, less the umask as at creation, and the modification time.  NULL where it cannot be done. */
+    kith_err (*set_mode_time)(kith_file *file, uint32_t mode, int64_t modified_ns);
 } kith_env_file;
 
 /* ---- workers ---- */
