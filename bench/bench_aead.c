@@ -11,18 +11,18 @@
 #define RECORD_MAX 16384
 #define HEADER     20 /* associated data of a QUIC packet, about */
 
-static double now(void) {
+static double now(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void count(uint8_t nonce[static KITH_AEAD_NONCE_SIZE], size_t n) {
-    memcpy(nonce + 4, &n, sizeof n);
-}
+static void count(uint8_t nonce[static KITH_AEAD_NONCE_SIZE], size_t n) { memcpy(nonce + 4, &n, sizeof n); }
 
 /* Seconds to seal `records` records one after the other; negative when it fails. */
-static double seal(kith_aead *aead, uint8_t *record, size_t size, size_t records) {
+static double seal(kith_aead *aead, uint8_t *record, size_t size, size_t records)
+{
     uint8_t header[HEADER] = {0x40}, nonce[KITH_AEAD_NONCE_SIZE] = {0};
     double start = now();
     for (size_t n = 0; n < records; n++) {
@@ -33,7 +33,8 @@ static double seal(kith_aead *aead, uint8_t *record, size_t size, size_t records
 }
 
 /* Opens the same record again and again, into other memory, as it would not stay sealed in place. */
-static double open_again(kith_aead *aead, const uint8_t *sealed, uint8_t *record, size_t size, size_t records) {
+static double open_again(kith_aead *aead, const uint8_t *sealed, uint8_t *record, size_t size, size_t records)
+{
     uint8_t header[HEADER] = {0x40}, nonce[KITH_AEAD_NONCE_SIZE] = {0};
     double start = now();
     for (size_t n = 0; n < records; n++) {
@@ -42,7 +43,8 @@ static double open_again(kith_aead *aead, const uint8_t *sealed, uint8_t *record
     return now() - start;
 }
 
-static int measure(kith_aead *aead, size_t size) {
+static int measure(kith_aead *aead, size_t size)
+{
     static uint8_t record[RECORD_MAX + KITH_AEAD_TAG_SIZE], sealed[RECORD_MAX + KITH_AEAD_TAG_SIZE];
     uint8_t header[HEADER] = {0x40}, nonce[KITH_AEAD_NONCE_SIZE] = {0};
     size_t records = RUN_BYTES / size;
@@ -60,7 +62,8 @@ static int measure(kith_aead *aead, size_t size) {
     return 0;
 }
 
-int main(void) {
+int main(void)
+{
     static const size_t sizes[] = {1200, 1350, RECORD_MAX};
     uint8_t key[KITH_AEAD_KEY_SIZE] = {1};
     kith_aead *aead;

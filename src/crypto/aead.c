@@ -17,11 +17,10 @@ struct kith_aead {
 static EVP_CIPHER *cipher;
 
 /* Looking an algorithm up takes OpenSSL longer than keying it.  The reference lasts as long as the process. */
-static void fetch(void) {
-    cipher = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
-}
+static void fetch(void) { cipher = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL); }
 
-kith_err kith_aead_new(const uint8_t key[static KITH_AEAD_KEY_SIZE], kith_aead **out) {
+kith_err kith_aead_new(const uint8_t key[static KITH_AEAD_KEY_SIZE], kith_aead **out)
+{
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, fetch);
     if (!cipher) return KITH_ERR_UNSUPPORTED;
@@ -38,7 +37,8 @@ kith_err kith_aead_new(const uint8_t key[static KITH_AEAD_KEY_SIZE], kith_aead *
     return KITH_OK;
 }
 
-void kith_aead_free(kith_aead *aead) {
+void kith_aead_free(kith_aead *aead)
+{
     if (!aead) return;
     EVP_CIPHER_CTX_free(aead->seal); /* which wipes the key */
     EVP_CIPHER_CTX_free(aead->open);
@@ -46,7 +46,8 @@ void kith_aead_free(kith_aead *aead) {
 }
 
 kith_err kith_aead_seal(kith_aead *aead, const uint8_t nonce[static KITH_AEAD_NONCE_SIZE], const void *ad,
-                        size_t ad_size, const void *plain, size_t size, uint8_t *out) {
+                        size_t ad_size, const void *plain, size_t size, uint8_t *out)
+{
     int done, last;
     if (ad_size > INT_MAX || size > INT_MAX) return KITH_ERR_LIMIT;
     if (!EVP_EncryptInit_ex(aead->seal, NULL, NULL, NULL, nonce) ||
@@ -59,7 +60,8 @@ kith_err kith_aead_seal(kith_aead *aead, const uint8_t nonce[static KITH_AEAD_NO
 }
 
 kith_err kith_aead_open(kith_aead *aead, const uint8_t nonce[static KITH_AEAD_NONCE_SIZE], const void *ad,
-                        size_t ad_size, const void *sealed, size_t size, uint8_t *out) {
+                        size_t ad_size, const void *sealed, size_t size, uint8_t *out)
+{
     int done, last;
     uint8_t tag[KITH_AEAD_TAG_SIZE], end[1];
     if (size < sizeof tag) return KITH_ERR_CRYPTO;
@@ -79,7 +81,8 @@ kith_err kith_aead_open(kith_aead *aead, const uint8_t nonce[static KITH_AEAD_NO
 /* libsodium's needs no context and does not allocate: better for one record, slower for many. */
 kith_err kith_aead_seal_once(const uint8_t key[static KITH_AEAD_KEY_SIZE],
                              const uint8_t nonce[static KITH_AEAD_NONCE_SIZE], const void *ad, size_t ad_size,
-                             const void *plain, size_t size, uint8_t *out) {
+                             const void *plain, size_t size, uint8_t *out)
+{
     if (size > INT_MAX) return KITH_ERR_LIMIT;
     crypto_aead_chacha20poly1305_ietf_encrypt(out, NULL, plain, size, ad, ad_size, NULL, nonce, key);
     return KITH_OK;
@@ -87,7 +90,8 @@ kith_err kith_aead_seal_once(const uint8_t key[static KITH_AEAD_KEY_SIZE],
 
 kith_err kith_aead_open_once(const uint8_t key[static KITH_AEAD_KEY_SIZE],
                              const uint8_t nonce[static KITH_AEAD_NONCE_SIZE], const void *ad, size_t ad_size,
-                             const void *sealed, size_t size, uint8_t *out) {
+                             const void *sealed, size_t size, uint8_t *out)
+{
     if (size > INT_MAX) return KITH_ERR_LIMIT;
     if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed, size, ad, ad_size, nonce, key))
         return KITH_ERR_CRYPTO;
@@ -95,7 +99,8 @@ kith_err kith_aead_open_once(const uint8_t key[static KITH_AEAD_KEY_SIZE],
 }
 
 void kith_hp_mask(const uint8_t key[static 32], const uint8_t sample[static KITH_HP_SAMPLE_SIZE],
-                  uint8_t mask[static KITH_HP_MASK_SIZE]) {
+                  uint8_t mask[static KITH_HP_MASK_SIZE])
+{
     static const uint8_t zeroes[KITH_HP_MASK_SIZE];
     uint32_t counter = sample[0] | (uint32_t)sample[1] << 8 | (uint32_t)sample[2] << 16 | (uint32_t)sample[3] << 24;
     crypto_stream_chacha20_ietf_xor_ic(mask, zeroes, KITH_HP_MASK_SIZE, sample + 4, counter, key);

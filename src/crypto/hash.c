@@ -14,13 +14,12 @@ static EVP_MD *blake2s;
 
 /* Looking an algorithm up takes OpenSSL longer than hashing a short message.  The reference lasts as long as the
  * process. */
-static void fetch(void) {
-    blake2s = EVP_MD_fetch(NULL, "BLAKE2S-256", NULL);
-}
+static void fetch(void) { blake2s = EVP_MD_fetch(NULL, "BLAKE2S-256", NULL); }
 
 /* A hash that cannot be made (no memory for OpenSSL's context, or an OpenSSL without BLAKE2s) ends the program: going
  * on with a wrong one would be worse, and no caller could do better. */
-static EVP_MD_CTX *begin(void) {
+static EVP_MD_CTX *begin(void)
+{
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, fetch);
     EVP_MD_CTX *context = blake2s ? EVP_MD_CTX_new() : NULL;
@@ -30,7 +29,8 @@ static EVP_MD_CTX *begin(void) {
 
 /* One message: an optional block before the pieces. The context can be used again. */
 static void digest(EVP_MD_CTX *context, const uint8_t *block, const kith_bytes *pieces, size_t n,
-                   uint8_t out[static KITH_HASH_SIZE]) {
+                   uint8_t out[static KITH_HASH_SIZE])
+{
     int good = EVP_DigestInit_ex(context, blake2s, NULL);
     if (block) good &= EVP_DigestUpdate(context, block, BLOCK_SIZE);
     for (size_t i = 0; i < n; i++)
@@ -39,14 +39,16 @@ static void digest(EVP_MD_CTX *context, const uint8_t *block, const kith_bytes *
     if (good != 1) abort();
 }
 
-void kith_blake2s(const kith_bytes *pieces, size_t n, uint8_t out[static KITH_HASH_SIZE]) {
+void kith_blake2s(const kith_bytes *pieces, size_t n, uint8_t out[static KITH_HASH_SIZE])
+{
     EVP_MD_CTX *context = begin();
     digest(context, NULL, pieces, n, out);
     EVP_MD_CTX_free(context);
 }
 
 static void hmac(EVP_MD_CTX *context, const void *key, size_t key_size, const kith_bytes *pieces, size_t n,
-                 uint8_t out[static KITH_HASH_SIZE]) {
+                 uint8_t out[static KITH_HASH_SIZE])
+{
     uint8_t pad[BLOCK_SIZE] = {0}, inner[KITH_HASH_SIZE];
     if (key_size > sizeof pad)
         digest(context, NULL, &(kith_bytes){key, key_size}, 1, pad);
@@ -61,14 +63,16 @@ static void hmac(EVP_MD_CTX *context, const void *key, size_t key_size, const ki
 }
 
 void kith_hmac_blake2s(const void *key, size_t key_size, const kith_bytes *pieces, size_t n,
-                       uint8_t out[static KITH_HASH_SIZE]) {
+                       uint8_t out[static KITH_HASH_SIZE])
+{
     EVP_MD_CTX *context = begin();
     hmac(context, key, key_size, pieces, n, out);
     EVP_MD_CTX_free(context);
 }
 
 void kith_hkdf_blake2s(const uint8_t salt[static KITH_HASH_SIZE], const void *ikm, size_t ikm_size, const void *info,
-                       size_t info_size, size_t count, uint8_t out[][KITH_HASH_SIZE]) {
+                       size_t info_size, size_t count, uint8_t out[][KITH_HASH_SIZE])
+{
     /* `salt` may be one of the outputs (a chaining key replaced by its successor): it is used up before they are
      * written. */
     uint8_t prk[KITH_HASH_SIZE], made[OUTPUTS_MAX][KITH_HASH_SIZE];

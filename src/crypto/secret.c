@@ -12,7 +12,8 @@
  */
 #define TOKEN_ROOM 16
 
-void *kith_secret_new(size_t size) {
+void *kith_secret_new(size_t size)
+{
     if (size > PTRDIFF_MAX || kith_crypto_init()) return NULL;
     void *token = kith_malloc(1);
     if (!token) return NULL;
@@ -25,7 +26,8 @@ void *kith_secret_new(size_t size) {
     return memory + TOKEN_ROOM;
 }
 
-void kith_secret_free(void *secret) {
+void kith_secret_free(void *secret)
+{
     if (!secret) return;
     uint8_t *memory = (uint8_t *)secret - TOKEN_ROOM;
     void *token;

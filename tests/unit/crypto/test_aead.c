@@ -12,25 +12,29 @@ typedef kith_err seal_function(kith_aead *, const uint8_t *, const uint8_t *, co
                                uint8_t *);
 
 static kith_err seal_many(kith_aead *aead, const uint8_t *key, const uint8_t *nonce, const test_bytes *ad,
-                          const test_bytes *plain, uint8_t *out) {
+                          const test_bytes *plain, uint8_t *out)
+{
     (void)key;
     return kith_aead_seal(aead, nonce, ad->data, ad->size, plain->data, plain->size, out);
 }
 
 static kith_err seal_once(kith_aead *aead, const uint8_t *key, const uint8_t *nonce, const test_bytes *ad,
-                          const test_bytes *plain, uint8_t *out) {
+                          const test_bytes *plain, uint8_t *out)
+{
     (void)aead;
     return kith_aead_seal_once(key, nonce, ad->data, ad->size, plain->data, plain->size, out);
 }
 
 static kith_err open_many(kith_aead *aead, const uint8_t *key, const uint8_t *nonce, const test_bytes *ad,
-                          const test_bytes *sealed, uint8_t *out) {
+                          const test_bytes *sealed, uint8_t *out)
+{
     (void)key;
     return kith_aead_open(aead, nonce, ad->data, ad->size, sealed->data, sealed->size, out);
 }
 
 static kith_err open_once(kith_aead *aead, const uint8_t *key, const uint8_t *nonce, const test_bytes *ad,
-                          const test_bytes *sealed, uint8_t *out) {
+                          const test_bytes *sealed, uint8_t *out)
+{
     (void)aead;
     return kith_aead_open_once(key, nonce, ad->data, ad->size, sealed->data, sealed->size, out);
 }
@@ -38,7 +42,8 @@ static kith_err open_once(kith_aead *aead, const uint8_t *key, const uint8_t *no
 static seal_function *const sealers[] = {seal_many, seal_once}, *const openers[] = {open_many, open_once};
 
 /* Exact memory for each input, so that the address sanitizer sees a byte too many. */
-static uint8_t *copy_of(const void *data, size_t size, size_t room) {
+static uint8_t *copy_of(const void *data, size_t size, size_t room)
+{
     uint8_t *copy = malloc(room ? room : 1);
     assert_non_null(copy);
     if (size) memcpy(copy, data, size);
@@ -48,7 +53,8 @@ static uint8_t *copy_of(const void *data, size_t size, size_t room) {
 /* Both ways of sealing and of opening, into other memory and in place; and each context twice, since it must not
  * remember. */
 static void check_valid(const test_bytes *key, const test_bytes *nonce, const test_bytes *ad, const test_bytes *plain,
-                        const test_bytes *sealed) {
+                        const test_bytes *sealed)
+{
     kith_aead *aead;
     assert_ok(kith_aead_new(key->data, &aead));
     for (size_t i = 0; i < 4; i++) {
@@ -72,7 +78,8 @@ static void check_valid(const test_bytes *key, const test_bytes *nonce, const te
 }
 
 static void check_invalid(const test_bytes *key, const test_bytes *nonce, const test_bytes *ad,
-                          const test_bytes *sealed) {
+                          const test_bytes *sealed)
+{
     kith_aead *aead;
     assert_ok(kith_aead_new(key->data, &aead));
     for (size_t i = 0; i < 4; i++) {
@@ -83,11 +90,12 @@ static void check_invalid(const test_bytes *key, const test_bytes *nonce, const 
     kith_aead_free(aead);
 }
 
-static void chacha20poly1305_json(void **state) {
+static void chacha20poly1305_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("chacha20poly1305.json"), *item;
     size_t i;
-    json_array_foreach(json_object_get(root, "cases"), i, item) {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         test_bytes key = test_hex_of(item, "key"), nonce = test_hex_of(item, "nonce"), ad = test_hex_of(item, "aad");
         test_bytes plain = test_hex_of(item, "plaintext"), sealed = test_hex_of(item, "ciphertext_and_tag");
         assert_int_equal(key.size, KITH_AEAD_KEY_SIZE);
@@ -113,7 +121,8 @@ static void chacha20poly1305_json(void **state) {
     json_decref(root);
 }
 
-static void wycheproof_case(json_t *item) {
+static void wycheproof_case(json_t *item)
+{
     test_bytes key = test_hex_of(item, "key"), nonce = test_hex_of(item, "iv"), ad = test_hex_of(item, "aad");
     test_bytes plain = test_hex_of(item, "msg"), ct = test_hex_of(item, "ct"), tag = test_hex_of(item, "tag");
     assert_int_equal(key.size, KITH_AEAD_KEY_SIZE);
@@ -131,13 +140,14 @@ static void wycheproof_case(json_t *item) {
 }
 
 /* The groups with nonces of other sizes hold invalid cases alone, and cannot be said in this interface. */
-static void wycheproof_chacha20_poly1305_json(void **state) {
+static void wycheproof_chacha20_poly1305_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("wycheproof_chacha20_poly1305.json"), *group, *item;
     size_t i, k, ran = 0;
-    json_array_foreach(json_object_get(root, "testGroups"), i, group) {
+    json_array_foreach (json_object_get(root, "testGroups"), i, group) {
         if (json_integer_value(json_object_get(group, "ivSize")) != 96) continue;
-        json_array_foreach(json_object_get(group, "tests"), k, item) wycheproof_case(item);
+        json_array_foreach (json_object_get(group, "tests"), k, item) wycheproof_case(item);
         ran += k;
     }
     test_ran("wycheproof_chacha20_poly1305.json", ran);
@@ -146,11 +156,12 @@ static void wycheproof_chacha20_poly1305_json(void **state) {
 
 /* The header-protection mask is the first bytes of a keystream block of any number: every block of every case is asked
  * for. */
-static void chacha20_json(void **state) {
+static void chacha20_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("chacha20.json"), *item;
     size_t i;
-    json_array_foreach(json_object_get(root, "cases"), i, item) {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         test_bytes key = test_hex_of(item, "key"), nonce = test_hex_of(item, "nonce");
         test_bytes in = test_hex_of(item, "input"), out = test_hex_of(item, "output");
         assert_int_equal(key.size, 32);
@@ -174,13 +185,14 @@ static void chacha20_json(void **state) {
 
 /* Kith calls Poly1305 only as a part of the AEAD, so there is nothing of ours to call: this checks the two
  * implementations below it. */
-static void poly1305_json(void **state) {
+static void poly1305_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("poly1305.json"), *item;
     size_t i;
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "POLY1305", NULL);
     assert_non_null(mac);
-    json_array_foreach(json_object_get(root, "cases"), i, item) {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         test_bytes key = test_hex_of(item, "key"), msg = test_hex_of(item, "msg");
         uint8_t tag[16];
         size_t size;
@@ -202,7 +214,8 @@ static void poly1305_json(void **state) {
 }
 
 /* A context that kept anything of one record would spoil the next: sizes, associated data and failures in turn. */
-static void records_do_not_touch_each_other(void **state) {
+static void records_do_not_touch_each_other(void **state)
+{
     (void)state;
     static const size_t sizes[] = {0, 1, 15, 16, 17, 63, 64, 65, 191, 192, 193, 255, 256, 257, 1350, 16384};
     uint8_t key[32] = {7}, nonce[12] = {0}, ad[20] = {3};
@@ -226,7 +239,8 @@ static void records_do_not_touch_each_other(void **state) {
     kith_aead_free(aead);
 }
 
-static void what_is_not_authentic_is_not_given(void **state) {
+static void what_is_not_authentic_is_not_given(void **state)
+{
     (void)state;
     uint8_t key[32] = {1}, nonce[12] = {2}, sealed[100 + 16], opened[100], zeroes[100] = {0};
     memset(opened, 'x', sizeof opened);
@@ -244,7 +258,8 @@ static void what_is_not_authentic_is_not_given(void **state) {
     kith_aead_free(aead);
 }
 
-static void shorter_than_a_tag(void **state) {
+static void shorter_than_a_tag(void **state)
+{
     (void)state;
     uint8_t key[32] = {1}, nonce[12] = {2}, sealed[16] = {0}, out[1];
     kith_aead *aead;
@@ -260,27 +275,31 @@ static void shorter_than_a_tag(void **state) {
 
 static size_t openssl_calls;
 
-static void *counting_malloc(size_t size, const char *file, int line) {
+static void *counting_malloc(size_t size, const char *file, int line)
+{
     (void)file;
     (void)line;
     openssl_calls++;
     return malloc(size);
 }
 
-static void *counting_realloc(void *old, size_t size, const char *file, int line) {
+static void *counting_realloc(void *old, size_t size, const char *file, int line)
+{
     (void)file;
     (void)line;
     openssl_calls++;
     return realloc(old, size);
 }
 
-static void counting_free(void *memory, const char *file, int line) {
+static void counting_free(void *memory, const char *file, int line)
+{
     (void)file;
     (void)line;
     free(memory);
 }
 
-static void a_record_allocates_nothing(void **state) {
+static void a_record_allocates_nothing(void **state)
+{
     (void)state;
     uint8_t key[32] = {1}, nonce[12] = {2}, record[1350 + 16] = {0};
     openssl_calls = 0;
@@ -301,7 +320,8 @@ static void a_record_allocates_nothing(void **state) {
     kith_aead_free(aead);
 }
 
-static int make_and_free(void *arg) {
+static int make_and_free(void *arg)
+{
     uint8_t key[32] = {1};
     (void)arg;
     kith_aead *aead = NULL;
@@ -311,13 +331,15 @@ static int make_and_free(void *arg) {
     return err;
 }
 
-static void no_memory(void **state) {
+static void no_memory(void **state)
+{
     (void)state;
     test_every_allocation(make_and_free, NULL);
     kith_aead_free(NULL);
 }
 
-int main(void) {
+int main(void)
+{
     /* before OpenSSL allocates anything */
     if (!CRYPTO_set_mem_functions(counting_malloc, counting_realloc, counting_free)) return 1;
     const struct CMUnitTest tests[] = {

@@ -5,11 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static void blake2s_kat_json(void **state) {
+static void blake2s_kat_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("blake2s_kat.json"), *item;
     size_t i, ran = 0;
-    json_array_foreach(json_object_get(root, "cases"), i, item) {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         const char *name = test_str(item, "hash"), *key = test_str(item, "key");
         if ((name && strcmp(name, "blake2s") != 0) || (key && *key)) continue; /* Kith has no keyed BLAKE2s */
         test_bytes in = test_hex_of(item, "in");
@@ -29,13 +30,15 @@ static void blake2s_kat_json(void **state) {
 }
 
 /* hyphae-v1 section 6: T1(salt = zeroes, ikm, info). */
-static void derive(const void *ikm, size_t size, const char *info, uint8_t out[1][KITH_HASH_SIZE]) {
+static void derive(const void *ikm, size_t size, const char *info, uint8_t out[1][KITH_HASH_SIZE])
+{
     static const uint8_t zeroes[KITH_HASH_SIZE];
     kith_hkdf_blake2s(zeroes, ikm, size, info, strlen(info), 1, out);
 }
 
 /* The four sub-keys of `level`'s secret; key updates have the two data keys alone. */
-static void check_sub_keys(const json_t *out, const char *level) {
+static void check_sub_keys(const json_t *out, const char *level)
+{
     static const char *const labels[][2] = {
         {"init data", "init_data"}, {"resp data", "resp_data"}, {"init hp", "init_hp"}, {"resp hp", "resp_hp"}};
     char name[64];
@@ -57,7 +60,8 @@ static void check_sub_keys(const json_t *out, const char *level) {
 
 /* The key chain of ck and h after message `n`: a0 = T1(ck, h || "hyphae key", "ask"); a1, S0 = T1, T2(a0, "", ""); and
  * so on. */
-static void check_chain(const json_t *out, const char *n, const char *const *levels, size_t count) {
+static void check_chain(const json_t *out, const char *n, const char *const *levels, size_t count)
+{
     char name[64];
     uint8_t ask[KITH_HASH_SIZE + 10], chain[2][KITH_HASH_SIZE];
     snprintf(name, sizeof name, "ck.after_message_%s", n);
@@ -80,7 +84,8 @@ static void check_chain(const json_t *out, const char *n, const char *const *lev
     test_bytes_free(&h);
 }
 
-static void check_initial_and_retry(const json_t *in, const json_t *out) {
+static void check_initial_and_retry(const json_t *in, const json_t *out)
+{
     uint8_t key[1][KITH_HASH_SIZE], retry_ikm[20 + 20], sealed[256 + KITH_AEAD_TAG_SIZE], nonce[12] = {0};
     test_bytes dcid = test_hex_of(in, "client_dcid"), ikm = test_hex_of(out, "initial.ikm");
     test_bytes packet = test_hex_of(in, "retry.packet_without_tag");
@@ -98,7 +103,8 @@ static void check_initial_and_retry(const json_t *in, const json_t *out) {
     for (size_t k = 0; k < 3; k++) test_bytes_free(all[k]);
 }
 
-static void hyphae_v1_json(void **state) {
+static void hyphae_v1_json(void **state)
+{
     (void)state;
     static const char *const handshake[] = {"handshake"};
     static const char *const after_three[] = {"one_rtt", "key_update_1", "key_update_2", "key_update_3"};
@@ -106,8 +112,8 @@ static void hyphae_v1_json(void **state) {
     json_t *root = test_vectors("hyphae_v1.json"), *group, *item;
     const char *group_name, *name;
     size_t ran = 0;
-    json_object_foreach(root, group_name, group) {
-        json_object_foreach(group, name, item) {
+    json_object_foreach (root, group_name, group) {
+        json_object_foreach (group, name, item) {
             const json_t *in = json_object_get(item, "in"), *out = json_object_get(item, "out");
             if (!in || !out) continue;
             check_initial_and_retry(in, out); /* always BLAKE2s, whatever the handshake uses */
@@ -128,7 +134,8 @@ static void hyphae_v1_json(void **state) {
 }
 
 /* RFC 2104 written out with plain hashes, for keys around the block size. */
-static void hmac_by_definition(void **state) {
+static void hmac_by_definition(void **state)
+{
     (void)state;
     static const size_t sizes[] = {0, 1, 31, 32, 63, 64, 65, 127, 128, 129, 300};
     uint8_t key[300], message[200];
@@ -150,7 +157,8 @@ static void hmac_by_definition(void **state) {
 }
 
 /* Three outputs, each by its formula; the two- and one-output forms are their beginnings. */
-static void hkdf_by_definition(void **state) {
+static void hkdf_by_definition(void **state)
+{
     (void)state;
     uint8_t salt[KITH_HASH_SIZE] = {1, 2, 3}, ikm[7] = {9}, info[5] = "hello", prk[KITH_HASH_SIZE];
     uint8_t want[3][KITH_HASH_SIZE], got[3][KITH_HASH_SIZE];
@@ -168,7 +176,8 @@ static void hkdf_by_definition(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(blake2s_kat_json),
         TEST(hyphae_v1_json),

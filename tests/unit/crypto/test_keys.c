@@ -4,16 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int start(void **state) {
+static int start(void **state)
+{
     (void)state;
     return kith_crypto_init();
 }
 
-static void ed25519_sign_json(void **state) {
+static void ed25519_sign_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("ed25519_sign.json"), *item;
     size_t i;
-    json_array_foreach(json_object_get(root, "cases"), i, item) {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         test_bytes seed = test_hex_of(item, "secret_seed"), message = test_hex_of(item, "msg");
         uint8_t public_key[KITH_ED25519_PUBLIC_SIZE], signature[KITH_ED25519_SIGNATURE_SIZE];
         assert_int_equal(seed.size, KITH_ED25519_SEED_SIZE);
@@ -32,7 +34,8 @@ static void ed25519_sign_json(void **state) {
 }
 
 /* Signatures of other sizes cannot be said in this interface: whoever parses them refuses. */
-static size_t verify_case(const test_bytes *public_key, const json_t *item) {
+static size_t verify_case(const test_bytes *public_key, const json_t *item)
+{
     test_bytes message = test_hex_of(item, "msg"), signature = test_hex_of(item, "sig");
     bool valid = strcmp(test_str(item, "result"), "valid") == 0, fits = signature.size == KITH_ED25519_SIGNATURE_SIZE;
     if (fits) {
@@ -46,21 +49,23 @@ static size_t verify_case(const test_bytes *public_key, const json_t *item) {
     return fits;
 }
 
-static void wycheproof_ed25519_json(void **state) {
+static void wycheproof_ed25519_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("wycheproof_ed25519.json"), *group, *item;
     size_t i, k, ran = 0;
-    json_array_foreach(json_object_get(root, "testGroups"), i, group) {
+    json_array_foreach (json_object_get(root, "testGroups"), i, group) {
         test_bytes public_key = test_hex_of(json_object_get(group, "publicKey"), "pk");
         assert_int_equal(public_key.size, KITH_ED25519_PUBLIC_SIZE);
-        json_array_foreach(json_object_get(group, "tests"), k, item) ran += verify_case(&public_key, item);
+        json_array_foreach (json_object_get(group, "tests"), k, item) ran += verify_case(&public_key, item);
         test_bytes_free(&public_key);
     }
     test_ran("wycheproof_ed25519.json", ran);
     json_decref(root);
 }
 
-static void check_x25519(const test_bytes *secret, const test_bytes *public_key, const char *shared) {
+static void check_x25519(const test_bytes *secret, const test_bytes *public_key, const char *shared)
+{
     static const uint8_t zeroes[KITH_X25519_SIZE];
     uint8_t out[KITH_X25519_SIZE];
     test_bytes want = test_unhex(shared);
@@ -79,12 +84,13 @@ static void check_x25519(const test_bytes *secret, const test_bytes *public_key,
 }
 
 /* "acceptable" cases are all well defined by RFC 7748: the values given, but refused when they are zero. */
-static void wycheproof_x25519_json(void **state) {
+static void wycheproof_x25519_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("wycheproof_x25519.json"), *group, *item;
     size_t i, k, ran = 0;
-    json_array_foreach(json_object_get(root, "testGroups"), i, group) {
-        json_array_foreach(json_object_get(group, "tests"), k, item) {
+    json_array_foreach (json_object_get(root, "testGroups"), i, group) {
+        json_array_foreach (json_object_get(group, "tests"), k, item) {
             test_bytes secret = test_hex_of(item, "private"), public_key = test_hex_of(item, "public");
             check_x25519(&secret, &public_key, test_str(item, "shared"));
             test_bytes_free(&secret);
@@ -96,7 +102,8 @@ static void wycheproof_x25519_json(void **state) {
     json_decref(root);
 }
 
-static void check_iterated(const json_t *iterated) {
+static void check_iterated(const json_t *iterated)
+{
     uint8_t k[KITH_X25519_SIZE], u[KITH_X25519_SIZE], next[KITH_X25519_SIZE];
     test_bytes begin = test_hex_of(iterated, "start_k_and_u");
     assert_int_equal(begin.size, KITH_X25519_SIZE);
@@ -112,12 +119,13 @@ static void check_iterated(const json_t *iterated) {
     test_bytes_free(&begin);
 }
 
-static void x25519_rfc7748_json(void **state) {
+static void x25519_rfc7748_json(void **state)
+{
     (void)state;
     json_t *root = test_vectors("x25519_rfc7748.json"), *item;
     size_t i, ran;
     static const uint8_t base[KITH_X25519_SIZE] = {9};
-    json_array_foreach(json_object_get(root, "cases"), i, item) {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         test_bytes scalar = test_hex_of(item, "scalar"), u = test_hex_of(item, "u");
         check_x25519(&scalar, &u, test_str(item, "out"));
         if (memcmp(u.data, base, sizeof base) == 0) {
@@ -130,7 +138,7 @@ static void x25519_rfc7748_json(void **state) {
     }
     ran = i;
     check_iterated(json_object_get(root, "iterated"));
-    json_array_foreach(json_object_get(root, "low_order_points_must_be_rejected_all_zero_output"), i, item) {
+    json_array_foreach (json_object_get(root, "low_order_points_must_be_rejected_all_zero_output"), i, item) {
         test_bytes scalar = test_unhex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
         test_bytes u = test_unhex(json_string_value(item));
         check_x25519(&scalar, &u, "0000000000000000000000000000000000000000000000000000000000000000");
@@ -142,7 +150,8 @@ static void x25519_rfc7748_json(void **state) {
 }
 
 /* The two conversions agree: the public key of the converted seed is the converted public key. */
-static void ed25519_becomes_x25519(void **state) {
+static void ed25519_becomes_x25519(void **state)
+{
     (void)state;
     for (unsigned i = 0; i < 50; i++) {
         uint8_t seed[32] = {(uint8_t)i, (uint8_t)(i * 7)}, public_key[32], secret[32], one[32], other[32];
@@ -160,7 +169,8 @@ static void ed25519_becomes_x25519(void **state) {
 
 /* RFC 8032 7.1 test 1's key; the X25519 key is the clamped first half of SHA-512(seed) (computed with Python's
  * hashlib). */
-static void conversion_of_a_known_key(void **state) {
+static void conversion_of_a_known_key(void **state)
+{
     (void)state;
     test_bytes seed = test_unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
     uint8_t secret[KITH_X25519_SIZE];
@@ -169,7 +179,8 @@ static void conversion_of_a_known_key(void **state) {
     test_bytes_free(&seed);
 }
 
-static void points_that_are_no_keys(void **state) {
+static void points_that_are_no_keys(void **state)
+{
     (void)state;
     static const char *const points[] = {
         "0100000000000000000000000000000000000000000000000000000000000000", /* the neutral element */
@@ -188,7 +199,8 @@ static void points_that_are_no_keys(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(ed25519_sign_json),       TEST(wycheproof_ed25519_json), TEST(wycheproof_x25519_json),
         TEST(x25519_rfc7748_json),     TEST(ed25519_becomes_x25519),  TEST(conversion_of_a_known_key),

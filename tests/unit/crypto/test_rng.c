@@ -10,7 +10,8 @@
 
 static const uint8_t seed[KITH_RNG_SEED_SIZE] = {1, 2, 3};
 
-static void the_same_seed_gives_the_same_bytes(void **state) {
+static void the_same_seed_gives_the_same_bytes(void **state)
+{
     (void)state;
     /* however they are asked for */
     static const size_t steps[] = {1, 7, 511, 512, 513, 3000};
@@ -38,7 +39,8 @@ static void the_same_seed_gives_the_same_bytes(void **state) {
 /* The construction itself, so that recorded runs stay replayable: ChaCha20 under the seed, nonce 0, from block 0; the
  * first 32 bytes are the next key, 512 follow as output.  The header-protection mask shows the beginning of any block.
  */
-static void chacha20_with_fast_key_erasure(void **state) {
+static void chacha20_with_fast_key_erasure(void **state)
+{
     (void)state;
     uint8_t out[512], sample[KITH_HP_SAMPLE_SIZE] = {0}, mask[KITH_HP_MASK_SIZE];
     kith_rng rng;
@@ -60,7 +62,8 @@ static void chacha20_with_fast_key_erasure(void **state) {
     assert_memory_equal(out + 32, mask, 1);
 }
 
-static bool is_zero(const void *data, size_t size) {
+static bool is_zero(const void *data, size_t size)
+{
     const uint8_t *p = data;
     for (size_t i = 0; i < size; i++)
         if (p[i]) return false;
@@ -68,7 +71,8 @@ static bool is_zero(const void *data, size_t size) {
 }
 
 /* Nothing that was given, nor the seed, can be found in the state afterwards. */
-static void what_was_given_is_wiped(void **state) {
+static void what_was_given_is_wiped(void **state)
+{
     (void)state;
     uint8_t out[200];
     kith_rng rng;
@@ -81,7 +85,8 @@ static void what_was_given_is_wiped(void **state) {
     assert_true(is_zero(&rng, sizeof rng));
 }
 
-static void below_is_within_and_even(void **state) {
+static void below_is_within_and_even(void **state)
+{
     (void)state;
     kith_rng rng;
     kith_rng_init(&rng, seed);
@@ -104,7 +109,8 @@ static void below_is_within_and_even(void **state) {
 }
 
 /* The first 8 bytes, little-endian: replays do not depend on the machine. */
-static void below_is_the_same_everywhere(void **state) {
+static void below_is_the_same_everywhere(void **state)
+{
     (void)state;
     uint8_t bytes[8];
     kith_rng a, b;
@@ -115,7 +121,8 @@ static void below_is_the_same_everywhere(void **state) {
     assert_memory_equal(&a, &b, sizeof a);
 }
 
-static void a_child_is_of_its_own(void **state) {
+static void a_child_is_of_its_own(void **state)
+{
     (void)state;
     kith_rng parent, twin, child, other;
     uint8_t one[64], two[64];
@@ -132,7 +139,8 @@ static void a_child_is_of_its_own(void **state) {
     assert_memory_not_equal(one, two, sizeof one);
 }
 
-static void secrets_can_be_written_and_are_counted(void **state) {
+static void secrets_can_be_written_and_are_counted(void **state)
+{
     (void)state;
     static const size_t sizes[] = {0, 1, 32, 4096, 5000};
     int64_t live = kith_mem_live();
@@ -154,7 +162,8 @@ static void secrets_can_be_written_and_are_counted(void **state) {
     kith_secret_free(aligned);
 }
 
-static int make_secret(void *arg) {
+static int make_secret(void *arg)
+{
     (void)arg;
     void *secret = kith_secret_new(32);
     if (!secret) return KITH_ERR_NOMEM;
@@ -162,12 +171,14 @@ static int make_secret(void *arg) {
     return KITH_OK;
 }
 
-static void no_memory_for_a_secret(void **state) {
+static void no_memory_for_a_secret(void **state)
+{
     (void)state;
     test_every_allocation(make_secret, NULL);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(the_same_seed_gives_the_same_bytes),
         TEST(chacha20_with_fast_key_erasure),
