@@ -1,0 +1,404 @@
+/* kith.h's node: a core on the real env in a thread of its own; calls go in through one queue, events come out through another. */
+#include "base/mem.h"
+#include "base/text.h"
+#include "crypto/bip39.h"
+#include "crypto/secret.h"
+#include "io/io.h"
+#include "node/node.h"
+#include "service/code.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+_Static_assert(KITH_WORDS_TEXT >= KITH_CODE_TEXT_SIZE, "a code's text fits");
+_Static_assert(KITH_ADDRESS_TEXT >= KITH_ADDR_TEXT_SIZE, "an address's text fits");
+
+/* One call on its way to the loop.  `text` are copies of its strings. */
+typedef struct command {
+    struct command *next;
+    void (*run)(kith_node *node, struct command *c);
+    kith_op op;
+    bool yes;
+    uint32_t count;
+    kith_pair_options pair;
+    kith_send_options send;
+    kith_receive_options receive;
+    char *text[3];
+    bool embedded; /* in the node itself: not to be freed */
+} command;
+
+typedef struct queued_event {
+    struct queued_event *next;
+    kith_event event;
+} queued_event;
+
+struct kith_node {
+    kith_io *io;
+    kith_env *env;
+    kith_home *home;
+    kith_core *core;
+    uint8_t *seed;
+    void *post;
+    pthread_t thread;
+    bool running;
+    atomic_uint_least64_t last_op;
+
+    pthread_mutex_t lock; /* of the rest */
+    command *commands, **commands_end;
+    queued_event *events, *last_event;
+    int wake[2]; /* a pipe: a byte is in it while there are events */
+    kith_addr local;
+    command closing; /* ending must not depend on memory being left */
+};
+
+/* ---- events out ---- */
+
+static void on_event(void *user, const kith_event *event)
+{
+    kith_node *node = user;
+    pthread_mutex_lock(&node->lock);
+    queued_event *last = node->last_event;
+    /* A reader that is slow sees fewer steps of a transfer, never a growing queue. */
+    if (last && event->kind == KITH_EVENT_PROGRESS && last->event.kind == KITH_EVENT_PROGRESS && last->event.op == event->op &&
+        last->event.transfer == event->transfer) {
+        last->event = *event;
+        pthread_mutex_unlock(&node->lock);
+        return;
+    }
+    queued_event *q = kith_malloc(sizeof *q);
+    if (q) {
+        q->next = NULL;
+        q->event = *event;
+        if (last)
+            last->next = q;
+        else
+            node->events = q;
+        node->last_event = q;
+        ssize_t ignored = last ? 0 : write(node->wake[1], "", 1); /* full: then it is readable already */
+        (void)ignored;
+    }
+    pthread_mutex_unlock(&node->lock);
+}
+
+bool kith_next_event(kith_node *node, kith_event *event)
+{
+    pthread_mutex_lock(&node->lock);
+    queued_event *q = node->events;
+    if (q) {
+        node->events = q->next;
+        if (!q->next) {
+            char byte[16];
+            node->last_event = NULL;
+            while (read(node->wake[0], byte, sizeof byte) > 0) {}
+        }
+    }
+    pthread_mutex_unlock(&node->lock);
+    if (q) *event = q->event;
+    kith_free(q);
+    return q != NULL;
+}
+
+int kith_fd(const kith_node *node) { return node->wake[0]; }
+
+/* ---- calls in ---- */
+
+static void command_free(command *c)
+{
+    if (!c) return;
+    for (size_t i = 0; i < sizeof c->text / sizeof *c->text; i++) {
+        if (c->text[i]) kith_wipe(c->text[i], strlen(c->text[i])); /* one may be a pairing code */
+        kith_free(c->text[i]);
+    }
+    if (!c->embedded) kith_free(c);
+}
+
+static void run_commands(void *user)
+{
+    kith_node *node = user;
+    pthread_mutex_lock(&node->lock);
+    command *c = node->commands;
+    node->commands = NULL;
+    node->commands_end = &node->commands;
+    pthread_mutex_unlock(&node->lock);
+    while (c) {
+        command *next = c->next;
+        c->run(node, c);
+        command_free(c);
+        c = next;
+    }
+}
+
+static command *command_new(kith_node *node, void (*run)(kith_node *, command *))
+{
+    command *c = kith_calloc(1, sizeof *c);
+    if (!c) return NULL;
+    c->run = run;
+    c->op = atomic_fetch_add(&node->last_op, 1) + 1;
+    return c;
+}
+
+/* Copy a string into the command (NULL stays NULL); false when out of memory. */
+static bool keep(command *c, size_t place, const char *text)
+{
+    if (!text) return true;
+    c->text[place] = kith_strdup(text);
+    return c->text[place] != NULL;
+}
+
+/* Hand it over; the command is the queue's from here on. */
+static kith_err issue(kith_node *node, command *c, bool complete, kith_op *op)
+{
+    if (!c || !complete) {
+        command_free(c);
+        return KITH_ERR_NOMEM;
+    }
+    if (op) *op = c->op;
+    pthread_mutex_lock(&node->lock);
+    *node->commands_end = c;
+    node->commands_end = &c->next;
+    pthread_mutex_unlock(&node->lock);
+    node->env->post->post(node->post);
+    return KITH_OK;
+}
+
+static void run_pair(kith_node *node, command *c) { kith_core_pair(node->core, c->op, &c->pair); }
+static void run_join(kith_node *node, command *c) { kith_core_join(node->core, c->op, c->text[0], &c->pair); }
+static void run_answer(kith_node *node, command *c) { kith_core_answer(node->core, c->op, c->yes); }
+static void run_ping(kith_node *node, command *c) { kith_core_ping(node->core, c->op, c->text[0], c->count); }
+static void run_look(kith_node *node, command *c) { kith_core_look(node->core, c->op); }
+static void run_cancel(kith_node *node, command *c) { kith_core_cancel(node->core, c->op); }
+
+static void run_send(kith_node *node, command *c)
+{
+    c->send.name = c->text[2];
+    kith_core_send_file(node->core, c->op, c->text[0], c->text[1], &c->send);
+}
+
+static void run_receive(kith_node *node, command *c)
+{
+    c->receive.folder = c->text[0];
+    c->receive.from = c->text[1];
+    kith_core_receive(node->core, c->op, &c->receive);
+}
+
+kith_err kith_pair(kith_node *node, const kith_pair_options *options, kith_op *op)
+{
+    command *c = command_new(node, run_pair);
+    if (c && options) c->pair = *options;
+    return issue(node, c, true, op);
+}
+
+kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options, kith_op *op)
+{
+    command *c = command_new(node, run_join);
+    if (c && options) c->pair = *options;
+    return issue(node, c, c && keep(c, 0, words), op);
+}
+
+kith_err kith_answer(kith_node *node, kith_op question, bool yes)
+{
+    command *c = command_new(node, run_answer);
+    if (c) c->op = question;
+    if (c) c->yes = yes;
+    return issue(node, c, true, NULL);
+}
+
+kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_op *op)
+{
+    command *c = command_new(node, run_ping);
+    if (c) c->count = count;
+    return issue(node, c, c && keep(c, 0, device_id), op);
+}
+
+kith_err kith_look(kith_node *node, kith_op *op) { return issue(node, command_new(node, run_look), true, op); }
+
+kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options, kith_op *op)
+{
+    command *c = command_new(node, run_send);
+    if (c && options) c->send = *options;
+    bool kept = c && keep(c, 0, device_id) && keep(c, 1, path) && keep(c, 2, options ? options->name : NULL);
+    return issue(node, c, kept, op);
+}
+
+kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op)
+{
+    command *c = command_new(node, run_receive);
+    if (c) c->receive = *options;
+    return issue(node, c, c && keep(c, 0, options->folder) && keep(c, 1, options->from), op);
+}
+
+void kith_cancel(kith_node *node, kith_op op)
+{
+    command *c = command_new(node, run_cancel);
+    if (c) c->op = op;
+    if (issue(node, c, true, NULL)) return; /* no memory: the operation goes on */
+}
+
+/* ---- beginning and end ---- */
+
+static void on_closed(void *user)
+{
+    kith_node *node = user;
+    node->env->post->close(node->post);
+    node->post = NULL;
+    kith_core_free(node->core);
+    node->core = NULL;
+    kith_io_stop(node->io);
+}
+
+static void run_close(kith_node *node, command *c)
+{
+    (void)c;
+    kith_core_close(node->core, on_closed, node);
+}
+
+static void *thread_main(void *user)
+{
+    kith_node *node = user;
+    kith_io_run(node->io);
+    return NULL;
+}
+
+/* The application's signals stay with its own threads. */
+static kith_err start_thread(kith_node *node)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&node->thread, NULL, thread_main, node);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    node->running = !failed;
+    return failed ? KITH_ERR_NOMEM : KITH_OK;
+}
+
+static kith_err open_pipe(kith_node *node)
+{
+    if (pipe(node->wake)) {
+        node->wake[0] = node->wake[1] = -1;
+        return KITH_ERR_LIMIT;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (fcntl(node->wake[i], F_SETFL, O_NONBLOCK)) return KITH_ERR_INTERNAL;
+        if (fcntl(node->wake[i], F_SETFD, FD_CLOEXEC)) return KITH_ERR_INTERNAL;
+    }
+    return KITH_OK;
+}
+
+static kith_err open_core(kith_node *node, const kith_options *options, kith_problem *problem)
+{
+    kith_core_config config = {
+        .env = node->env,
+        .home = node->home,
+        .seed = node->seed,
+        .no_lan = options->no_lan,
+        .log_level = options->log_level,
+        .log = options->log,
+        .log_user = options->log_user,
+        .emit = on_event,
+        .emit_user = node,
+    };
+    if (options->listen && kith_addr_parse(options->listen, &config.listen)) {
+        snprintf(problem->message, sizeof problem->message, "\"%s\" is no address to listen on: write ADDR:PORT, such as 0.0.0.0:7777",
+                 options->listen);
+        return KITH_ERR_ARG;
+    }
+    return kith_core_new(&config, &node->core, problem);
+}
+
+kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *problem)
+{
+    *problem = (kith_problem){0};
+    kith_node *node = kith_calloc(1, sizeof *node);
+    kith_err err = KITH_ERR_NOMEM;
+    if (!node) goto fail;
+    pthread_mutex_init(&node->lock, NULL);
+    node->commands_end = &node->commands;
+    node->wake[0] = node->wake[1] = -1;
+    err = open_pipe(node);
+    if (!err) err = kith_io_new(&node->io);
+    if (!err) node->env = kith_io_env(node->io);
+    if (!err) err = kith_home_open(node->env, options->home, &node->home);
+    if (!err && options->password) err = kith_home_unlock(node->home, (kith_bytes){options->password, options->password_size}, &node->seed, problem);
+    if (!err) err = open_core(node, options, problem);
+    if (!err && !(node->post = node->env->post->open(node->env, run_commands, node))) err = KITH_ERR_NOMEM;
+    if (!err) node->local = kith_core_local(node->core);
+    if (!err) err = start_thread(node);
+    if (!err) {
+        *out = node;
+        return KITH_OK;
+    }
+fail:
+    problem->err = err;
+    if (!*problem->message) snprintf(problem->message, sizeof problem->message, "%s", kith_err_text(err));
+    kith_close(node);
+    return err;
+}
+
+void kith_close(kith_node *node)
+{
+    if (!node) return;
+    if (node->running) {
+        node->closing = (command){.run = run_close, .embedded = true};
+        if (issue(node, &node->closing, true, NULL) == KITH_OK) pthread_join(node->thread, NULL);
+    } else if (node->io) {
+        if (node->post) node->env->post->close(node->post);
+        kith_core_free(node->core);
+        kith_io_stop(node->io);
+        kith_io_run(node->io); /* what was opened closes in the loop */
+    }
+    for (command *c = node->commands; c;) {
+        command *next = c->next;
+        command_free(c);
+        c = next;
+    }
+    for (kith_event event; kith_next_event(node, &event);) {}
+    kith_home_close(node->home);
+    kith_secret_free(node->seed);
+    kith_io_free(node->io);
+    for (size_t i = 0; i < 2; i++)
+        if (node->wake[i] >= 0) close(node->wake[i]);
+    pthread_mutex_destroy(&node->lock);
+    kith_free(node);
+}
+
+size_t kith_addresses(kith_node *node, char (*out)[KITH_ADDRESS_TEXT], size_t cap)
+{
+    kith_interface_addr found[32];
+    if (node->local.family == KITH_FAMILY_NONE) return 0;
+    if (!kith_addr_is_any(&node->local)) {
+        if (cap) kith_addr_text(&node->local, out[0]);
+        return 1;
+    }
+    size_t count = node->env->net->addresses(node->env, found, sizeof found / sizeof *found);
+    if (count > sizeof found / sizeof *found) count = sizeof found / sizeof *found;
+    for (size_t i = 0; i < count && i < cap; i++) {
+        found[i].addr.port = node->local.port;
+        kith_addr_text(&found[i].addr, out[i]);
+    }
+    return count;
+}
+
+/* ---- words and text ---- */
+
+const char *kith_version(void) { return KITH_VERSION; }
+const char *kith_word(unsigned i) { return i < KITH_BIP39_WORDS ? kith_bip39_word(i) : NULL; }
+
+char *kith_printable_name(const char *name, char *out, size_t out_size)
+{
+    return kith_printable(name, strlen(name), out, out_size);
+}
+
+kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem)
+{
+    kith_words words;
+    *problem = (kith_problem){0};
+    problem->err = kith_words_parse(text, &words, problem->message, sizeof problem->message);
+    if (!problem->err) kith_words_text(&words, out);
+    kith_wipe(&words, sizeof words);
+    return problem->err;
+}

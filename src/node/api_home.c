@@ -1,0 +1,253 @@
+/* kith.h's functions about the home, which need no node: each opens the home on an env of its own, does its work and lets go. */
+#include "base/mem.h"
+#include "crypto/keys.h"
+#include "io/io.h"
+#include "store/home.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define CANDIDATES_MAX 8 /* named when a text fits several devices */
+
+typedef struct visit {
+    kith_io *io;
+    kith_env *env;
+    kith_home *home;
+} visit;
+
+static void leave(visit *v)
+{
+    kith_home_close(v->home);
+    kith_io_free(v->io);
+}
+
+/* On an error the problem's sentence is complete and nothing is open. */
+static kith_err enter(const char *folder, visit *v, kith_problem *problem)
+{
+    *v = (visit){0};
+    *problem = (kith_problem){0};
+    kith_err err = kith_crypto_init();
+    if (!err) err = kith_io_new(&v->io);
+    if (!err) v->env = kith_io_env(v->io);
+    if (!err) err = kith_home_open(v->env, folder, &v->home);
+    if (err) leave(v);
+    return err;
+}
+
+static kith_err report(kith_err err, kith_problem *problem)
+{
+    problem->err = err;
+    if (err && !*problem->message) snprintf(problem->message, sizeof problem->message, "%s", kith_err_text(err));
+    return err;
+}
+
+static void describe_self(const kith_home_self *self, kith_device_info *out)
+{
+    *out = (kith_device_info){.added_ms = self->created_at_ms};
+    kith_uuid_text(self->device.id, out->id);
+    kith_hex(self->fingerprint, sizeof self->fingerprint, out->fingerprint);
+    snprintf(out->name, sizeof out->name, "%s", self->device.name);
+    snprintf(out->os, sizeof out->os, "%s", self->device.os);
+    snprintf(out->hardware_model, sizeof out->hardware_model, "%s", self->device.hardware_model);
+}
+
+static void describe_peer(const kith_peer *peer, const kith_seen *seen, kith_device_info *out)
+{
+    const kith_seen_peer *last = seen ? kith_seen_find(seen, peer->fingerprint) : NULL;
+    *out = (kith_device_info){.verified = peer->verified, .added_ms = peer->added_at_ms};
+    out->trust = peer->kind == KITH_PEER_OWN ? KITH_RELATION_OWN : KITH_RELATION_CONTACT;
+    out->last_seen_ms = last ? last->last_seen_ms : 0;
+    kith_uuid_text(peer->uuid, out->id);
+    kith_hex(peer->fingerprint, sizeof peer->fingerprint, out->fingerprint);
+    snprintf(out->name, sizeof out->name, "%s", peer->local_name);
+    snprintf(out->os, sizeof out->os, "%s", peer->os);
+    snprintf(out->hardware_model, sizeof out->hardware_model, "%s", peer->hardware_model);
+}
+
+/* ---- this device ---- */
+
+/* The first line of a small system file; "" when there is none. */
+static void first_line(const char *path, char *out, size_t size)
+{
+    FILE *f = fopen(path, "re");
+    *out = 0;
+    if (!f) return;
+    if (!fgets(out, (int)size, f)) *out = 0;
+    out[strcspn(out, "\n")] = 0;
+    fclose(f);
+}
+
+kith_err kith_init(const char *home, const char *name, const void *password, size_t password_size, kith_device_info *self,
+                   bool *created, kith_problem *problem)
+{
+    visit v;
+    struct utsname system;
+    char host[256] = "device", model[128];
+    uint8_t seed[KITH_RNG_SEED_SIZE];
+    kith_rng rng;
+    kith_home_self made;
+    kith_err err = enter(home, &v, problem);
+    if (err) return report(err, problem);
+    if (gethostname(host, sizeof host - 1)) strcpy(host, "device");
+    first_line("/sys/devices/virtual/dmi/id/product_name", model, sizeof model);
+    v.env->base->random(v.env, seed, sizeof seed);
+    kith_rng_init(&rng, seed);
+    kith_wipe(seed, sizeof seed);
+    kith_home_init_options options = {
+        .name = name ? name : host,
+        .os = uname(&system) ? "" : system.sysname,
+        .hardware_model = model,
+        .password = {password, password_size},
+        .rng = &rng,
+        .now_ms = v.env->base->wall_ms(v.env),
+    };
+    err = kith_home_init(v.home, &options, &made, created, problem);
+    kith_rng_done(&rng);
+    leave(&v);
+    if (!err) describe_self(&made, self);
+    return report(err, problem);
+}
+
+kith_err kith_self(const char *home, kith_device_info *self, kith_problem *problem)
+{
+    visit v;
+    kith_home_self loaded;
+    kith_err err = enter(home, &v, problem);
+    if (err) return report(err, problem);
+    err = kith_home_load(v.home, &loaded, problem);
+    leave(&v);
+    if (!err) describe_self(&loaded, self);
+    return report(err, problem);
+}
+
+/* ---- the others ---- */
+
+static kith_err load(visit *v, kith_trust **trust, kith_seen **seen, kith_problem *problem)
+{
+    kith_home_self self;
+    kith_err err = kith_home_load(v->home, &self, problem); /* a home without an identity is said to be one */
+    if (!err) err = kith_home_load_trust(v->home, trust, problem);
+    if (!err) err = kith_home_load_seen(v->home, seen);
+    return err;
+}
+
+kith_err kith_devices(const char *home, kith_device_info **devices, size_t *count, kith_problem *problem)
+{
+    visit v;
+    kith_trust *trust = NULL;
+    kith_seen *seen = NULL;
+    kith_device_info *list = NULL;
+    kith_err err = enter(home, &v, problem);
+    if (err) return report(err, problem);
+    err = load(&v, &trust, &seen, problem);
+    if (!err && !(list = kith_calloc(kith_trust_count(trust), sizeof *list))) err = KITH_ERR_NOMEM;
+    if (!err) {
+        *count = kith_trust_count(trust);
+        for (size_t i = 0; i < *count; i++) describe_peer(kith_trust_at(trust, i), seen, &list[i]);
+        *devices = list;
+    }
+    kith_trust_free(trust);
+    kith_seen_free(seen);
+    leave(&v);
+    return report(err, problem);
+}
+
+void kith_free_devices(kith_device_info *devices) { kith_free(devices); }
+
+static void name_candidates(const char *text, const kith_peer **found, size_t count, kith_problem *problem)
+{
+    char shown[256];
+    size_t n = (size_t)snprintf(problem->message, sizeof problem->message, "\"%s\" fits several devices:",
+                                kith_printable(text, strlen(text), shown, sizeof shown));
+    for (size_t i = 0; i < count && i < CANDIDATES_MAX && n < sizeof problem->message; i++) {
+        char id[KITH_UUID_TEXT_SIZE];
+        n += (size_t)snprintf(problem->message + n, sizeof problem->message - n, "%s %s (%s)", i ? "," : "", found[i]->local_name,
+                              kith_uuid_text(found[i]->uuid, id));
+    }
+}
+
+kith_err kith_find(const char *home, const char *text, kith_device_info *device, kith_problem *problem)
+{
+    visit v;
+    kith_trust *trust = NULL;
+    kith_seen *seen = NULL;
+    const kith_peer *found[CANDIDATES_MAX];
+    size_t count = 0;
+    char shown[256];
+    kith_err err = enter(home, &v, problem);
+    if (err) return report(err, problem);
+    err = load(&v, &trust, &seen, problem);
+    if (!err) {
+        err = kith_trust_find(trust, text, found, CANDIDATES_MAX, &count);
+        if (err == KITH_ERR_AMBIGUOUS) name_candidates(text, found, count, problem);
+        if (err == KITH_ERR_NOT_FOUND)
+            snprintf(problem->message, sizeof problem->message, "no device \"%s\" is paired here: `kith devices` lists them",
+                     kith_printable(text, strlen(text), shown, sizeof shown));
+    }
+    if (!err) describe_peer(found[0], seen, device);
+    kith_trust_free(trust);
+    kith_seen_free(seen);
+    leave(&v);
+    return report(err, problem);
+}
+
+typedef struct change {
+    uint8_t uuid[KITH_UUID_SIZE];
+    const char *name; /* NULL: forget */
+    uint8_t fingerprint[KITH_FINGERPRINT_SIZE];
+    kith_device_info *device;
+} change;
+
+static kith_err apply(kith_trust *trust, void *user)
+{
+    change *c = user;
+    const kith_peer *peer = kith_trust_by_uuid(trust, c->uuid), *renamed = NULL;
+    if (!peer) return KITH_ERR_NOT_FOUND;
+    memcpy(c->fingerprint, peer->fingerprint, sizeof c->fingerprint);
+    if (!c->name) return kith_trust_remove(trust, c->fingerprint);
+    kith_err err = kith_trust_rename(trust, c->fingerprint, c->name, &renamed);
+    if (!err) describe_peer(renamed, NULL, c->device);
+    return err;
+}
+
+static kith_err apply_to_home(const char *home, const char *id, change *c, kith_problem *problem)
+{
+    visit v;
+    kith_err err = enter(home, &v, problem);
+    if (err) return report(err, problem);
+    err = kith_uuid_parse(id, c->uuid) ? KITH_ERR_ARG : kith_home_update_trust(v.home, apply, c, problem);
+    if (err == KITH_ERR_ARG && !*problem->message)
+        snprintf(problem->message, sizeof problem->message,
+                 "a device's name is 1 to 63 bytes of text without control characters");
+    leave(&v);
+    return report(err, problem);
+}
+
+kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device, kith_problem *problem)
+{
+    change c = {.name = name, .device = device};
+    return apply_to_home(home, id, &c, problem);
+}
+
+static kith_err forget_seen(kith_seen *seen, void *user)
+{
+    const change *c = user;
+    kith_seen_forget(seen, c->fingerprint);
+    return KITH_OK;
+}
+
+kith_err kith_forget(const char *home, const char *id, kith_problem *problem)
+{
+    visit v;
+    change c = {.name = NULL};
+    kith_problem ignored;
+    kith_err err = apply_to_home(home, id, &c, problem);
+    if (err) return err;
+    /* The cache of addresses follows; it trusts nobody, so failing here is no failure. */
+    if (enter(home, &v, &ignored)) return KITH_OK;
+    if (kith_home_update_seen(v.home, forget_seen, &c, &ignored)) ignored.err = KITH_OK;
+    leave(&v);
+    return KITH_OK;
+}

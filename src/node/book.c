@@ -1,0 +1,218 @@
+#include "node/book.h"
+
+#include "base/mem.h"
+#include "identity/seen.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct book {
+    kith_trust *trust;
+    kith_home_stamp stamp;
+    kith_seen *seen;        /* of this run, and before it */
+    kith_list noted;        /* seen in this run, not written yet */
+};
+
+typedef struct note {
+    kith_link link;
+    uint8_t fingerprint[KITH_FINGERPRINT_SIZE];
+    kith_addr addr;
+    int64_t at_ms;
+} note;
+
+/* Read trust.cbor again when it is another file than before.  When that fails the old contents stay in force: nobody becomes trusted by a
+ * damaged file, and a node that runs goes on. */
+static kith_err refresh(kith_core *core, kith_problem *problem)
+{
+    kith_trust *trust = NULL;
+    if (!kith_home_trust_changed(core->home, &core->book->stamp)) return KITH_OK;
+    kith_err err = kith_home_load_trust(core->home, &trust, problem);
+    if (err) return err;
+    kith_trust_free(core->book->trust);
+    core->book->trust = trust;
+    return KITH_OK;
+}
+
+static void refresh_or_warn(kith_core *core)
+{
+    kith_problem problem = {0};
+    if (refresh(core, &problem)) core_log(core, KITH_LOG_ERROR, "%s", problem.message);
+}
+
+kith_err book_open(kith_core *core, kith_problem *problem)
+{
+    kith_home_self self;
+    struct book *book = core->book = kith_calloc(1, sizeof *book);
+    if (!book) return KITH_ERR_NOMEM;
+    kith_list_init(&book->noted);
+    kith_err err = kith_home_load(core->home, &self, problem);
+    if (!err) err = refresh(core, problem);
+    if (!err) err = kith_home_load_seen(core->home, &book->seen);
+    if (err) return err;
+    core->signer.seed = core->config.seed;
+    memcpy(core->signer.uuid, self.device.id, sizeof core->signer.uuid);
+    memcpy(core->signer.fingerprint, self.fingerprint, sizeof core->signer.fingerprint);
+    memcpy(core->signer.public_key, self.public_key, sizeof core->signer.public_key);
+    kith_hello *hello = &core->self;
+    memcpy(hello->uuid, self.device.id, sizeof hello->uuid);
+    memcpy(hello->fingerprint, self.fingerprint, sizeof hello->fingerprint);
+    memcpy(hello->public_key, self.public_key, sizeof hello->public_key);
+    snprintf(hello->name, sizeof hello->name, "%s", self.device.name);
+    snprintf(hello->os, sizeof hello->os, "%s", self.device.os);
+    snprintf(hello->hardware_model, sizeof hello->hardware_model, "%s", self.device.hardware_model);
+    return KITH_OK;
+}
+
+static kith_err write_noted(kith_seen *seen, void *user)
+{
+    struct book *book = user;
+    KITH_EACH(at, &book->noted)
+    {
+        const note *n = KITH_OF(at, note, link);
+        kith_err err = kith_seen_note(seen, n->fingerprint, n->addr.family ? &n->addr : NULL, n->at_ms);
+        if (err) return err;
+    }
+    return KITH_OK;
+}
+
+void book_close(kith_core *core)
+{
+    struct book *book = core->book;
+    kith_problem problem = {0};
+    if (!book) return;
+    /* A cache: when it cannot be written the next start merely knows less. */
+    if (!kith_list_empty(&book->noted) && kith_home_update_seen(core->home, write_noted, book, &problem))
+        core_log(core, KITH_LOG_WARN, "not remembered when devices were seen: %s", problem.message);
+    for (kith_link *at; (at = kith_list_take_first(&book->noted));) kith_free(KITH_OF(at, note, link));
+    kith_trust_free(book->trust);
+    kith_seen_free(book->seen);
+    kith_free(book);
+    core->book = NULL;
+}
+
+bool core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out)
+{
+    refresh_or_warn(core);
+    const kith_peer *peer = kith_trust_by_fingerprint(core->book->trust, fingerprint);
+    if (peer) *out = *peer;
+    return peer != NULL;
+}
+
+bool core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why)
+{
+    uint8_t uuid[KITH_UUID_SIZE];
+    *why = kith_uuid_parse(device_id, uuid) ? KITH_ERR_ARG : KITH_ERR_NOT_FOUND;
+    if (*why == KITH_ERR_ARG) return false;
+    refresh_or_warn(core);
+    const kith_peer *peer = kith_trust_by_uuid(core->book->trust, uuid);
+    if (peer) *out = *peer;
+    return peer != NULL;
+}
+
+bool core_peer_at(kith_core *core, size_t index, kith_peer *out)
+{
+    const kith_peer *peer = kith_trust_at(core->book->trust, index);
+    if (peer) *out = *peer;
+    return peer != NULL;
+}
+
+size_t core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap)
+{
+    const kith_seen_peer *seen = kith_seen_find(core->book->seen, peer->fingerprint);
+    size_t count = seen ? seen->addr_count : 0;
+    if (count > cap) count = cap;
+    if (count) memcpy(out, seen->addrs, count * sizeof *out);
+    return count;
+}
+
+/* A device that dials us does so from the port it listens on (one socket), so its address can be dialled back. */
+void core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr)
+{
+    struct book *book = core->book;
+    note *n = NULL;
+    KITH_EACH(at, &book->noted)
+    {
+        note *other = KITH_OF(at, note, link);
+        if (memcmp(other->fingerprint, peer->fingerprint, sizeof n->fingerprint) == 0) n = other;
+    }
+    if (!n) {
+        n = kith_calloc(1, sizeof *n);
+        if (!n) return;
+        kith_list_append(&book->noted, &n->link);
+    }
+    memcpy(n->fingerprint, peer->fingerprint, sizeof n->fingerprint);
+    n->addr = *addr;
+    n->at_ms = core->env->base->wall_ms(core->env);
+    if (kith_seen_note(book->seen, n->fingerprint, addr, n->at_ms)) return; /* no memory: known next time */
+}
+
+/* ---- pinning ---- */
+
+static kith_err pin(kith_trust *trust, void *user)
+{
+    pin_job *job = user;
+    const kith_peer *added = NULL;
+    kith_err err = kith_trust_check(trust, &job->peer);
+    const kith_peer *known = err ? NULL : kith_trust_by_fingerprint(trust, job->peer.fingerprint);
+    job->already = known && known->kind == job->peer.kind;
+    if (err && err != KITH_ERR_NOT_FOUND) return err; /* the same id with another key, or the reverse: forget it first */
+    err = kith_trust_replace(trust, &job->peer, &added);
+    if (!err) job->peer = *added;
+    return err;
+}
+
+static void pin_run(kith_job *job)
+{
+    pin_job *p = KITH_OF(job, pin_job, job);
+    kith_problem problem = {0};
+    p->err = kith_home_update_trust(p->core->home, pin, p, &problem);
+    snprintf(p->message, sizeof p->message, "%s", problem.message);
+}
+
+/* The peer cannot be pinned at all; it is said in the same way. */
+static void pin_nothing(kith_job *job) { (void)job; }
+
+static void pin_done(kith_job *job)
+{
+    pin_job *p = KITH_OF(job, pin_job, job);
+    kith_core *core = p->core;
+    if (p->err) core_log(core, KITH_LOG_ERROR, "pinning \"%s\" failed: %s", p->peer.name, *p->message ? p->message : kith_err_text(p->err));
+    refresh_or_warn(core);
+    p->done(p);
+    core_job_done(core);
+    core_pump(core);
+}
+
+void book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind, void (*done)(pin_job *job))
+{
+    *job = (pin_job){.job = {.run = pin_run, .done = pin_done}, .core = core, .done = done};
+    job->err = kith_peer_make(hello->uuid, hello->public_key, hello->name, hello->os, hello->hardware_model, kind,
+                              core->env->base->wall_ms(core->env), &job->peer);
+    if (job->err) job->job.run = pin_nothing;
+    core_submit(core, &job->job);
+}
+
+/* ---- as events show them ---- */
+
+void core_describe(const kith_peer *peer, kith_device_info *out)
+{
+    *out = (kith_device_info){0};
+    kith_uuid_text(peer->uuid, out->id);
+    kith_hex(peer->fingerprint, sizeof peer->fingerprint, out->fingerprint);
+    snprintf(out->name, sizeof out->name, "%s", peer->local_name);
+    snprintf(out->os, sizeof out->os, "%s", peer->os);
+    snprintf(out->hardware_model, sizeof out->hardware_model, "%s", peer->hardware_model);
+    out->trust = peer->kind == KITH_PEER_OWN ? KITH_RELATION_OWN : KITH_RELATION_CONTACT;
+    out->verified = peer->verified;
+    out->added_ms = peer->added_at_ms;
+}
+
+void core_describe_hello(const kith_hello *hello, kith_device_info *out)
+{
+    *out = (kith_device_info){0};
+    kith_uuid_text(hello->uuid, out->id);
+    kith_hex(hello->fingerprint, sizeof hello->fingerprint, out->fingerprint);
+    snprintf(out->name, sizeof out->name, "%s", hello->name);
+    snprintf(out->os, sizeof out->os, "%s", hello->os);
+    snprintf(out->hardware_model, sizeof out->hardware_model, "%s", hello->hardware_model);
+}

@@ -1,0 +1,25 @@
+/* What the home's address book says, for the loop: pinning happens on a worker (it waits for the disk), looking up reads the small file
+ * again when it has changed, so that what another process of this home does (forget, pair) counts here at once. */
+#ifndef KITH_NODE_BOOK_H
+#define KITH_NODE_BOOK_H
+
+#include "node/core.h"
+
+/* Read the home: who we are (core->signer, core->self) and whom we know.  A missing or damaged file is an error with a sentence. */
+KITH_MUST_CHECK kith_err book_open(kith_core *core, kith_problem *problem);
+void book_close(kith_core *core); /* writes what was seen */
+
+typedef struct pin_job {
+    kith_job job;
+    kith_core *core;
+    kith_peer peer; /* done: as it is in the book now, with its local name */
+    bool already;   /* done: it was there before, just so */
+    kith_err err;   /* done: OK, KEY_CHANGED, ID_CHANGED, LIMIT, or what the disk did */
+    char message[640]; /* what the disk said, for people */
+    void (*done)(struct pin_job *job);
+} pin_job;
+
+/* Pin a device that people have confirmed; `job` is the caller's until `done` was called on the loop. */
+void book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind, void (*done)(pin_job *job));
+
+#endif

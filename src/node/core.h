@@ -1,0 +1,99 @@
+/* Inside the node: what its modules share.
+ *
+ *   core     the loop side: socket <-> QUIC, timers, events out                 core.c
+ *   session  one connection with one device: hello, then streams to services    session.{h,c}
+ *   dial     finding a device's addresses and racing them                       dial.{h,c}
+ *   lan      announcing ourselves, and who is seen                              lan.{h,c}
+ *   op_*     what the application asked for: pair, join, ping, look, send, receive
+ *
+ * Nothing here is called from another thread, and every entry from the loop ends with core_pump. */
+#ifndef KITH_NODE_CORE_H
+#define KITH_NODE_CORE_H
+
+#include "base/list.h"
+#include "crypto/rng.h"
+#include "discovery/sightings.h"
+#include "identity/permit.h"
+#include "identity/trust.h"
+#include "node/node.h"
+#include "quic/quic.h"
+#include "service/hello.h"
+
+#define OPS_MAX     256 /* under way at once */
+#define SECOND_NS   UINT64_C(1000000000)
+#define NEVER       UINT64_MAX
+
+typedef struct op op;
+
+/* What kinds of operations differ in. */
+typedef struct op_kind {
+    const char *name;
+    bool needs_keys; /* it talks to other devices */
+    void (*cancel)(op *o, kith_err why);                    /* end it: op_end follows, now or when its jobs are done */
+    bool (*answer)(op *o, kith_op question, bool yes);      /* false: not its question; NULL: asks none */
+    bool (*cancel_part)(op *o, kith_op part);               /* false: not its part; NULL: has none */
+} op_kind;
+
+struct op { /* first member of each kind's own structure */
+    kith_link link;
+    kith_core *core;
+    kith_op id;
+    const op_kind *kind;
+};
+
+struct kith_core {
+    kith_env *env;
+    kith_core_config config;
+    kith_home *home;
+    kith_rng rng;
+    kith_signer signer;
+    kith_hello self;
+
+    kith_quic *quic;
+    kith_udp *udp;
+    kith_timer *timer;
+    kith_packet held;     /* to be sent next: size 0 when there is none */
+    uint8_t *held_memory; /* KITH_PACKET_RUN_MAX */
+    bool blocked;         /* the socket takes nothing: `writable` will come */
+    bool pumping, again;
+
+    kith_list sessions, ops, dials;
+    struct lan *lan;
+    struct book *book;
+    struct receive_op *receiver; /* who takes files; one at a time */
+    struct pair_op *host;        /* whose pairing code is open; one at a time */
+
+    size_t jobs;    /* submitted and not done */
+    bool closing;
+    kith_timer *closing_timer;
+    void (*closed)(void *user);
+    void *closed_user;
+};
+
+/* ---- core.c ---- */
+uint64_t core_now(const kith_core *core);
+/* Deal with what is due: QUIC's events to their sessions, packets to the socket, the timer.  Harmless when already under way. */
+void core_pump(kith_core *core);
+void core_log(kith_core *core, kith_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void core_emit(kith_core *core, const kith_event *event);
+/* Run a job on a worker, counted, so that closing waits for it. */
+void core_submit(kith_core *core, kith_job *job);
+void core_job_done(kith_core *core); /* first thing in each `done` */
+/* Link a new operation in; false (and its END event says why) when there are too many or the core is closing. */
+bool core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind);
+/* The operation's END event; unlinks it.  `message` NULL: the error's own sentence. */
+void op_end(op *o, kith_err err, const char *message);
+/* END for an operation that could not even begin. */
+void core_refuse(kith_core *core, kith_op id, kith_err err, const char *message);
+
+/* What the home says of a device: reads trust.cbor again if it changed.  False: not known. */
+bool core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out);
+bool core_peer_at(kith_core *core, size_t index, kith_peer *out); /* in the order they were added */
+bool core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why);
+/* It was reached at this address: remembered (written when the core closes, and now and then). */
+void core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr);
+size_t core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap); /* the latest first */
+void core_describe(const kith_peer *peer, kith_device_info *out);
+void core_describe_hello(const kith_hello *hello, kith_device_info *out);
+
+#endif

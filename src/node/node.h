@@ -1,0 +1,42 @@
+/* The node: everything composed, on one env.  kith.h's functions run it on a thread of its own (api.c); the simulator runs many in virtual
+ * time.  All calls are on the env's loop thread; nothing here blocks except kith_node_core_new (reading the home). */
+#ifndef KITH_NODE_NODE_H
+#define KITH_NODE_NODE_H
+
+#include "env/env.h"
+#include "store/home.h"
+
+#include <kith/kith.h>
+
+typedef struct kith_core kith_core;
+
+typedef struct kith_core_config {
+    kith_env *env;
+    kith_home *home;     /* borrowed for the core's life */
+    const uint8_t *seed; /* the unlocked Ed25519 seed in guarded memory, borrowed; NULL: only look around */
+    kith_addr listen;    /* FAMILY_NONE: any, a port picked */
+    bool no_lan;
+    kith_level log_level;
+    void (*log)(void *user, kith_level level, const char *line);
+    void *log_user;
+    void (*emit)(void *user, const kith_event *event); /* on the loop; must not call back into the core */
+    void *emit_user;
+} kith_core_config;
+
+KITH_MUST_CHECK kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_problem *problem);
+/* End every operation (their END events come), say goodbye, wait for jobs; then `closed` is called, once, after which kith_core_free is due. */
+void kith_core_close(kith_core *core, void (*closed)(void *user), void *user);
+void kith_core_free(kith_core *core); /* after `closed`, or of one that never ran a loop */
+
+/* As in kith.h; what is wrong is said by the op's END event.  `op` is chosen by the caller, unique and not 0. */
+void kith_core_pair(kith_core *core, kith_op op, const kith_pair_options *options);
+void kith_core_join(kith_core *core, kith_op op, const char *words, const kith_pair_options *options);
+void kith_core_ping(kith_core *core, kith_op op, const char *device_id, uint32_t count);
+void kith_core_look(kith_core *core, kith_op op);
+void kith_core_send_file(kith_core *core, kith_op op, const char *device_id, const char *path, const kith_send_options *options);
+void kith_core_receive(kith_core *core, kith_op op, const kith_receive_options *options);
+void kith_core_answer(kith_core *core, kith_op question, bool yes);
+void kith_core_cancel(kith_core *core, kith_op op);
+kith_addr kith_core_local(const kith_core *core); /* where it listens; FAMILY_NONE when it does not */
+
+#endif

@@ -1,0 +1,72 @@
+/* Look: which devices of this home are on the local network, as far as announcements go. */
+#include "base/mem.h"
+#include "node/dial.h"
+#include "node/lan.h"
+
+#include <string.h>
+
+typedef struct look_op {
+    op op;
+    uint8_t (*reported)[32]; /* fingerprints */
+    size_t count, room;
+} look_op;
+
+static void look_cancel(op *o, kith_err why)
+{
+    look_op *l = (look_op *)o;
+    op_end(o, why, NULL);
+    kith_free(l->reported);
+    kith_free(l);
+}
+
+static bool reported_before(look_op *l, const uint8_t fingerprint[static 32])
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (memcmp(l->reported[i], fingerprint, 32) == 0) return true;
+    if (l->count == l->room) {
+        size_t room = l->room ? 2 * l->room : 16;
+        void *more = kith_realloc(l->reported, room * sizeof *l->reported);
+        if (!more) return true; /* said once too seldom rather than over and over */
+        l->reported = more;
+        l->room = room;
+    }
+    memcpy(l->reported[l->count++], fingerprint, 32);
+    return false;
+}
+
+static const op_kind look_kind = {.name = "look", .cancel = look_cancel};
+
+static void look_around(look_op *l)
+{
+    kith_peer peer;
+    for (size_t i = 0; core_peer_at(l->op.core, i, &peer); i++) {
+        kith_addr where;
+        if (!lan_sees_device(l->op.core, &peer, &where) || reported_before(l, peer.fingerprint)) continue;
+        kith_event event = {.kind = KITH_EVENT_SIGHTED, .op = l->op.id};
+        core_describe(&peer, &event.device);
+        strcpy(event.path, "udp");
+        strcpy(event.scope, "lan");
+        kith_addr_text(&where, event.address);
+        core_emit(l->op.core, &event);
+    }
+}
+
+void look_again(kith_core *core)
+{
+    KITH_EACH(at, &core->ops)
+    {
+        op *o = KITH_OF(at, op, link);
+        if (o->kind == &look_kind) look_around((look_op *)o);
+    }
+}
+
+void kith_core_look(kith_core *core, kith_op id)
+{
+    look_op *l = kith_calloc(1, sizeof *l);
+    if (!l)
+        core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+    else if (!core_begin(core, &l->op, id, &look_kind))
+        kith_free(l);
+    else
+        look_around(l);
+}

@@ -1,0 +1,497 @@
+/* Pairing as an operation: the host shows a code and serves attempts, the joiner finds the host and makes one; and the glue between a
+ * stream and service/pair's state machine that both share. */
+#include "base/mem.h"
+#include "node/book.h"
+#include "node/dial.h"
+#include "node/lan.h"
+#include "service/pair.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RUNS_MAX          16               /* attempts under way at a host; the next is refused */
+#define JOIN_PATIENCE_NS  (30 * SECOND_NS) /* to find the device that shows the code */
+#define EXPIRES_MAX_S     3600u
+#define WARN_BEFORE_NS    (60 * SECOND_NS)
+#define LINGER_NS         (2 * SECOND_NS)  /* for the last message to be acknowledged */
+#define LINGER_STEP_NS    (SECOND_NS / 50)
+
+typedef struct pair_op pair_op;
+
+/* One attempt, on one stream. */
+typedef struct run {
+    kith_link link;
+    pair_op *op;
+    channel *channel; /* NULL once it is over */
+    session_hold hold;
+    kith_pair *machine;
+    kith_addr source;
+    kith_hello peer;
+    bool counted; /* host: kith_code_begin said yes and kith_code_end was not called */
+    bool proven, pinning, done;
+    kith_timer *timer;
+    uint64_t linger_until;
+    pin_job pin;
+} run;
+
+struct pair_op {
+    op op;
+    bool host, yes, over;
+    kith_pair_kind kind;
+    kith_words words;
+    kith_code code; /* host */
+    kith_timer *timer;
+    uint64_t warn_ns;
+    kith_list runs;
+    dial *dial; /* joiner */
+    kith_err end_err;
+    char end_message[640];
+};
+
+static void run_step(run *r);
+
+/* ---- an operation's end: when its last run's job is done ---- */
+
+static void try_end(pair_op *p)
+{
+    kith_core *core = p->op.core;
+    if (!p->over || !kith_list_empty(&p->runs)) return;
+    if (core->host == p) core->host = NULL;
+    lan_announce(core);
+    dial_free(p->dial);
+    core->env->timers->close(p->timer);
+    op_end(&p->op, p->end_err, *p->end_message ? p->end_message : NULL);
+    kith_wipe(p, sizeof *p);
+    kith_free(p);
+}
+
+static void run_free(run *r)
+{
+    pair_op *p = r->op;
+    kith_core *core = p->op.core;
+    if (r->counted) kith_code_end(&p->code, &r->source, kith_pair_attempt(r->machine));
+    channel_free(r->channel);
+    session_unuse(&r->hold);
+    core->env->timers->close(r->timer);
+    kith_pair_free(r->machine);
+    kith_list_remove(&r->link);
+    kith_free(r);
+}
+
+/* Over: what can go at once goes, a run whose job is out follows when the job is done. */
+static void pair_finish(pair_op *p, kith_err err, const char *message)
+{
+    if (p->over) return;
+    p->over = true;
+    p->end_err = err;
+    snprintf(p->end_message, sizeof p->end_message, "%s", message ? message : "");
+    KITH_EACH(at, &p->runs)
+    {
+        run *r = KITH_OF(at, run, link);
+        bool finished = r->done;
+        if (!finished) kith_pair_fail(r->machine, err ? err : KITH_ERR_STATE);
+        if (!finished && r->channel) {
+            uint8_t out[KITH_PAIR_OUTPUT_MAX];
+            bool fin;
+            size_t size = kith_pair_output(r->machine, out, sizeof out, &fin);
+            if (size && !kith_stream_write(r->channel->stream, out, size) && fin && kith_stream_finish(r->channel->stream))
+                core_log(p->op.core, KITH_LOG_DEBUG, "pair stream ended twice");
+        }
+        if (!r->pinning) run_free(r);
+    }
+    try_end(p);
+}
+
+static void pair_cancel(op *o, kith_err why) { pair_finish((pair_op *)o, why, NULL); }
+
+static bool pair_answer(op *o, kith_op question, bool yes)
+{
+    pair_op *p = (pair_op *)o;
+    if (question != o->id) return false;
+    KITH_EACH(at, &p->runs)
+    {
+        run *r = KITH_OF(at, run, link);
+        if (!r->proven) continue;
+        kith_pair_answer(r->machine, yes);
+        run_step(r);
+        return true;
+    }
+    return false;
+}
+
+static const op_kind pair_kind = {.name = "pair", .needs_keys = true, .cancel = pair_cancel, .answer = pair_answer};
+
+/* ---- one attempt ---- */
+
+static void describe_failure(const run *r, kith_err err, char *out, size_t size)
+{
+    bool by_peer = kith_pair_failed_by_peer(r->machine);
+    *out = 0;
+    if (err == KITH_ERR_ARG)
+        snprintf(out, size, "%s pairs as %s and this one as %s: say --contact on both, or on neither",
+                 by_peer ? "the other device" : r->peer.name, r->op->kind == KITH_PAIR_OWN ? "a contact" : "an own device",
+                 r->op->kind == KITH_PAIR_OWN ? "an own device" : "a contact");
+    else if (err == KITH_ERR_CODE && !r->op->host)
+        snprintf(out, size, "the code is wrong: check the last four words with the other device");
+    else if (err == KITH_ERR_DECLINED && by_peer)
+        snprintf(out, size, "the other side declined");
+    else if (err == KITH_ERR_AGAIN)
+        snprintf(out, size, "the other device is busy with another attempt: try again");
+    else if (err == KITH_ERR_REMOTE_STORAGE)
+        snprintf(out, size, "the other device could not store the pairing: see the message there");
+}
+
+/* The host goes on waiting after a failed attempt, unless that burnt the code or came after the proof; the joiner goes on to the next
+ * device that shows the same tag when this one knew nothing of the code. */
+static void run_failed(run *r)
+{
+    pair_op *p = r->op;
+    kith_core *core = p->op.core;
+    kith_err err = kith_pair_error(r->machine), state = KITH_OK;
+    bool wrong = kith_pair_attempt(r->machine) == KITH_ATTEMPT_WRONG, proven = r->proven;
+    char message[sizeof p->end_message];
+    describe_failure(r, err, message, sizeof message);
+    run_free(r);
+    if (p->host) {
+        if (wrong) core_emit(core, &(kith_event){.kind = KITH_EVENT_ATTEMPT, .op = p->op.id, .err = KITH_ERR_CODE});
+        state = proven ? KITH_OK : kith_code_state(&p->code, core_now(core));
+        if (proven)
+            pair_finish(p, err, *message ? message : NULL);
+        else if (state == KITH_ERR_CODE_BURNT)
+            pair_finish(p, state, NULL);
+        return;
+    }
+    bool elsewhere = err == KITH_ERR_CODE || err == KITH_ERR_PROTOCOL || err == KITH_ERR_CLOSED || err == KITH_ERR_LOST;
+    if (!proven && elsewhere && lan_find_tag(core, kith_words_tag(&p->words), (kith_addr[1]){0}, 1) > 1) {
+        p->end_err = err;
+        dial_next(p->dial);
+    } else {
+        pair_finish(p, err, *message ? message : NULL);
+    }
+}
+
+static void ask(run *r)
+{
+    pair_op *p = r->op;
+    r->proven = true;
+    if (r->counted) {
+        kith_code_end(&p->code, &r->source, KITH_ATTEMPT_RIGHT);
+        r->counted = false;
+        lan_announce(p->op.core); /* the code is used: its tag goes */
+    }
+    p->op.core->env->timers->set(r->timer, core_now(p->op.core) + KITH_PAIR_PEOPLE_NS);
+    if (p->yes) {
+        kith_pair_answer(r->machine, true);
+        return;
+    }
+    kith_event event = {.kind = KITH_EVENT_ASK, .op = p->op.id};
+    core_describe_hello(&r->peer, &event.device);
+    event.device.trust = p->kind == KITH_PAIR_OWN ? KITH_RELATION_OWN : KITH_RELATION_CONTACT;
+    core_emit(p->op.core, &event);
+}
+
+static void pinned(pin_job *job)
+{
+    run *r = KITH_OF(job, run, pin);
+    pair_op *p = r->op;
+    r->pinning = false;
+    if (p->over) { /* cancelled meanwhile: what is pinned stays, the other side may have it too */
+        run_free(r);
+        try_end(p);
+        return;
+    }
+    kith_pair_stored(r->machine, job->err);
+    run_step(r);
+}
+
+static void pin(run *r)
+{
+    pair_op *p = r->op;
+    kith_peer_kind kind = p->kind == KITH_PAIR_OWN ? KITH_PEER_OWN : KITH_PEER_CONTACT;
+    r->pinning = true;
+    book_pin(p->op.core, &r->pin, &r->peer, kind, pinned);
+}
+
+/* Done: say so once the peer has our last message, so that leaving at once cannot make it look like a failure there. */
+static void run_done(run *r)
+{
+    pair_op *p = r->op;
+    kith_core *core = p->op.core;
+    uint64_t now = core_now(core);
+    if (!r->done) {
+        r->done = true;
+        r->linger_until = now + LINGER_NS;
+    }
+    if (r->channel && !kith_stream_all_acked(r->channel->stream) && now < r->linger_until) {
+        core->env->timers->set(r->timer, now + LINGER_STEP_NS);
+        return;
+    }
+    kith_event event = {.kind = KITH_EVENT_PAIRED, .op = p->op.id, .already = r->pin.already};
+    core_describe(&r->pin.peer, &event.device);
+    run_free(r);
+    core_emit(core, &event);
+    pair_finish(p, KITH_OK, NULL);
+}
+
+static void host_started(run *r)
+{
+    pair_op *p = r->op;
+    kith_err err = kith_code_begin(&p->code, &r->source, core_now(p->op.core));
+    if (err) {
+        kith_pair_fail(r->machine, err == KITH_ERR_STATE ? KITH_ERR_CODE_EXPIRED : err);
+        return;
+    }
+    r->counted = true;
+    kith_pair_go(r->machine);
+}
+
+static void flush(run *r)
+{
+    uint8_t out[KITH_PAIR_OUTPUT_MAX];
+    bool fin;
+    size_t size = kith_pair_output(r->machine, out, sizeof out, &fin);
+    if (!r->channel) return;
+    if (size && kith_stream_write(r->channel->stream, out, size))
+        core_log(r->op->op.core, KITH_LOG_DEBUG, "pair: the stream takes nothing more");
+    if (fin && kith_stream_finish(r->channel->stream)) core_log(r->op->op.core, KITH_LOG_DEBUG, "pair: ended twice");
+}
+
+/* Everything that is due; the run may be gone on return. */
+static void run_step(run *r)
+{
+    for (;;) {
+        kith_pair_event event = kith_pair_take_event(r->machine);
+        flush(r);
+        switch (event) {
+        case KITH_PAIR_NOTHING: return;
+        case KITH_PAIR_STARTED: host_started(r); break;
+        case KITH_PAIR_PROVEN: ask(r); break;
+        case KITH_PAIR_PIN: pin(r); break;
+        case KITH_PAIR_DONE: run_done(r); return;
+        case KITH_PAIR_FAILED: run_failed(r); return;
+        }
+    }
+}
+
+static void run_readable(channel *c)
+{
+    run *r = c->owner;
+    const uint8_t *data;
+    size_t size;
+    bool fin = false;
+    while (kith_stream_peek(c->stream, &data, &size, &fin)) {
+        kith_pair_input(r->machine, data, size, false);
+        kith_stream_consume(c->stream, size);
+    }
+    if (fin) kith_pair_input(r->machine, NULL, 0, true);
+    run_step(r);
+}
+
+/* The stream is over.  Before the end that is a failure; after it nothing is missing. */
+static void run_gone(channel *c, kith_err why)
+{
+    run *r = c->owner;
+    channel_free(r->channel);
+    r->channel = NULL;
+    if (r->done) {
+        run_done(r);
+        return;
+    }
+    kith_pair_fail(r->machine, why);
+    run_step(r);
+}
+
+static void run_lost(void *user, kith_err why)
+{
+    run *r = user;
+    (void)r;
+    (void)why; /* its channel has heard it */
+}
+
+static void run_timer(void *user)
+{
+    run *r = user;
+    kith_core *core = r->op->op.core;
+    if (r->done) {
+        run_done(r);
+    } else {
+        kith_pair_fail(r->machine, KITH_ERR_TIMEOUT);
+        run_step(r);
+    }
+    core_pump(core);
+}
+
+static run *run_new(pair_op *p, session *s)
+{
+    kith_core *core = p->op.core;
+    uint8_t random[64], hash[KITH_BINDING_SIZE];
+    run *r = kith_calloc(1, sizeof *r);
+    if (!r) return NULL;
+    kith_rng_bytes(&core->rng, random, sizeof random);
+    kith_conn_handshake_hash(s->conn, hash);
+    r->op = p;
+    r->source = s->remote;
+    r->peer = s->peer;
+    r->timer = core->env->timers->open(core->env, run_timer, r);
+    kith_err err = r->timer ? KITH_OK : KITH_ERR_NOMEM;
+    if (!err)
+        err = kith_pair_new(&(kith_pair_config){.host = p->host,
+                                                .kind = p->kind,
+                                                .words = &p->words,
+                                                .signer = &core->signer,
+                                                .self = &core->self,
+                                                .peer = &s->peer,
+                                                .handshake_hash = hash,
+                                                .random = random},
+                            &r->machine);
+    kith_wipe(random, sizeof random);
+    if (err) {
+        core->env->timers->close(r->timer);
+        kith_free(r);
+        return NULL;
+    }
+    session_use(s, &r->hold, run_lost, r);
+    kith_list_append(&p->runs, &r->link);
+    core->env->timers->set(r->timer, core_now(core) + KITH_PAIR_STEP_NS);
+    return r;
+}
+
+static const channel_events run_events = {.readable = run_readable, .gone = run_gone};
+
+/* ---- host ---- */
+
+bool pair_serve(channel *c)
+{
+    pair_op *p = c->session->core->host;
+    size_t count = 0;
+    if (!p || p->over) return false;
+    KITH_EACH(at, &p->runs) count++;
+    run *r = count < RUNS_MAX ? run_new(p, c->session) : NULL;
+    if (!r) return false;
+    r->channel = c;
+    c->owner = r;
+    c->events = &run_events;
+    return true;
+}
+
+bool pair_tag(const kith_core *core, uint32_t *tag)
+{
+    pair_op *p = core->host;
+    if (!p || p->over || kith_code_state(&p->code, core_now(core))) return false;
+    *tag = kith_words_tag(&p->words);
+    return true;
+}
+
+static bool somebody_proven(const pair_op *p)
+{
+    for (const kith_link *at = p->runs.head.next; at != &p->runs.head; at = at->next)
+        if (KITH_OF(at, const run, link)->proven) return true;
+    return false;
+}
+
+static void host_timer(void *user)
+{
+    pair_op *p = user;
+    kith_core *core = p->op.core;
+    uint64_t now = core_now(core);
+    if (now >= p->code.expires_ns) {
+        if (!somebody_proven(p)) pair_finish(p, KITH_ERR_CODE_EXPIRED, NULL);
+    } else {
+        if (p->warn_ns && now >= p->warn_ns) {
+            p->warn_ns = 0;
+            core_emit(core, &(kith_event){.kind = KITH_EVENT_EXPIRING, .op = p->op.id});
+        }
+        core->env->timers->set(p->timer, p->warn_ns ? p->warn_ns : p->code.expires_ns);
+    }
+    core_pump(core);
+}
+
+static pair_op *pair_new(kith_core *core, kith_op id, const kith_pair_options *options, bool host)
+{
+    pair_op *p = kith_calloc(1, sizeof *p);
+    if (p) p->timer = core->env->timers->open(core->env, host_timer, p);
+    if (!p || !p->timer) {
+        kith_free(p);
+        core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+        return NULL;
+    }
+    p->host = host;
+    p->yes = options->yes;
+    p->kind = options->contact ? KITH_PAIR_CONTACT : KITH_PAIR_OWN;
+    kith_list_init(&p->runs);
+    if (!core_begin(core, &p->op, id, &pair_kind)) {
+        core->env->timers->close(p->timer);
+        kith_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+void kith_core_pair(kith_core *core, kith_op id, const kith_pair_options *options)
+{
+    uint64_t now = core_now(core), life = options->expires_s ? options->expires_s * SECOND_NS : KITH_CODE_LIFE_NS;
+    char text[KITH_CODE_TEXT_SIZE];
+    if (core->host || options->expires_s > EXPIRES_MAX_S) {
+        core_refuse(core, id, core->host ? KITH_ERR_STATE : KITH_ERR_ARG,
+                    core->host ? "a pairing code is open already" : "a code can live for an hour at most");
+        return;
+    }
+    pair_op *p = pair_new(core, id, options, true);
+    if (!p) return;
+    do kith_words_draw(&core->rng, &p->words);
+    while (lan_find_tag(core, kith_words_tag(&p->words), NULL, 0)); /* somebody else's code begins so */
+    kith_code_init(&p->code, &p->words, now + life);
+    p->warn_ns = life > WARN_BEFORE_NS ? now + life - WARN_BEFORE_NS : 0;
+    core->host = p;
+    core->env->timers->set(p->timer, p->warn_ns ? p->warn_ns : p->code.expires_ns);
+    kith_event event = {.kind = KITH_EVENT_CODE, .op = id};
+    event.expires_ms = core->env->base->wall_ms(core->env) + (int64_t)(life / 1000000);
+    snprintf(event.words, sizeof event.words, "%s", kith_words_text(&p->words, text));
+    core_emit(core, &event);
+    kith_wipe(text, sizeof text);
+    lan_announce(core);
+    core_pump(core);
+}
+
+/* ---- joiner ---- */
+
+static void join_connected(void *user, session *s)
+{
+    pair_op *p = user;
+    run *r = run_new(p, s);
+    kith_err err = r ? channel_open(s, STREAM_PAIR, &run_events, r, &r->channel) : KITH_ERR_NOMEM;
+    if (err) {
+        if (r) run_free(r);
+        pair_finish(p, err, NULL);
+        return;
+    }
+    run_step(r); /* START is waiting to be sent */
+}
+
+static void join_failed(void *user, kith_err why)
+{
+    pair_op *p = user;
+    if (why == KITH_ERR_UNREACHABLE && p->end_err) why = p->end_err; /* all who showed the tag were tried */
+    pair_finish(p, why == KITH_ERR_UNREACHABLE ? KITH_ERR_NOT_FOUND : why,
+                why == KITH_ERR_UNREACHABLE
+                    ? "no device on this network shows a code that begins with these two words: check them, that `kith pair` is still waiting there, and that both are on the same network"
+                    : NULL);
+}
+
+void kith_core_join(kith_core *core, kith_op id, const char *words, const kith_pair_options *options)
+{
+    static const dial_events events = {.connected = join_connected, .failed = join_failed};
+    char why[512];
+    kith_words parsed;
+    if (kith_words_parse(words, &parsed, why, sizeof why)) {
+        core_refuse(core, id, KITH_ERR_CODE, why);
+        return;
+    }
+    pair_op *p = pair_new(core, id, options, false);
+    if (!p) return;
+    p->words = parsed;
+    uint64_t patience = options->expires_s ? options->expires_s * SECOND_NS : JOIN_PATIENCE_NS;
+    kith_err err = dial_tag(core, kith_words_tag(&parsed), patience, &events, p, &p->dial);
+    if (err) pair_finish(p, err, NULL);
+    core_pump(core);
+}

@@ -1,0 +1,187 @@
+/* Ping: 8 bytes there and back on a stream, timed here; and the other side of it. */
+#include "base/mem.h"
+#include "node/dial.h"
+
+#include <string.h>
+
+#define PING_SIZE        8
+#define PING_EVERY_NS    SECOND_NS
+#define PING_PATIENCE_NS (10 * SECOND_NS) /* to find the device, and for each answer */
+#define PING_SERVED_MAX  4096             /* bytes echoed on one stream before it is reset: a ping is no pipe */
+
+/* ---- answering ---- */
+
+typedef struct served {
+    channel *channel;
+    size_t echoed;
+} served;
+
+static void served_free(served *v)
+{
+    channel_free(v->channel);
+    kith_free(v);
+}
+
+static void served_gone(channel *c, kith_err why)
+{
+    (void)why;
+    served_free(c->owner);
+}
+
+static void served_readable(channel *c)
+{
+    served *v = c->owner;
+    const uint8_t *data;
+    size_t size;
+    bool fin = false;
+    while (kith_stream_peek(c->stream, &data, &size, &fin)) {
+        v->echoed += size;
+        if (v->echoed > PING_SERVED_MAX || kith_stream_write(c->stream, data, size)) {
+            served_free(v);
+            return;
+        }
+        kith_stream_consume(c->stream, size);
+    }
+    if (!fin) return;
+    if (kith_stream_finish(c->stream)) core_log(c->session->core, KITH_LOG_DEBUG, "ping stream ended twice");
+    served_free(v);
+}
+
+bool ping_serve(channel *c)
+{
+    static const channel_events events = {.readable = served_readable, .gone = served_gone};
+    served *v = kith_calloc(1, sizeof *v);
+    if (!v) return false;
+    v->channel = c;
+    c->owner = v;
+    c->events = &events;
+    return true;
+}
+
+/* ---- asking ---- */
+
+typedef struct ping_op {
+    op op;
+    kith_peer peer;
+    uint32_t left; /* 0: without end */
+    bool endless;
+    dial *dial;
+    session_hold hold;
+    channel *channel; /* while an answer is awaited */
+    uint64_t sent_ns, next_ns;
+    size_t got;
+    kith_timer *timer;
+} ping_op;
+
+static void ping_end(ping_op *p, kith_err err)
+{
+    kith_core *core = p->op.core;
+    dial_free(p->dial);
+    channel_free(p->channel);
+    session_unuse(&p->hold);
+    core->env->timers->close(p->timer);
+    op_end(&p->op, err, NULL);
+    kith_free(p);
+}
+
+static void ping_cancel(op *o, kith_err why) { ping_end((ping_op *)o, why); }
+
+static void ping_lost(void *user, kith_err why) { ping_end(user, why); }
+static void ping_gone(channel *c, kith_err why) { ping_end(c->owner, why); }
+
+static void ping_pong(ping_op *p)
+{
+    uint64_t now = core_now(p->op.core);
+    kith_event event = {.kind = KITH_EVENT_PONG, .op = p->op.id, .rtt_ns = now - p->sent_ns};
+    session_path(p->hold.session, event.path, event.scope, event.address);
+    core_describe(&p->peer, &event.device);
+    core_emit(p->op.core, &event);
+    channel_free(p->channel);
+    p->channel = NULL;
+    p->got = 0;
+    if (!p->endless && --p->left == 0) {
+        ping_end(p, KITH_OK);
+        return;
+    }
+    p->next_ns = p->sent_ns + PING_EVERY_NS;
+    p->op.core->env->timers->set(p->timer, p->next_ns);
+}
+
+static void ping_readable(channel *c)
+{
+    ping_op *p = c->owner;
+    const uint8_t *data;
+    size_t size;
+    bool fin;
+    while (kith_stream_peek(c->stream, &data, &size, &fin)) {
+        kith_stream_consume(c->stream, size);
+        p->got += size;
+    }
+    if (p->got >= PING_SIZE) ping_pong(p);
+}
+
+static void ping_send(ping_op *p)
+{
+    static const channel_events events = {.readable = ping_readable, .gone = ping_gone};
+    uint8_t bytes[PING_SIZE];
+    kith_rng_bytes(&p->op.core->rng, bytes, sizeof bytes);
+    kith_err err = channel_open(p->hold.session, STREAM_PING, &events, p, &p->channel);
+    if (!err) err = kith_stream_write(p->channel->stream, bytes, sizeof bytes);
+    if (!err) err = kith_stream_finish(p->channel->stream);
+    if (err) {
+        ping_end(p, err);
+        return;
+    }
+    p->sent_ns = core_now(p->op.core);
+    p->op.core->env->timers->set(p->timer, p->sent_ns + PING_PATIENCE_NS);
+}
+
+static void ping_connected(void *user, session *s)
+{
+    ping_op *p = user;
+    session_use(s, &p->hold, ping_lost, p);
+    ping_send(p);
+}
+
+static void ping_failed(void *user, kith_err why) { ping_end(user, why); }
+
+static void ping_timer(void *user)
+{
+    ping_op *p = user;
+    kith_core *core = p->op.core;
+    if (p->channel)
+        ping_end(p, KITH_ERR_TIMEOUT);
+    else if (p->hold.session)
+        ping_send(p);
+    core_pump(core);
+}
+
+void kith_core_ping(kith_core *core, kith_op id, const char *device_id, uint32_t count)
+{
+    static const op_kind kind = {.name = "ping", .needs_keys = true, .cancel = ping_cancel};
+    static const dial_events events = {.connected = ping_connected, .failed = ping_failed};
+    kith_peer peer;
+    kith_err err = KITH_OK;
+    if (!core_find_peer_id(core, device_id, &peer, &err)) {
+        core_refuse(core, id, err, NULL);
+        return;
+    }
+    ping_op *p = kith_calloc(1, sizeof *p);
+    if (p) p->timer = core->env->timers->open(core->env, ping_timer, p);
+    if (!p || !p->timer) {
+        kith_free(p);
+        core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+        return;
+    }
+    p->peer = peer;
+    p->left = count;
+    p->endless = count == 0;
+    if (!core_begin(core, &p->op, id, &kind)) {
+        core->env->timers->close(p->timer);
+        kith_free(p);
+        return;
+    }
+    err = dial_device(core, &peer, PING_PATIENCE_NS, &events, p, &p->dial);
+    if (err) ping_end(p, err);
+    core_pump(core);
+}

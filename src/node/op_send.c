@@ -1,0 +1,419 @@
+/* Sending one file: read and hash chunks ahead on workers, hand them to the stream without copying, and when the device goes away look
+ * for it and go on where it stopped. */
+#include "base/mem.h"
+#include "node/dial.h"
+#include "service/file.h"
+#include "store/outgoing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SLOTS              4 /* chunks in memory: being read, waiting, or not yet acknowledged */
+#define SLOT_PREFIX_MAX    64
+#define UNSENT_MAX         (3 * KITH_GROUP_SIZE / 2) /* queued on the stream beyond what was ever sent */
+#define PATIENCE_S         30
+#define PROGRESS_EVERY_NS  (SECOND_NS / 10)
+
+typedef enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_LENT } slot_state;
+
+typedef struct send_op send_op;
+
+typedef struct slot {
+    kith_job job;
+    send_op *op;
+    slot_state state;
+    uint8_t *data; /* KITH_GROUP_SIZE */
+    uint64_t index, offset, lent_until;
+    size_t size;
+    bool only, last;
+    uint8_t cv[KITH_BLAKE3_SIZE];
+    kith_err err;
+} slot;
+
+struct send_op {
+    op op;
+    kith_peer peer;
+    char *path, *name;
+    uint64_t patience_ns;
+    kith_job open_job;
+    kith_err open_err;
+    kith_outgoing *file;
+    kith_file_header header;
+
+    dial *dial;
+    session_hold hold;
+    channel *channel;
+    kith_file_tx *tx;
+    slot slots[SLOTS];
+    uint64_t next_index;
+    size_t jobs; /* out on workers */
+    bool connected_before, accepted;
+
+    uint64_t started_ns, last_progress_ns;
+    bool over; /* the END event is due when the jobs are done */
+    kith_err end_err;
+    char end_message[640];
+};
+
+static void step(send_op *s);
+static void look_for_it(send_op *s);
+
+/* ---- the end ---- */
+
+static void drop_connection(send_op *s)
+{
+    dial_free(s->dial);
+    s->dial = NULL;
+    channel_free(s->channel);
+    s->channel = NULL;
+    session_unuse(&s->hold);
+    kith_file_tx_free(s->tx);
+    s->tx = NULL;
+    for (size_t i = 0; i < SLOTS; i++)
+        if (s->slots[i].state != SLOT_READING) s->slots[i].state = SLOT_FREE;
+    s->accepted = false;
+}
+
+static void try_end(send_op *s)
+{
+    if (!s->over || s->jobs) return;
+    drop_connection(s);
+    kith_outgoing_close(s->file);
+    for (size_t i = 0; i < SLOTS; i++) kith_free(s->slots[i].data);
+    op_end(&s->op, s->end_err, *s->end_message ? s->end_message : NULL);
+    kith_free(s->path);
+    kith_free(s->name);
+    kith_free(s);
+}
+
+static void finish(send_op *s, kith_err err, const char *message)
+{
+    if (s->over) return;
+    s->over = true;
+    s->end_err = err;
+    snprintf(s->end_message, sizeof s->end_message, "%s", message ? message : "");
+    if (s->channel && s->tx && err) { /* tell the other side, as far as the stream still goes */
+        uint8_t out[KITH_FILE_OUTPUT_MAX];
+        bool fin;
+        kith_file_tx_abort(s->tx, err);
+        size_t size = kith_file_tx_output(s->tx, out, sizeof out, &fin);
+        if (size && kith_stream_write(s->channel->stream, out, size)) size = 0;
+        if (fin && kith_stream_finish(s->channel->stream)) fin = false;
+    }
+    try_end(s);
+}
+
+static void send_cancel(op *o, kith_err why)
+{
+    finish((send_op *)o, why, "stopped: run the same command again and it goes on from here");
+}
+
+static const op_kind send_kind = {.name = "send", .needs_keys = true, .cancel = send_cancel};
+
+/* What the other side or the network did, for people. */
+static void explain(const send_op *s, kith_err err, char *out, size_t size)
+{
+    const char *name = s->peer.local_name;
+    switch (err) {
+    case KITH_ERR_UNREACHABLE:
+        snprintf(out, size, s->connected_before ? "%s went away and did not come back: run the same command again and it goes on from here"
+                                                : "%s cannot be found: is it on, on this network, and is `kith receive` running there?",
+                 name);
+        break;
+    case KITH_ERR_UNTRUSTED: snprintf(out, size, "%s does not know this device any more: pair them again", name); break;
+    case KITH_ERR_NOT_ALLOWED: snprintf(out, size, "%s is not receiving now: run `kith receive` there", name); break;
+    case KITH_ERR_DECLINED: snprintf(out, size, "%s declined", name); break;
+    case KITH_ERR_AGAIN: snprintf(out, size, "%s is receiving this file already", name); break;
+    case KITH_ERR_REMOTE_STORAGE: snprintf(out, size, "%s could not store it: see the message there, then run the same command again", name); break;
+    default: *out = 0;
+    }
+}
+
+static void fail(send_op *s, kith_err err)
+{
+    char message[sizeof s->end_message];
+    explain(s, err, message, sizeof message);
+    finish(s, err, *message ? message : NULL);
+}
+
+/* ---- reading ahead ---- */
+
+static void read_run(kith_job *job)
+{
+    slot *t = KITH_OF(job, slot, job);
+    t->err = kith_outgoing_read(t->op->file, t->offset, t->data, t->size);
+    if (!t->err) kith_group_cv(t->data, t->size, t->index, t->only, t->cv);
+    if (!t->err && t->last) t->err = kith_outgoing_verify(t->op->file);
+}
+
+static void read_done(kith_job *job)
+{
+    slot *t = KITH_OF(job, slot, job);
+    send_op *s = t->op;
+    kith_core *core = s->op.core;
+    s->jobs--;
+    t->state = s->tx ? SLOT_READY : SLOT_FREE;
+    if (s->over)
+        try_end(s);
+    else if (t->err)
+        fail(s, t->err);
+    else
+        step(s);
+    core_job_done(core);
+    core_pump(core);
+}
+
+static bool stale_reads(const send_op *s)
+{
+    for (size_t i = 0; i < SLOTS; i++)
+        if (s->slots[i].state == SLOT_READING) return true;
+    return false;
+}
+
+static void read_ahead(send_op *s)
+{
+    for (size_t i = 0; i < SLOTS; i++) {
+        slot *t = &s->slots[i];
+        if (t->state != SLOT_FREE) continue;
+        if (!t->data && !(t->data = kith_malloc(KITH_GROUP_SIZE))) {
+            if (s->jobs == 0 && i == 0) fail(s, KITH_ERR_NOMEM);
+            return;
+        }
+        if (!kith_file_tx_next(s->tx, &t->index, &t->offset, &t->size)) return;
+        t->only = s->header.size <= KITH_GROUP_SIZE;
+        t->last = t->offset + t->size == s->header.size;
+        t->state = SLOT_READING;
+        t->op = s;
+        t->job = (kith_job){.run = read_run, .done = read_done};
+        s->jobs++;
+        core_submit(s->op.core, &t->job);
+    }
+}
+
+/* ---- sending ---- */
+
+static slot *ready_slot(send_op *s)
+{
+    for (size_t i = 0; i < SLOTS; i++)
+        if (s->slots[i].state == SLOT_READY && s->slots[i].index == s->next_index) return &s->slots[i];
+    return NULL;
+}
+
+static kith_err lend_chunks(send_op *s)
+{
+    kith_stream *stream = s->channel->stream;
+    for (slot *t; kith_stream_unsent(stream) < UNSENT_MAX && (t = ready_slot(s));) {
+        uint8_t prefix[SLOT_PREFIX_MAX];
+        size_t prefix_size;
+        kith_err err = kith_file_tx_chunk(s->tx, t->index, t->cv, prefix, sizeof prefix, &prefix_size);
+        if (!err) err = kith_stream_write(stream, prefix, prefix_size);
+        if (!err && t->size) err = kith_stream_lend(stream, t->data, t->size);
+        if (err) return err;
+        t->lent_until = kith_stream_written(stream);
+        t->state = SLOT_LENT;
+        s->next_index++;
+    }
+    return KITH_OK;
+}
+
+static void progress(send_op *s)
+{
+    uint64_t now = core_now(s->op.core), sent = kith_stream_returned(s->channel->stream);
+    if (now - s->last_progress_ns < PROGRESS_EVERY_NS || !s->accepted) return;
+    s->last_progress_ns = now;
+    kith_event event = {.kind = KITH_EVENT_PROGRESS, .op = s->op.id, .bytes_total = s->header.size};
+    event.bytes = kith_file_tx_resumed(s->tx) + sent;
+    if (event.bytes > s->header.size) event.bytes = s->header.size; /* headers are in `sent` too */
+    session_path(s->hold.session, event.path, event.scope, event.address);
+    core_emit(s->op.core, &event);
+}
+
+static void accepted(send_op *s)
+{
+    s->accepted = true;
+    kith_event event = {.kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
+    s->next_index = event.bytes / KITH_GROUP_SIZE;
+    core_describe(&s->peer, &event.device);
+    snprintf(event.name, sizeof event.name, "%s", s->header.name);
+    session_path(s->hold.session, event.path, event.scope, event.address);
+    core_emit(s->op.core, &event);
+}
+
+static void done(send_op *s)
+{
+    uint8_t root[KITH_BLAKE3_SIZE];
+    kith_event event = {.kind = KITH_EVENT_SENT, .op = s->op.id, .bytes_total = s->header.size, .bytes = s->header.size};
+    event.seconds = (double)(core_now(s->op.core) - s->started_ns) / (double)SECOND_NS;
+    if (kith_file_tx_root(s->tx, root)) kith_hex(root, sizeof root, event.hash);
+    core_describe(&s->peer, &event.device);
+    snprintf(event.name, sizeof event.name, "%s", s->header.name);
+    session_path(s->hold.session, event.path, event.scope, event.address);
+    core_emit(s->op.core, &event);
+    finish(s, KITH_OK, NULL);
+}
+
+/* Everything that is due.  The operation may be gone on return. */
+static void step(send_op *s)
+{
+    if (!s->tx || !s->channel || s->over) return;
+    uint8_t out[KITH_FILE_OUTPUT_MAX];
+    bool fin = false;
+    for (kith_file_event event; (event = kith_file_tx_event(s->tx)) != KITH_FILE_NOTHING;) {
+        if (event == KITH_FILE_ACCEPTED) accepted(s);
+        if (event == KITH_FILE_DONE) {
+            done(s);
+            return;
+        }
+        if (event == KITH_FILE_FAILED) {
+            fail(s, kith_file_tx_error(s->tx));
+            return;
+        }
+    }
+    kith_err err = s->accepted ? lend_chunks(s) : KITH_OK;
+    for (size_t size; !err && ((size = kith_file_tx_output(s->tx, out, sizeof out, &fin)) || fin); fin = false) {
+        if (size) err = kith_stream_write(s->channel->stream, out, size);
+        if (!err && fin) err = kith_stream_finish(s->channel->stream);
+    }
+    if (err) {
+        fail(s, err);
+        return;
+    }
+    if (s->accepted) read_ahead(s);
+}
+
+static void on_returned(channel *c)
+{
+    send_op *s = c->owner;
+    uint64_t returned = kith_stream_returned(c->stream);
+    for (size_t i = 0; i < SLOTS; i++)
+        if (s->slots[i].state == SLOT_LENT && s->slots[i].lent_until <= returned) s->slots[i].state = SLOT_FREE;
+    progress(s);
+    step(s);
+}
+
+static void on_writable(channel *c) { step(c->owner); }
+
+static void on_readable(channel *c)
+{
+    send_op *s = c->owner;
+    const uint8_t *data;
+    size_t size;
+    bool fin = false;
+    while (kith_stream_peek(c->stream, &data, &size, &fin)) {
+        kith_file_tx_input(s->tx, data, size, false);
+        kith_stream_consume(c->stream, size);
+    }
+    if (fin) kith_file_tx_input(s->tx, NULL, 0, true);
+    step(s);
+}
+
+/* The connection or the stream is over before the file was through. */
+static void lost(send_op *s, kith_err why)
+{
+    if (s->over) return;
+    bool may_return = why == KITH_ERR_LOST || why == KITH_ERR_CLOSED || why == KITH_ERR_TIMEOUT || why == KITH_ERR_CANCELLED;
+    if (!may_return) {
+        fail(s, why);
+        return;
+    }
+    kith_event event = {.kind = KITH_EVENT_WAITING, .op = s->op.id, .err = why};
+    snprintf(event.message, sizeof event.message, "%s went away: waiting for it", s->peer.local_name);
+    core_describe(&s->peer, &event.device);
+    core_emit(s->op.core, &event);
+    drop_connection(s);
+    look_for_it(s);
+}
+
+static void on_gone(channel *c, kith_err why) { lost(c->owner, why); }
+static void on_lost(void *user, kith_err why) { lost(user, why); }
+
+/* ---- connecting ---- */
+
+static void connected(void *user, session *session)
+{
+    static const channel_events events = {
+        .readable = on_readable, .writable = on_writable, .returned = on_returned, .gone = on_gone};
+    send_op *s = user;
+    dial_free(s->dial);
+    s->dial = NULL;
+    session_use(session, &s->hold, on_lost, s);
+    kith_err err = channel_open(session, STREAM_FILE, &events, s, &s->channel);
+    if (!err) err = kith_file_tx_new(&s->header, &s->tx);
+    if (err) {
+        fail(s, err);
+        return;
+    }
+    s->connected_before = true;
+    if (!s->started_ns) s->started_ns = core_now(s->op.core);
+    kith_event event = {.kind = KITH_EVENT_CONNECTED, .op = s->op.id};
+    core_describe(&s->peer, &event.device);
+    session_path(session, event.path, event.scope, event.address);
+    core_emit(s->op.core, &event);
+    step(s);
+}
+
+static void dial_failed(void *user, kith_err why) { fail(user, why); }
+
+/* Reads of the attempt before must be over, since their buffers are needed: step() is called again by the last of them. */
+static void look_for_it(send_op *s)
+{
+    static const dial_events events = {.connected = connected, .failed = dial_failed};
+    kith_err err = dial_device(s->op.core, &s->peer, s->patience_ns, &events, s, &s->dial);
+    if (err) fail(s, err);
+}
+
+static void open_run(kith_job *job)
+{
+    send_op *s = KITH_OF(job, send_op, open_job);
+    s->open_err = kith_outgoing_open(s->op.core->env, s->path, &s->file, &s->header);
+}
+
+static void open_done(kith_job *job)
+{
+    send_op *s = KITH_OF(job, send_op, open_job);
+    kith_core *core = s->op.core;
+    s->jobs--;
+    if (s->over) {
+        try_end(s);
+    } else if (s->open_err) {
+        char message[640], shown[512];
+        snprintf(message, sizeof message, "%s: %s", kith_printable(s->path, strlen(s->path), shown, sizeof shown),
+                 kith_err_text(s->open_err));
+        finish(s, s->open_err, message);
+    } else {
+        if (s->name) snprintf(s->header.name, sizeof s->header.name, "%s", s->name);
+        look_for_it(s);
+    }
+    core_job_done(core);
+    core_pump(core);
+}
+
+void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, const char *path, const kith_send_options *options)
+{
+    kith_peer peer;
+    kith_err err = KITH_OK;
+    if (!core_find_peer_id(core, device_id, &peer, &err)) {
+        core_refuse(core, id, err, NULL);
+        return;
+    }
+    send_op *s = kith_calloc(1, sizeof *s);
+    if (s) s->path = kith_strdup(path);
+    if (s && options->name) s->name = kith_strdup(options->name);
+    if (!s || !s->path || (options->name && !s->name)) {
+        if (s) kith_free(s->path);
+        kith_free(s);
+        core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+        return;
+    }
+    s->peer = peer;
+    s->patience_ns = (options->patience_s ? options->patience_s : PATIENCE_S) * SECOND_NS;
+    if (!core_begin(core, &s->op, id, &send_kind)) {
+        kith_free(s->path);
+        kith_free(s->name);
+        kith_free(s);
+        return;
+    }
+    s->open_job = (kith_job){.run = open_run, .done = open_done};
+    s->jobs++;
+    core_submit(core, &s->open_job);
+}

@@ -1,0 +1,416 @@
+#include "node/session.h"
+
+#include "base/mem.h"
+#include "service/wire_error.h"
+
+#include <string.h>
+
+static void control_readable(session *s);
+static void on_timer(void *user);
+
+/* ---- channels ---- */
+
+static channel *channel_new(session *s, kith_stream *stream, const channel_events *events, void *owner)
+{
+    channel *c = kith_calloc(1, sizeof *c);
+    if (!c) return NULL;
+    c->session = s;
+    c->stream = stream;
+    c->events = events;
+    c->owner = owner;
+    kith_stream_set_user(stream, c);
+    kith_list_append(&s->channels, &c->link);
+    return c;
+}
+
+kith_err channel_open(session *s, stream_number service, const channel_events *events, void *owner, channel **out)
+{
+    kith_stream *stream = NULL;
+    uint8_t number = (uint8_t)service; /* a one-byte varint */
+    kith_err err = kith_stream_open(s->conn, true, &stream);
+    if (err) return err;
+    channel *c = NULL;
+    err = kith_stream_write(stream, &number, 1);
+    if (!err && !(c = channel_new(s, stream, events, owner))) err = KITH_ERR_NOMEM;
+    if (err) {
+        kith_stream_free(stream);
+        return err;
+    }
+    *out = c;
+    return KITH_OK;
+}
+
+void channel_free(channel *c)
+{
+    if (!c) return;
+    kith_list_remove(&c->link);
+    if (c->stream) kith_stream_free(c->stream);
+    kith_free(c);
+}
+
+/* ---- sessions ---- */
+
+static session *session_new(kith_core *core, bool dialler)
+{
+    session *s = kith_calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->timer = core->env->timers->open(core->env, on_timer, s);
+    if (!s->timer) {
+        kith_free(s);
+        return NULL;
+    }
+    s->core = core;
+    s->dialler = dialler;
+    kith_list_init(&s->channels);
+    kith_list_init(&s->uses);
+    kith_list_append(&core->sessions, &s->link);
+    return s;
+}
+
+kith_err session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch, session **out)
+{
+    session *s = session_new(core, true);
+    if (!s) return KITH_ERR_NOMEM;
+    kith_err err = kith_quic_dial(core->quic, remote, peer ? peer->x25519 : NULL, core_now(core), &s->conn);
+    if (err) {
+        core->env->timers->close(s->timer);
+        kith_list_remove(&s->link);
+        kith_free(s);
+        return err;
+    }
+    kith_conn_set_user(s->conn, s);
+    s->remote = *remote;
+    s->watch = *watch;
+    s->for_pairing = !peer;
+    if (peer) {
+        s->expected = true;
+        memcpy(s->expected_fingerprint, peer->fingerprint, sizeof s->expected_fingerprint);
+        s->known = *peer;
+    }
+    *out = s;
+    return KITH_OK;
+}
+
+/* Take it apart: everyone is told, nothing of it remains. */
+static void session_end(session *s, kith_err why)
+{
+    session_watch watch = s->watch;
+    s->watch = (session_watch){0};
+    s->ready = false;
+    kith_list_remove(&s->link); /* nobody finds it from here on */
+    while (!kith_list_empty(&s->channels)) {
+        channel *c = KITH_OF(kith_list_take_first(&s->channels), channel, link);
+        c->events->gone(c, why ? why : KITH_ERR_CLOSED);
+    }
+    while (!kith_list_empty(&s->uses)) {
+        session_hold *hold = KITH_OF(kith_list_take_first(&s->uses), session_hold, link);
+        hold->session = NULL;
+        hold->lost(hold->user, why ? why : KITH_ERR_CLOSED);
+    }
+    if (watch.failed) watch.failed(watch.user, s, why ? why : KITH_ERR_CLOSED);
+    s->core->env->timers->close(s->timer);
+    kith_conn_free(s->conn);
+    kith_free(s);
+}
+
+void session_close(session *s, kith_err why)
+{
+    kith_conn_close(s->conn, kith_wire_error_of(why), "", core_now(s->core));
+    /* Its CLOSED event brings session_end; until then nobody finds it. */
+    s->ready = false;
+    s->why = why;
+}
+
+void session_free_all(kith_core *core)
+{
+    KITH_EACH(at, &core->sessions) session_end(KITH_OF(at, session, link), KITH_ERR_CLOSED);
+}
+
+void session_unwatch(session *s) { s->watch = (session_watch){0}; }
+void session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user)
+{
+    *hold = (session_hold){.session = s, .lost = lost, .user = user};
+    kith_list_append(&s->uses, &hold->link);
+}
+
+/* One that we dialled is closed when nobody used it for a while; one that dialled us is the other side's to close. */
+static void idle_out(session *s)
+{
+    if (!s->dialler || !kith_list_empty(&s->uses) || !s->greeted) return;
+    s->core->env->timers->set(s->timer, core_now(s->core) + (s->for_pairing ? SECOND_NS : SESSION_IDLE_NS));
+}
+
+void session_unuse(session_hold *hold)
+{
+    session *s = hold->session;
+    if (!s) return;
+    kith_list_remove(&hold->link);
+    hold->session = NULL;
+    idle_out(s);
+}
+
+static void on_timer(void *user)
+{
+    session *s = user;
+    kith_core *core = s->core;
+    if (!s->greeted)
+        session_close(s, KITH_ERR_TIMEOUT);
+    else if (s->dialler && kith_list_empty(&s->uses) && kith_list_empty(&s->channels))
+        session_close(s, KITH_OK);
+    core_pump(core);
+}
+
+session *session_find(kith_core *core, const uint8_t fingerprint[static 32])
+{
+    session *best = NULL;
+    KITH_EACH(at, &core->sessions)
+    {
+        session *s = KITH_OF(at, session, link);
+        const uint8_t *theirs = s->known.fingerprint;
+        if (!s->ready || s->for_pairing || memcmp(theirs, fingerprint, 32) != 0) continue;
+        /* Of two that were dialled at the same time both sides keep the one the lower fingerprint dialled. */
+        bool lower_is_ours = memcmp(core->signer.fingerprint, fingerprint, 32) < 0;
+        if (!best || s->dialler == lower_is_ours) best = s;
+    }
+    return best;
+}
+
+void session_path(const session *s, char path[static 8], char scope[static 16], char address[static KITH_ADDR_TEXT_SIZE])
+{
+    kith_addr remote = kith_conn_remote_addr(s->conn);
+    strcpy(path, "udp");
+    strcpy(scope, kith_addr_is_local(&remote) ? "lan" : "internet");
+    kith_addr_text(&remote, address);
+}
+
+/* ---- hello ---- */
+
+static kith_err say_hello(session *s)
+{
+    uint8_t message[KITH_MESSAGE_MAX], prefix[16], hash[KITH_BINDING_SIZE];
+    size_t size;
+    kith_conn_handshake_hash(s->conn, hash);
+    kith_err err = kith_hello_write(&s->core->signer, &s->core->self, s->dialler, hash, message, sizeof message, &size);
+    if (!err) err = kith_stream_open(s->conn, false, &s->control_out);
+    kith_writer w = kith_writer_of(prefix, sizeof prefix);
+    kith_write_varint(&w, STREAM_CONTROL);
+    kith_write_varint(&w, size);
+    if (!err) err = kith_stream_write(s->control_out, prefix, kith_writer_size(&w));
+    if (!err) err = kith_stream_write(s->control_out, message, size);
+    return err;
+}
+
+static void become_ready(session *s)
+{
+    s->ready = true;
+    if (s->watch.ready) s->watch.ready(s->watch.user, s);
+}
+
+/* Who is it, and what does our home say of them?  The standing, or the error that ends the session. */
+static kith_err recognise(session *s)
+{
+    kith_peer peer;
+    if (memcmp(s->peer.fingerprint, s->core->signer.fingerprint, 32) == 0) return KITH_ERR_WRONG_DEVICE; /* ourselves */
+    if (s->expected && memcmp(s->peer.fingerprint, s->expected_fingerprint, 32) != 0) return KITH_ERR_WRONG_DEVICE;
+    if (core_find_peer(s->core, s->peer.fingerprint, &peer)) {
+        s->standing = peer.kind == KITH_PEER_OWN ? KITH_STANDING_OWN : KITH_STANDING_CONTACT;
+        s->known = peer;
+        return KITH_OK;
+    }
+    if (!s->dialler && !s->core->host) return KITH_ERR_UNTRUSTED;
+    if (s->expected) return KITH_ERR_UNTRUSTED; /* forgotten while we dialled */
+    s->standing = KITH_STANDING_UNKNOWN;
+    s->for_pairing = true;
+    return KITH_OK;
+}
+
+static void hear_hello(session *s, const uint8_t *data, size_t size)
+{
+    uint8_t hash[KITH_BINDING_SIZE], key[KITH_X25519_SIZE];
+    char address[KITH_ADDR_TEXT_SIZE];
+    kith_conn_handshake_hash(s->conn, hash);
+    kith_conn_remote_static(s->conn, key);
+    kith_err err = kith_hello_read(data, size, !s->dialler, hash, key, &s->peer);
+    if (!err) err = recognise(s);
+    if (!err && !s->dialler) err = say_hello(s);
+    if (err) {
+        core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address), kith_err_text(err));
+        session_close(s, err);
+        return;
+    }
+    s->greeted = true;
+    s->core->env->timers->set(s->timer, NEVER);
+    if (!s->for_pairing) core_seen(s->core, &s->known, &s->remote);
+    core_log(s->core, KITH_LOG_INFO, "session with \"%s\" at %s", s->peer.name, kith_addr_text(&s->remote, address));
+    if (!s->ready) become_ready(s);
+    idle_out(s);
+}
+
+/* The control stream: its number, then one hello.  What follows on it later versions may define; it is read and dropped. */
+static void control_readable(session *s)
+{
+    const uint8_t *data;
+    size_t size;
+    bool fin;
+    while (kith_stream_peek(s->control_in, &data, &size, &fin)) {
+        size_t room = sizeof s->control - s->control_size, take = size < room ? size : room;
+        if (s->greeted) {
+            kith_stream_consume(s->control_in, size);
+            continue;
+        }
+        memcpy(s->control + s->control_size, data, take);
+        s->control_size += take;
+        kith_stream_consume(s->control_in, take);
+        kith_reader r = kith_reader_of(s->control, s->control_size);
+        uint64_t number = kith_read_varint(&r), length = kith_read_varint(&r);
+        if (!r.bad && (number != STREAM_CONTROL || length > KITH_MESSAGE_MAX)) {
+            session_close(s, KITH_ERR_PROTOCOL);
+            return;
+        }
+        const uint8_t *message = kith_read_view(&r, (size_t)length);
+        if (message) hear_hello(s, message, (size_t)length);
+        if (message && !s->greeted) return;
+        if (!message && take == 0) return;
+    }
+    if (fin) session_close(s, KITH_ERR_PROTOCOL);
+}
+
+/* ---- incoming streams ---- */
+
+static void undecided_readable(channel *c);
+static void undecided_gone(channel *c, kith_err why)
+{
+    (void)why;
+    channel_free(c);
+}
+static const channel_events undecided = {.readable = undecided_readable, .gone = undecided_gone};
+
+static bool serve(channel *c, uint64_t number)
+{
+    kith_peer peer;
+    session *s = c->session;
+    kith_standing standing = s->standing;
+    /* Forgotten since the session began: it ends here. */
+    if (standing != KITH_STANDING_UNKNOWN && !core_find_peer(s->core, s->peer.fingerprint, &peer)) standing = KITH_STANDING_UNKNOWN;
+    switch (number) {
+    case STREAM_PAIR: return kith_permit_of(KITH_SERVICE_PAIR, standing) != KITH_DENY && pair_serve(c);
+    case STREAM_PING: return kith_permit_of(KITH_SERVICE_PING, standing) != KITH_DENY && ping_serve(c);
+    case STREAM_FILE: return kith_permit_of(KITH_SERVICE_FILE, standing) != KITH_DENY && receive_serve(c);
+    default: return false;
+    }
+}
+
+/* The first bytes of a stream the peer opened; they wait until we know who it is. */
+static void undecided_readable(channel *c)
+{
+    const uint8_t *data;
+    size_t size;
+    bool fin;
+    if (!c->session->greeted || !kith_stream_peek(c->stream, &data, &size, &fin)) return;
+    uint64_t number = data[0]; /* every service we know has a one-byte number; others are refused all the same */
+    kith_stream_consume(c->stream, 1);
+    if (serve(c, number)) {
+        c->events->readable(c);
+        return;
+    }
+    core_log(c->session->core, KITH_LOG_INFO, "stream for service %u refused", (unsigned)number);
+    kith_stream_reset(c->stream, KITH_WIRE_NOT_ALLOWED);
+    kith_stream_stop(c->stream, KITH_WIRE_NOT_ALLOWED);
+    channel_free(c);
+}
+
+static void opened(session *s, kith_stream *stream)
+{
+    bool bidirectional = !(kith_stream_id(stream) & 2);
+    if (!bidirectional && !s->control_in) {
+        s->control_in = stream;
+        return;
+    }
+    if (!bidirectional || !channel_new(s, stream, &undecided, NULL)) kith_stream_free(stream);
+}
+
+/* After hello: streams that came before it. */
+static void serve_waiting(session *s)
+{
+    KITH_EACH(at, &s->channels)
+    {
+        channel *c = KITH_OF(at, channel, link);
+        if (c->events == &undecided) undecided_readable(c);
+    }
+}
+
+static void accepted(kith_core *core, kith_conn *conn)
+{
+    session *s = core->closing ? NULL : session_new(core, false);
+    if (!s) {
+        kith_conn_close(conn, KITH_WIRE_BUSY, "", core_now(core));
+        kith_conn_free(conn);
+        return;
+    }
+    s->conn = conn;
+    s->remote = kith_conn_remote_addr(conn);
+    kith_conn_set_user(conn, s);
+    core->env->timers->set(s->timer, core_now(core) + SESSION_HELLO_NS);
+}
+
+static void connected(session *s)
+{
+    kith_err err = say_hello(s);
+    if (err) {
+        session_close(s, err);
+        return;
+    }
+    s->core->env->timers->set(s->timer, core_now(s->core) + SESSION_HELLO_NS);
+    /* The expected key answered, so what we send reaches the right device: no need to wait for its hello. */
+    if (s->expected) become_ready(s);
+}
+
+static void closed(session *s, const kith_quic_event *event)
+{
+    kith_err why = s->why ? s->why : event->err;
+    if (!s->why && event->by_peer && event->code != KITH_WIRE_OK) why = kith_wire_error_read(event->code);
+    if (why == KITH_ERR_CANCELLED || why == KITH_ERR_STATE) why = KITH_ERR_CLOSED;
+    core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
+    session_end(s, why);
+}
+
+static void stream_event(session *s, const kith_quic_event *event)
+{
+    if (event->stream == s->control_in) {
+        bool before = s->greeted;
+        if (event->kind == KITH_QUIC_READABLE) control_readable(s);
+        if (event->kind == KITH_QUIC_RESET) session_close(s, KITH_ERR_PROTOCOL);
+        if (!before && s->greeted) serve_waiting(s);
+        return;
+    }
+    channel *c = event->stream == s->control_out ? NULL : kith_stream_user(event->stream);
+    if (!c) return;
+    switch (event->kind) {
+    case KITH_QUIC_READABLE: c->events->readable(c); break;
+    case KITH_QUIC_WRITABLE:
+        if (c->events->writable) c->events->writable(c);
+        break;
+    case KITH_QUIC_RETURNED:
+        if (c->events->returned) c->events->returned(c);
+        break;
+    case KITH_QUIC_RESET:
+    case KITH_QUIC_STOPPED:
+        c->events->gone(c, event->code ? kith_wire_error_read(event->code) : KITH_ERR_CLOSED);
+        break;
+    default: break;
+    }
+}
+
+void session_event(kith_core *core, const kith_quic_event *event)
+{
+    session *s = kith_conn_user(event->conn);
+    switch (event->kind) {
+    case KITH_QUIC_ACCEPTED: accepted(core, event->conn); return;
+    case KITH_QUIC_CONNECTED: connected(s); return;
+    case KITH_QUIC_CLOSED: closed(s, event); return;
+    case KITH_QUIC_OPENED: opened(s, event->stream); return;
+    case KITH_QUIC_PATH:
+    case KITH_QUIC_MOVED: return;
+    default: stream_event(s, event); return;
+    }
+}

@@ -1,0 +1,94 @@
+/* A session: one QUIC connection with one device instance.  It begins with hello on a unidirectional control stream of each side; a
+ * device that is not pinned gets no further than hello, and only while a pairing code is open.  After that, streams go to services:
+ * the first bytes of a bidirectional stream are the service's number as a varint. */
+#ifndef KITH_NODE_SESSION_H
+#define KITH_NODE_SESSION_H
+
+#include "node/core.h"
+
+#define SESSION_HELLO_NS (10 * SECOND_NS) /* from the handshake to the peer's verified hello */
+#define SESSION_IDLE_NS  (30 * SECOND_NS) /* a session we dialled and nobody uses is closed after this */
+
+typedef enum stream_number { STREAM_CONTROL = 1, STREAM_PAIR = 2, STREAM_PING = 3, STREAM_FILE = 4 } stream_number;
+
+typedef struct session session;
+typedef struct channel channel;
+
+/* One stream of a session, and who it belongs to.  After `gone` the stream is over and the channel must be freed by its owner. */
+typedef struct channel_events {
+    void (*readable)(channel *c);
+    void (*writable)(channel *c); /* NULL: not wanted */
+    void (*returned)(channel *c); /* NULL: nothing is lent */
+    void (*gone)(channel *c, kith_err why); /* reset or stopped by the peer, or the connection is over */
+} channel_events;
+
+struct channel {
+    kith_link link;
+    session *session;
+    kith_stream *stream;
+    const channel_events *events;
+    void *owner;
+};
+
+/* Who waits for a session's beginning. */
+typedef struct session_watch {
+    void (*ready)(void *user, session *s);                /* usable: handshake done with the expected key, our hello is on its way */
+    void (*failed)(void *user, session *s, kith_err why); /* it ended before or after; the session is gone on return */
+    void *user;
+} session_watch;
+
+typedef struct session_hold {
+    kith_link link;
+    session *session; /* NULL: none */
+    void (*lost)(void *user, kith_err why);
+    void *user;
+} session_hold;
+
+struct session {
+    kith_link link;
+    kith_core *core;
+    kith_conn *conn;
+    bool dialler, ready, greeted; /* greeted: the peer's hello is verified */
+    bool for_pairing;             /* the peer is not pinned: only pair is served */
+    bool expected;                /* dialled: which device must answer is known */
+    uint8_t expected_fingerprint[32];
+    kith_hello peer;  /* once greeted */
+    kith_peer known;  /* once greeted and not for_pairing; dialled with `expected`: from the start */
+    kith_standing standing;
+    kith_addr remote;
+    session_watch watch;
+    kith_list channels;
+    kith_stream *control_out, *control_in;
+    uint8_t control[KITH_MESSAGE_MAX + 16];
+    size_t control_size;
+    kith_timer *timer;
+    kith_list uses;
+    kith_err why; /* session_close said so */
+};
+
+/* Dial one address.  `peer` NULL: anybody there, to pair. */
+KITH_MUST_CHECK kith_err session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch,
+                                      session **out);
+void session_event(kith_core *core, const kith_quic_event *event);
+/* End it: its channels get `gone`, its watch `failed`, with this reason; the peer is told (OK: going away). */
+void session_close(session *s, kith_err why);
+/* Hold it open.  `lost` is called when it ends before session_unuse (its channels hear `gone` first); use->session is NULL from then on. */
+void session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user);
+void session_unuse(session_hold *hold); /* the last one lets a dialled session idle out; harmless when not in use */
+void session_free_all(kith_core *core); /* without a word to anybody: the core goes */
+void session_unwatch(session *s);
+/* A ready session with this device, the best there is, or NULL. */
+session *session_find(kith_core *core, const uint8_t fingerprint[static 32]);
+
+/* A new stream to the service. */
+KITH_MUST_CHECK kith_err channel_open(session *s, stream_number service, const channel_events *events, void *owner, channel **out);
+void channel_free(channel *c); /* gives up what is unfinished; NULL is fine */
+/* "udp" and "lan", "internet" ... of the session's path now. */
+void session_path(const session *s, char path[static 8], char scope[static 16], char address[static KITH_ADDR_TEXT_SIZE]);
+
+/* ---- services: each takes an incoming stream (its number already read), or refuses by returning false ---- */
+bool ping_serve(channel *c);
+bool pair_serve(channel *c);
+bool receive_serve(channel *c);
+
+#endif
