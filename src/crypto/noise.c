@@ -365,7 +365,7 @@ static bool parse_protocol(kith_noise *noise, const char *protocol)
 static bool sends(const kith_noise *noise, bool own, enum token token)
 {
     for (size_t m = 0; m < noise->messages; m++) {
-        if (writes(noise, m) == own && memchr(noise->pattern->messages[m], token, TOKENS_MAX)) return true;
+        if (writes(noise, m) == own && memchr(noise->pattern->messages[m], (int)token, TOKENS_MAX)) return true;
     }
     return false;
 }
