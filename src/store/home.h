@@ -1,0 +1,95 @@
+/* The home: the folder with this device's identity and what it knows of others.
+ *
+ *     device.json        who this device is (may be the embedding application's own)     identity/device.h
+ *     network_keys.json  its key pair, sealed under the password; mode 0600              identity/keys_file.h
+ *     trust.cbor         the other devices, pinned                                       identity/trust.h
+ *     seen.cbor          when and where they were last seen: a cache                     identity/seen.h
+ *     kith.lock          held while one of the above is read, changed and replaced
+ *
+ * Several processes share a home.  Readers take no lock: files are replaced whole.  Every function blocks (disk; those
+ * with a password derive a key, about 0.1 s), holds no state between calls and may be called from any thread.
+ *
+ * Each error about the home comes with a sentence that names the file and says what to do, and on each the file in
+ * question is left as it is.  Keys are never made anew silently: what is there but cannot be used is an error.  Errors,
+ * beside what the disk says: NO_IDENTITY  no identity here yet, or one half made (kith_home_init completes it) DAMAGED
+ * a file's contents; a file of an identity that is missing; two files that do not belong together VERSION      written
+ * by a newer Kith EXPOSED      a file with secrets that others may read, or one that others may write PERMISSION   no
+ * right to a file, or it is another user's NOMEM */
+#ifndef KITH_STORE_HOME_H
+#define KITH_STORE_HOME_H
+
+#include "crypto/rng.h"
+#include "env/env.h"
+#include "identity/device.h"
+#include "identity/fingerprint.h"
+#include "identity/keys_file.h"
+#include "identity/seen.h"
+#include "identity/trust.h"
+
+#include <kith/kith.h>
+#include <stdbool.h>
+
+typedef struct kith_home kith_home;
+
+/* Name a home; nothing is read or made.  `env` is borrowed for its life; only its `file` table is used.  NOMEM; ARG for
+ * "". */
+KITH_MUST_CHECK kith_err kith_home_open(kith_env *env, const char *folder, kith_home **out);
+void kith_home_close(kith_home *home); /* NULL is fine */
+const char *kith_home_folder(const kith_home *home);
+
+/* This device, without secrets. */
+typedef struct kith_home_self {
+    kith_device device;
+    uint8_t public_key[KITH_ED25519_PUBLIC_SIZE];
+    uint8_t fingerprint[KITH_FINGERPRINT_SIZE];
+    int64_t created_at_ms; /* the keys; since 1970 UTC */
+} kith_home_self;
+
+typedef struct kith_home_init_options {
+    const char *name, *os, *hardware_model; /* for a new device.json; one that is there is used as it is */
+    kith_bytes password;
+    kith_kdf_params kdf; /* all 0: the defaults of crypto/kdf.h */
+    kith_rng *rng;
+    int64_t now_ms; /* since 1970 UTC */
+} kith_home_init_options;
+
+/* Make the identity: the folder (0700) if missing, device.json if missing, then network_keys.json.  Where there is an
+ * identity already: *created = false, nothing changes, the password is not looked at.  ARG for a name that breaks the
+ * rule or an empty password. */
+KITH_MUST_CHECK kith_err kith_home_init(kith_home *home, const kith_home_init_options *options, kith_home_self *self,
+                                        bool *created, kith_problem *problem);
+/* What needs no password. */
+KITH_MUST_CHECK kith_err kith_home_load(kith_home *home, kith_home_self *self, kith_problem *problem);
+/* The Ed25519 seed, in guarded memory: release with kith_secret_free.  PASSWORD when the password is wrong. */
+KITH_MUST_CHECK kith_err kith_home_unlock(kith_home *home, kith_bytes password, uint8_t **seed, kith_problem *problem);
+/* Seal the keys under a new password; kdf all 0: as before.  PASSWORD when the old one is wrong, ARG when the new one
+ * is empty. */
+KITH_MUST_CHECK kith_err kith_home_change_password(kith_home *home, kith_bytes old_password, kith_bytes new_password,
+                                                   kith_kdf_params kdf, kith_rng *rng, kith_problem *problem);
+/* Call this device something else; the other members of device.json stay.  ARG. */
+KITH_MUST_CHECK kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *problem);
+
+/* The pinned devices; empty when there is no file.  Release with kith_trust_free. */
+KITH_MUST_CHECK kith_err kith_home_load_trust(kith_home *home, kith_trust **out, kith_problem *problem);
+/* Read, let `fn` change, and write, under the lock, so that no other process's change is lost.  When `fn` returns an
+ * error nothing is written and that error is the result, with no message.  `fn` must not call into this home (it would
+ * wait for itself). */
+typedef kith_err kith_home_trust_fn(kith_trust *trust, void *user);
+KITH_MUST_CHECK kith_err kith_home_update_trust(kith_home *home, kith_home_trust_fn *fn, void *user,
+                                                kith_problem *problem);
+/* Whether trust.cbor is another file than when this was last asked with this stamp (zeroed at first: true): cheap, for
+ * polling. */
+typedef struct kith_home_stamp {
+    uint64_t inode, size;
+    int64_t modified_ns, changed_ns;
+    bool asked;
+} kith_home_stamp;
+bool kith_home_trust_changed(kith_home *home, kith_home_stamp *stamp);
+
+/* The same for the cache of sightings.  A file that cannot be used is an empty cache; only NOMEM fails loading. */
+KITH_MUST_CHECK kith_err kith_home_load_seen(kith_home *home, kith_seen **out);
+typedef kith_err kith_home_seen_fn(kith_seen *seen, void *user);
+KITH_MUST_CHECK kith_err kith_home_update_seen(kith_home *home, kith_home_seen_fn *fn, void *user,
+                                               kith_problem *problem);
+
+#endif
