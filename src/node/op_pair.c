@@ -4,7 +4,7 @@
 #include "node/book.h"
 #include "node/dial.h"
 #include "node/lan.h"
-#include "service/pair.h"
+#include "service/pairing.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ typedef struct run {
     pair_op *op;
     channel *channel; /* NULL once it is over */
     session_hold hold;
-    kith_pair *machine;
+    kith_pairing *machine;
     kith_addr source;
     kith_hello peer;
     bool counted; /* host: kith_code_begin said yes and kith_code_end was not called */
@@ -37,7 +37,7 @@ typedef struct run {
 struct pair_op {
     op op;
     bool host, yes, over;
-    kith_pair_kind kind;
+    kith_pairing_kind kind;
     kith_words words;
     kith_code code; /* host */
     kith_timer *timer;
@@ -69,11 +69,11 @@ static void run_free(run *r)
 {
     pair_op *p = r->op;
     kith_core *core = p->op.core;
-    if (r->counted) kith_code_end(&p->code, &r->source, kith_pair_attempt(r->machine));
+    if (r->counted) kith_code_end(&p->code, &r->source, kith_pairing_attempt(r->machine));
     channel_free(r->channel);
     session_unuse(&r->hold);
     core->env->timers->close(r->timer);
-    kith_pair_free(r->machine);
+    kith_pairing_free(r->machine);
     kith_list_remove(&r->link);
     kith_free(r);
 }
@@ -89,11 +89,11 @@ static void pair_finish(pair_op *p, kith_err err, const char *message)
     {
         run *r = KITH_OF(at, run, link);
         bool finished = r->done;
-        if (!finished) kith_pair_fail(r->machine, err ? err : KITH_ERR_STATE);
+        if (!finished) kith_pairing_fail(r->machine, err ? err : KITH_ERR_STATE);
         if (!finished && r->channel) {
             uint8_t out[KITH_PAIR_OUTPUT_MAX];
             bool fin;
-            size_t size = kith_pair_output(r->machine, out, sizeof out, &fin);
+            size_t size = kith_pairing_output(r->machine, out, sizeof out, &fin);
             if (size && !kith_stream_write(r->channel->stream, out, size) && fin && kith_stream_finish(r->channel->stream))
                 core_log(p->op.core, KITH_LOG_DEBUG, "pair stream ended twice");
         }
@@ -112,7 +112,7 @@ static bool pair_answer(op *o, kith_op question, bool yes)
     {
         run *r = KITH_OF(at, run, link);
         if (!r->proven) continue;
-        kith_pair_answer(r->machine, yes);
+        kith_pairing_answer(r->machine, yes);
         run_step(r);
         return true;
     }
@@ -125,7 +125,7 @@ static const op_kind pair_kind = {.name = "pair", .needs_keys = true, .cancel = 
 
 static void describe_failure(const run *r, kith_err err, char *out, size_t size)
 {
-    bool by_peer = kith_pair_failed_by_peer(r->machine);
+    bool by_peer = kith_pairing_failed_by_peer(r->machine);
     *out = 0;
     if (err == KITH_ERR_ARG)
         snprintf(out, size, "%s pairs as %s and this one as %s: say --contact on both, or on neither",
@@ -147,8 +147,8 @@ static void run_failed(run *r)
 {
     pair_op *p = r->op;
     kith_core *core = p->op.core;
-    kith_err err = kith_pair_error(r->machine), state = KITH_OK;
-    bool wrong = kith_pair_attempt(r->machine) == KITH_ATTEMPT_WRONG, proven = r->proven;
+    kith_err err = kith_pairing_error(r->machine), state = KITH_OK;
+    bool wrong = kith_pairing_attempt(r->machine) == KITH_ATTEMPT_WRONG, proven = r->proven;
     char message[sizeof p->end_message];
     describe_failure(r, err, message, sizeof message);
     run_free(r);
@@ -181,7 +181,7 @@ static void ask(run *r)
     }
     p->op.core->env->timers->set(r->timer, core_now(p->op.core) + KITH_PAIR_PEOPLE_NS);
     if (p->yes) {
-        kith_pair_answer(r->machine, true);
+        kith_pairing_answer(r->machine, true);
         return;
     }
     kith_event event = {.kind = KITH_EVENT_ASK, .op = p->op.id};
@@ -200,7 +200,7 @@ static void pinned(pin_job *job)
         try_end(p);
         return;
     }
-    kith_pair_stored(r->machine, job->err);
+    kith_pairing_stored(r->machine, job->err);
     run_step(r);
 }
 
@@ -238,18 +238,18 @@ static void host_started(run *r)
     pair_op *p = r->op;
     kith_err err = kith_code_begin(&p->code, &r->source, core_now(p->op.core));
     if (err) {
-        kith_pair_fail(r->machine, err == KITH_ERR_STATE ? KITH_ERR_CODE_EXPIRED : err);
+        kith_pairing_fail(r->machine, err == KITH_ERR_STATE ? KITH_ERR_CODE_EXPIRED : err);
         return;
     }
     r->counted = true;
-    kith_pair_go(r->machine);
+    kith_pairing_go(r->machine);
 }
 
 static void flush(run *r)
 {
     uint8_t out[KITH_PAIR_OUTPUT_MAX];
     bool fin;
-    size_t size = kith_pair_output(r->machine, out, sizeof out, &fin);
+    size_t size = kith_pairing_output(r->machine, out, sizeof out, &fin);
     if (!r->channel) return;
     if (size && kith_stream_write(r->channel->stream, out, size))
         core_log(r->op->op.core, KITH_LOG_DEBUG, "pair: the stream takes nothing more");
@@ -260,7 +260,7 @@ static void flush(run *r)
 static void run_step(run *r)
 {
     for (;;) {
-        kith_pair_event event = kith_pair_take_event(r->machine);
+        kith_pairing_event event = kith_pairing_take_event(r->machine);
         flush(r);
         switch (event) {
         case KITH_PAIR_NOTHING: return;
@@ -280,10 +280,10 @@ static void run_readable(channel *c)
     size_t size;
     bool fin = false;
     while (kith_stream_peek(c->stream, &data, &size, &fin)) {
-        kith_pair_input(r->machine, data, size, false);
+        kith_pairing_input(r->machine, data, size, false);
         kith_stream_consume(c->stream, size);
     }
-    if (fin) kith_pair_input(r->machine, NULL, 0, true);
+    if (fin) kith_pairing_input(r->machine, NULL, 0, true);
     run_step(r);
 }
 
@@ -297,7 +297,7 @@ static void run_gone(channel *c, kith_err why)
         run_done(r);
         return;
     }
-    kith_pair_fail(r->machine, why);
+    kith_pairing_fail(r->machine, why);
     run_step(r);
 }
 
@@ -315,7 +315,7 @@ static void run_timer(void *user)
     if (r->done) {
         run_done(r);
     } else {
-        kith_pair_fail(r->machine, KITH_ERR_TIMEOUT);
+        kith_pairing_fail(r->machine, KITH_ERR_TIMEOUT);
         run_step(r);
     }
     core_pump(core);
@@ -335,7 +335,7 @@ static run *run_new(pair_op *p, session *s)
     r->timer = core->env->timers->open(core->env, run_timer, r);
     kith_err err = r->timer ? KITH_OK : KITH_ERR_NOMEM;
     if (!err)
-        err = kith_pair_new(&(kith_pair_config){.host = p->host,
+        err = kith_pairing_new(&(kith_pairing_config){.host = p->host,
                                                 .kind = p->kind,
                                                 .words = &p->words,
                                                 .signer = &core->signer,

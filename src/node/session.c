@@ -1,5 +1,6 @@
 #include "node/session.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "service/wire_error.h"
 

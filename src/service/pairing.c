@@ -1,4 +1,4 @@
-#include "service/pair.h"
+#include "service/pairing.h"
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -28,9 +28,9 @@ typedef enum state {
 #define EVENTS_MAX  4
 #define HEADER_SIZE 3 /* type, two-byte varint length at most */
 
-struct kith_pair {
+struct kith_pairing {
     bool host;
-    kith_pair_kind kind;
+    kith_pairing_kind kind;
     kith_signer signer;
     kith_hello self, peer;
     uint8_t handshake_hash[KITH_BINDING_SIZE];
@@ -48,19 +48,19 @@ struct kith_pair {
     size_t in_size;
     uint8_t out[KITH_PAIR_OUTPUT_MAX];
     size_t out_size;
-    kith_pair_event events[EVENTS_MAX];
+    kith_pairing_event events[EVENTS_MAX];
     size_t event_count;
 };
 
 static const char seal_label[] = "kith 2026-11 pair identity seal v1";
 
-static void emit(kith_pair *p, kith_pair_event event)
+static void emit(kith_pairing *p, kith_pairing_event event)
 {
     if (p->event_count < EVENTS_MAX) p->events[p->event_count++] = event;
 }
 
 /* Queue one message.  The few messages of one side always fit; should one not, the pairing fails instead of losing it. */
-static void send(kith_pair *p, enum message_type type, const void *body, size_t size)
+static void send(kith_pairing *p, enum message_type type, const void *body, size_t size)
 {
     kith_writer w = kith_writer_of(p->out + p->out_size, sizeof p->out - p->out_size);
     kith_write_varint(&w, type);
@@ -75,7 +75,7 @@ static void send(kith_pair *p, enum message_type type, const void *body, size_t 
 }
 
 /* { 1: bytes } */
-static void send_bytes(kith_pair *p, enum message_type type, const void *data, size_t size)
+static void send_bytes(kith_pairing *p, enum message_type type, const void *data, size_t size)
 {
     uint8_t body[KITH_PAIR_MESSAGE_MAX];
     kith_writer w = kith_writer_of(body, sizeof body);
@@ -86,7 +86,7 @@ static void send_bytes(kith_pair *p, enum message_type type, const void *data, s
 }
 
 /* { 1: unsigned [, 2: bytes] } */
-static void send_number(kith_pair *p, enum message_type type, uint64_t value, const void *data, size_t size)
+static void send_number(kith_pairing *p, enum message_type type, uint64_t value, const void *data, size_t size)
 {
     uint8_t body[KITH_PAIR_MESSAGE_MAX];
     kith_writer w = kith_writer_of(body, sizeof body);
@@ -100,7 +100,7 @@ static void send_number(kith_pair *p, enum message_type type, uint64_t value, co
     send(p, type, body, kith_writer_size(&w));
 }
 
-static void end_with(kith_pair *p, kith_err why, bool by_peer)
+static void end_with(kith_pairing *p, kith_err why, bool by_peer)
 {
     if (p->state == FAILED || p->state == FINISHED) return;
     if (!by_peer) send_number(p, FAIL, kith_wire_error_of(why), NULL, 0);
@@ -111,13 +111,13 @@ static void end_with(kith_pair *p, kith_err why, bool by_peer)
     emit(p, KITH_PAIR_FAILED);
 }
 
-void kith_pair_fail(kith_pair *pair, kith_err why) { end_with(pair, why, false); }
+void kith_pairing_fail(kith_pairing *pair, kith_err why) { end_with(pair, why, false); }
 
-kith_err kith_pair_new(const kith_pair_config *config, kith_pair **out)
+kith_err kith_pairing_new(const kith_pairing_config *config, kith_pairing **out)
 {
     uint8_t ci[64], kind = (uint8_t)config->kind;
     char secret[KITH_CODE_TEXT_SIZE];
-    kith_pair *p = kith_calloc(1, sizeof *p);
+    kith_pairing *p = kith_calloc(1, sizeof *p);
     if (!p) return KITH_ERR_NOMEM;
     p->host = config->host;
     p->kind = config->kind;
@@ -138,7 +138,7 @@ kith_err kith_pair_new(const kith_pair_config *config, kith_pair **out)
                                   &p->cpace);
     kith_wipe(secret, sizeof secret);
     if (err) {
-        kith_pair_free(p);
+        kith_pairing_free(p);
         return err;
     }
     if (!p->host) {
@@ -150,7 +150,7 @@ kith_err kith_pair_new(const kith_pair_config *config, kith_pair **out)
     return KITH_OK;
 }
 
-void kith_pair_free(kith_pair *pair)
+void kith_pairing_free(kith_pairing *pair)
 {
     if (!pair) return;
     kith_cpace_free(pair->cpace);
@@ -158,7 +158,7 @@ void kith_pair_free(kith_pair *pair)
     kith_free(pair);
 }
 
-static void prove(kith_pair *p)
+static void prove(kith_pairing *p)
 {
     uint8_t tag[KITH_CPACE_TAG_SIZE];
     if (kith_cpace_tag(p->cpace, tag))
@@ -168,7 +168,7 @@ static void prove(kith_pair *p)
 }
 
 /* Take the peer's share: an invalid one is an attack, not a typing error. */
-static bool finish_exchange(kith_pair *p)
+static bool finish_exchange(kith_pairing *p)
 {
     uint8_t kind = (uint8_t)p->kind;
     if (!kith_cpace_finish(p->cpace, p->peer_share, (kith_bytes){&kind, 1})) return true;
@@ -176,7 +176,7 @@ static bool finish_exchange(kith_pair *p)
     return false;
 }
 
-static void take_start(kith_pair *p, uint64_t kind, const uint8_t *share)
+static void take_start(kith_pairing *p, uint64_t kind, const uint8_t *share)
 {
     memcpy(p->peer_share, share, sizeof p->peer_share);
     if (kind != (uint64_t)p->kind) {
@@ -188,7 +188,7 @@ static void take_start(kith_pair *p, uint64_t kind, const uint8_t *share)
     emit(p, KITH_PAIR_STARTED);
 }
 
-void kith_pair_go(kith_pair *pair)
+void kith_pairing_go(kith_pairing *pair)
 {
     uint8_t share[KITH_CPACE_SHARE_SIZE];
     if (pair->state != AWAIT_GO || !finish_exchange(pair)) return;
@@ -197,7 +197,7 @@ void kith_pair_go(kith_pair *pair)
     pair->state = AWAIT_PROOF;
 }
 
-static void take_proof(kith_pair *p, const uint8_t *tag)
+static void take_proof(kith_pairing *p, const uint8_t *tag)
 {
     uint8_t isk[KITH_CPACE_ISK_SIZE], keys[sizeof p->seal_key];
     if (kith_cpace_check(p->cpace, tag)) {
@@ -220,7 +220,7 @@ static void take_proof(kith_pair *p, const uint8_t *tag)
 }
 
 /* A payload like hello's, signed for this pairing, sealed under our direction's key: one message per key, so nonce 0. */
-static void send_identity(kith_pair *p)
+static void send_identity(kith_pairing *p)
 {
     static const uint8_t nonce[KITH_AEAD_NONCE_SIZE];
     uint8_t payload[KITH_MESSAGE_PAYLOAD_MAX], message[KITH_MESSAGE_MAX + KITH_AEAD_TAG_SIZE];
@@ -236,7 +236,7 @@ static void send_identity(kith_pair *p)
         send_bytes(p, IDENTITY, message, size + KITH_AEAD_TAG_SIZE);
 }
 
-static kith_err check_identity(kith_pair *p, const uint8_t *sealed, size_t size)
+static kith_err check_identity(kith_pairing *p, const uint8_t *sealed, size_t size)
 {
     static const uint8_t nonce[KITH_AEAD_NONCE_SIZE];
     uint8_t plain[KITH_PAIR_MESSAGE_MAX];
@@ -253,14 +253,14 @@ static kith_err check_identity(kith_pair *p, const uint8_t *sealed, size_t size)
 }
 
 /* Both said yes: identities go out. */
-static void both_answered(kith_pair *p)
+static void both_answered(kith_pairing *p)
 {
     if (!p->answered || !p->peer_answered || p->state != AWAIT_ANSWER) return;
     p->state = AWAIT_IDENTITY;
     send_identity(p);
 }
 
-void kith_pair_answer(kith_pair *pair, bool yes)
+void kith_pairing_answer(kith_pairing *pair, bool yes)
 {
     if (pair->state != AWAIT_ANSWER || pair->answered) return;
     if (!yes) {
@@ -272,7 +272,7 @@ void kith_pair_answer(kith_pair *pair, bool yes)
     both_answered(pair);
 }
 
-static void both_stored(kith_pair *p)
+static void both_stored(kith_pairing *p)
 {
     if (!p->self_stored || !p->peer_stored || p->state != AWAIT_STORED) return;
     p->state = FINISHED;
@@ -280,7 +280,7 @@ static void both_stored(kith_pair *p)
     emit(p, KITH_PAIR_DONE);
 }
 
-void kith_pair_stored(kith_pair *pair, kith_err result)
+void kith_pairing_stored(kith_pairing *pair, kith_err result)
 {
     if (pair->state != AWAIT_STORED || pair->self_stored) return;
     if (result) {
@@ -293,7 +293,7 @@ void kith_pair_stored(kith_pair *pair, kith_err result)
 }
 
 /* One whole message.  Returns false when it is not what this state allows. */
-static bool take_message(kith_pair *p, uint64_t type, const uint8_t *body, size_t size)
+static bool take_message(kith_pairing *p, uint64_t type, const uint8_t *body, size_t size)
 {
     uint64_t number = 0;
     size_t bytes_size = 0;
@@ -347,7 +347,7 @@ static bool take_message(kith_pair *p, uint64_t type, const uint8_t *body, size_
 }
 
 /* The next whole message at the start of `in`: its type, body and size; 0 when more bytes are needed; SIZE_MAX when it is wrong. */
-static size_t next_message(kith_pair *p, uint64_t *type, const uint8_t **body, size_t *size)
+static size_t next_message(kith_pairing *p, uint64_t *type, const uint8_t **body, size_t *size)
 {
     kith_reader r = kith_reader_of(p->in, p->in_size);
     *type = kith_read_varint(&r);
@@ -360,7 +360,7 @@ static size_t next_message(kith_pair *p, uint64_t *type, const uint8_t **body, s
     return (size_t)(r.at - p->in);
 }
 
-void kith_pair_input(kith_pair *pair, const void *data, size_t size, bool fin)
+void kith_pairing_input(kith_pairing *pair, const void *data, size_t size, bool fin)
 {
     const uint8_t *at = data;
     while (pair->state != FAILED && pair->state != FINISHED) {
@@ -384,7 +384,7 @@ void kith_pair_input(kith_pair *pair, const void *data, size_t size, bool fin)
     if (pair->peer_fin) end_with(pair, KITH_ERR_CLOSED, true); /* does nothing once it has ended */
 }
 
-size_t kith_pair_output(kith_pair *pair, uint8_t *out, size_t cap, bool *fin)
+size_t kith_pairing_output(kith_pairing *pair, uint8_t *out, size_t cap, bool *fin)
 {
     size_t size = pair->out_size < cap ? pair->out_size : cap;
     memcpy(out, pair->out, size);
@@ -395,16 +395,16 @@ size_t kith_pair_output(kith_pair *pair, uint8_t *out, size_t cap, bool *fin)
     return size;
 }
 
-kith_pair_event kith_pair_take_event(kith_pair *pair)
+kith_pairing_event kith_pairing_take_event(kith_pairing *pair)
 {
     if (!pair->event_count) return KITH_PAIR_NOTHING;
-    kith_pair_event event = pair->events[0];
+    kith_pairing_event event = pair->events[0];
     pair->event_count--;
     memmove(pair->events, pair->events + 1, pair->event_count * sizeof *pair->events);
     return event;
 }
 
-kith_err kith_pair_error(const kith_pair *pair) { return pair->error; }
-bool kith_pair_failed_by_peer(const kith_pair *pair) { return pair->by_peer; }
-kith_attempt kith_pair_attempt(const kith_pair *pair) { return pair->attempt; }
-bool kith_pair_kind_differs(const kith_pair *pair) { return pair->kind_differs; }
+kith_err kith_pairing_error(const kith_pairing *pair) { return pair->error; }
+bool kith_pairing_failed_by_peer(const kith_pairing *pair) { return pair->by_peer; }
+kith_attempt kith_pairing_attempt(const kith_pairing *pair) { return pair->attempt; }
+bool kith_pairing_kind_differs(const kith_pairing *pair) { return pair->kind_differs; }

@@ -1,7 +1,7 @@
 /* Pairing between two machines in memory, and against those who would like to be one of them. */
 #include "base/mem.h"
 #include "identity/fingerprint.h"
-#include "service/pair.h"
+#include "service/pairing.h"
 #include "testlib.h"
 
 #include <string.h>
@@ -10,8 +10,8 @@ typedef struct side {
     uint8_t seed[32];
     kith_signer signer;
     kith_hello hello;
-    kith_pair *pair;
-    kith_pair_event seen[16]; /* events in order */
+    kith_pairing *pair;
+    kith_pairing_event seen[16]; /* events in order */
     size_t count;
     bool refuse; /* this person says no */
     kith_err store; /* what storing answers */
@@ -42,13 +42,13 @@ static void make_side(side *s, uint8_t n, const char *name)
     strcpy(s->hello.name, name);
 }
 
-static kith_err open_side(side *s, const side *peer, bool host, kith_pair_kind kind, const char *text, uint8_t hash_byte)
+static kith_err open_side(side *s, const side *peer, bool host, kith_pairing_kind kind, const char *text, uint8_t hash_byte)
 {
     uint8_t hash[32], random[64];
     kith_words words = words_of(text);
     memset(hash, hash_byte, sizeof hash);
     memset(random, s->seed[0] ^ 0x5a, sizeof random);
-    return kith_pair_new(&(kith_pair_config){.host = host,
+    return kith_pairing_new(&(kith_pairing_config){.host = host,
                                              .kind = kind,
                                              .words = &words,
                                              .signer = &s->signer,
@@ -61,11 +61,11 @@ static kith_err open_side(side *s, const side *peer, bool host, kith_pair_kind k
 
 static void answer_events(side *s)
 {
-    for (kith_pair_event event; (event = kith_pair_take_event(s->pair)) != KITH_PAIR_NOTHING;) {
+    for (kith_pairing_event event; (event = kith_pairing_take_event(s->pair)) != KITH_PAIR_NOTHING;) {
         s->seen[s->count++ % 16] = event;
-        if (event == KITH_PAIR_STARTED) kith_pair_go(s->pair);
-        if (event == KITH_PAIR_PROVEN) kith_pair_answer(s->pair, !s->refuse);
-        if (event == KITH_PAIR_PIN) kith_pair_stored(s->pair, s->store);
+        if (event == KITH_PAIR_STARTED) kith_pairing_go(s->pair);
+        if (event == KITH_PAIR_PROVEN) kith_pairing_answer(s->pair, !s->refuse);
+        if (event == KITH_PAIR_PIN) kith_pairing_stored(s->pair, s->store);
     }
 }
 
@@ -75,10 +75,10 @@ static bool carry(side *from, side *to, size_t piece)
     uint8_t out[KITH_PAIR_OUTPUT_MAX];
     bool fin;
     answer_events(from);
-    size_t size = kith_pair_output(from->pair, out, sizeof out, &fin);
+    size_t size = kith_pairing_output(from->pair, out, sizeof out, &fin);
     for (size_t at = 0; at < size; at += piece)
-        kith_pair_input(to->pair, out + at, size - at < piece ? size - at : piece, fin && at + piece >= size);
-    if (fin && !size) kith_pair_input(to->pair, NULL, 0, true);
+        kith_pairing_input(to->pair, out + at, size - at < piece ? size - at : piece, fin && at + piece >= size);
+    if (fin && !size) kith_pairing_input(to->pair, NULL, 0, true);
     answer_events(to);
     return size || fin;
 }
@@ -91,7 +91,7 @@ static void run(side *a, side *b, size_t piece)
     }
 }
 
-static bool saw(const side *s, kith_pair_event event)
+static bool saw(const side *s, kith_pairing_event event)
 {
     for (size_t i = 0; i < s->count; i++)
         if (s->seen[i] == event) return true;
@@ -100,8 +100,8 @@ static bool saw(const side *s, kith_pair_event event)
 
 static void close_sides(side *a, side *b)
 {
-    kith_pair_free(a->pair);
-    kith_pair_free(b->pair);
+    kith_pairing_free(a->pair);
+    kith_pairing_free(b->pair);
 }
 
 static void make_two(side *host, side *joiner)
@@ -119,13 +119,13 @@ static void the_right_words_pair_in_pieces_of_any_size(void **state)
         assert_ok(open_side(&host, &joiner, true, KITH_PAIR_OWN, right, 7));
         assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
         run(&joiner, &host, piece);
-        static const kith_pair_event wants_host[] = {KITH_PAIR_STARTED, KITH_PAIR_PROVEN, KITH_PAIR_PIN, KITH_PAIR_DONE};
-        static const kith_pair_event wants_joiner[] = {KITH_PAIR_PROVEN, KITH_PAIR_PIN, KITH_PAIR_DONE};
+        static const kith_pairing_event wants_host[] = {KITH_PAIR_STARTED, KITH_PAIR_PROVEN, KITH_PAIR_PIN, KITH_PAIR_DONE};
+        static const kith_pairing_event wants_joiner[] = {KITH_PAIR_PROVEN, KITH_PAIR_PIN, KITH_PAIR_DONE};
         assert_int_equal(host.count, 4);
         assert_int_equal(joiner.count, 3);
         assert_memory_equal(host.seen, wants_host, sizeof wants_host);
         assert_memory_equal(joiner.seen, wants_joiner, sizeof wants_joiner);
-        assert_int_equal(kith_pair_attempt(host.pair), KITH_ATTEMPT_RIGHT);
+        assert_int_equal(kith_pairing_attempt(host.pair), KITH_ATTEMPT_RIGHT);
         close_sides(&host, &joiner);
     }
 }
@@ -138,11 +138,11 @@ static void one_wrong_word_is_refused_and_counted(void **state)
     assert_ok(open_side(&host, &joiner, true, KITH_PAIR_OWN, right, 7));
     assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, wrong, 7));
     run(&joiner, &host, 4096);
-    assert_int_equal(kith_pair_error(host.pair), KITH_ERR_CODE);
-    assert_int_equal(kith_pair_error(joiner.pair), KITH_ERR_CODE);
-    assert_true(kith_pair_failed_by_peer(joiner.pair));
+    assert_int_equal(kith_pairing_error(host.pair), KITH_ERR_CODE);
+    assert_int_equal(kith_pairing_error(joiner.pair), KITH_ERR_CODE);
+    assert_true(kith_pairing_failed_by_peer(joiner.pair));
     assert_false(saw(&host, KITH_PAIR_PROVEN) || saw(&joiner, KITH_PAIR_PROVEN));
-    assert_int_equal(kith_pair_attempt(host.pair), KITH_ATTEMPT_WRONG);
+    assert_int_equal(kith_pairing_attempt(host.pair), KITH_ATTEMPT_WRONG);
     close_sides(&host, &joiner);
 }
 
@@ -155,8 +155,8 @@ static void a_man_in_the_middle_who_passes_messages_on_fails(void **state)
     assert_ok(open_side(&host, &joiner, true, KITH_PAIR_OWN, right, 7));
     assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 8));
     run(&joiner, &host, 4096);
-    assert_int_equal(kith_pair_error(host.pair), KITH_ERR_CODE);
-    assert_int_equal(kith_pair_attempt(host.pair), KITH_ATTEMPT_WRONG);
+    assert_int_equal(kith_pairing_error(host.pair), KITH_ERR_CODE);
+    assert_int_equal(kith_pairing_attempt(host.pair), KITH_ATTEMPT_WRONG);
     close_sides(&host, &joiner);
 }
 
@@ -170,7 +170,7 @@ static void identities_are_part_of_the_secret(void **state)
     assert_ok(open_side(&host, &mallory, true, KITH_PAIR_OWN, right, 7));
     assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
     run(&joiner, &host, 4096);
-    assert_int_equal(kith_pair_error(host.pair), KITH_ERR_CODE);
+    assert_int_equal(kith_pairing_error(host.pair), KITH_ERR_CODE);
     close_sides(&host, &joiner);
 }
 
@@ -182,15 +182,15 @@ static void our_own_messages_sent_back_prove_nothing(void **state)
     bool fin;
     make_two(&host, &joiner);
     assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
-    size_t size = kith_pair_output(joiner.pair, out, sizeof out, &fin);
+    size_t size = kith_pairing_output(joiner.pair, out, sizeof out, &fin);
     assert_true(size > 32);
     uint8_t reflected[sizeof share + 32];
     share[1] = (uint8_t)(sizeof reflected - 2);
     memcpy(reflected, share, sizeof share);
     memcpy(reflected + sizeof share, out + size - 32, 32); /* START ends with Ya */
-    kith_pair_input(joiner.pair, reflected, sizeof reflected, false);
-    assert_int_equal(kith_pair_error(joiner.pair), KITH_ERR_PROTOCOL);
-    kith_pair_free(joiner.pair);
+    kith_pairing_input(joiner.pair, reflected, sizeof reflected, false);
+    assert_int_equal(kith_pairing_error(joiner.pair), KITH_ERR_PROTOCOL);
+    kith_pairing_free(joiner.pair);
 }
 
 /* Everything a joiner said in a pairing that succeeded, said again to the host on a new connection. */
@@ -207,9 +207,9 @@ static void a_replay_proves_nothing(void **state)
         bool fin;
         uint8_t *at = said + said_size;
         answer_events(&joiner);
-        size_t size = kith_pair_output(joiner.pair, at, KITH_PAIR_OUTPUT_MAX, &fin);
+        size_t size = kith_pairing_output(joiner.pair, at, KITH_PAIR_OUTPUT_MAX, &fin);
         said_size += size;
-        kith_pair_input(host.pair, at, size, fin);
+        kith_pairing_input(host.pair, at, size, fin);
         more = size || carry(&host, &joiner, 4096);
     }
     assert_true(saw(&host, KITH_PAIR_DONE));
@@ -220,7 +220,7 @@ static void a_replay_proves_nothing(void **state)
         uint8_t random[64] = {hash}, hashes[32];
         memset(hashes, hash, sizeof hashes);
         kith_words words = words_of(right);
-        assert_ok(kith_pair_new(&(kith_pair_config){.host = true,
+        assert_ok(kith_pairing_new(&(kith_pairing_config){.host = true,
                                                     .kind = KITH_PAIR_OWN,
                                                     .words = &words,
                                                     .signer = &again.signer,
@@ -231,12 +231,12 @@ static void a_replay_proves_nothing(void **state)
                                 &again.pair));
         size_t at = 0;
         while (at < said_size) { /* byte by byte, so that it can go on after each event */
-            kith_pair_input(again.pair, said + at++, 1, false);
+            kith_pairing_input(again.pair, said + at++, 1, false);
             answer_events(&again);
         }
         assert_false(saw(&again, KITH_PAIR_PROVEN));
-        assert_int_equal(kith_pair_attempt(again.pair), KITH_ATTEMPT_WRONG);
-        kith_pair_free(again.pair);
+        assert_int_equal(kith_pairing_attempt(again.pair), KITH_ATTEMPT_WRONG);
+        kith_pairing_free(again.pair);
     }
 }
 
@@ -250,9 +250,9 @@ static void either_person_may_decline(void **state)
         assert_ok(open_side(&host, &joiner, true, KITH_PAIR_CONTACT, right, 7));
         assert_ok(open_side(&joiner, &host, false, KITH_PAIR_CONTACT, right, 7));
         run(&joiner, &host, 4096);
-        assert_int_equal(kith_pair_error(host.pair), KITH_ERR_DECLINED);
-        assert_int_equal(kith_pair_error(joiner.pair), KITH_ERR_DECLINED);
-        assert_int_equal(kith_pair_failed_by_peer(host.pair), !who);
+        assert_int_equal(kith_pairing_error(host.pair), KITH_ERR_DECLINED);
+        assert_int_equal(kith_pairing_error(joiner.pair), KITH_ERR_DECLINED);
+        assert_int_equal(kith_pairing_failed_by_peer(host.pair), !who);
         assert_false(saw(&host, KITH_PAIR_PIN) || saw(&joiner, KITH_PAIR_PIN));
         close_sides(&host, &joiner);
     }
@@ -266,9 +266,9 @@ static void kinds_must_agree_and_that_is_no_guess(void **state)
     assert_ok(open_side(&host, &joiner, true, KITH_PAIR_CONTACT, right, 7));
     assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
     run(&joiner, &host, 4096);
-    assert_true(kith_pair_kind_differs(host.pair));
-    assert_int_equal(kith_pair_error(joiner.pair), KITH_ERR_ARG);
-    assert_int_equal(kith_pair_attempt(host.pair), KITH_ATTEMPT_ABANDONED);
+    assert_true(kith_pairing_kind_differs(host.pair));
+    assert_int_equal(kith_pairing_error(joiner.pair), KITH_ERR_ARG);
+    assert_int_equal(kith_pairing_attempt(host.pair), KITH_ATTEMPT_ABANDONED);
     close_sides(&host, &joiner);
 }
 
@@ -282,8 +282,8 @@ static void what_cannot_be_stored_is_no_pairing(void **state)
     assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
     run(&joiner, &host, 4096);
     assert_false(saw(&host, KITH_PAIR_DONE) || saw(&joiner, KITH_PAIR_DONE));
-    assert_int_equal(kith_pair_error(host.pair), KITH_ERR_NO_SPACE);
-    assert_int_equal(kith_pair_error(joiner.pair), KITH_ERR_REMOTE_STORAGE);
+    assert_int_equal(kith_pairing_error(host.pair), KITH_ERR_NO_SPACE);
+    assert_int_equal(kith_pairing_error(joiner.pair), KITH_ERR_REMOTE_STORAGE);
     close_sides(&host, &joiner);
 }
 
@@ -301,15 +301,15 @@ static void ending_at_any_point_fails(void **state)
         assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
         for (bool more = true; more && !over;) {
             answer_events(&joiner);
-            size_t size = kith_pair_output(joiner.pair, out, sizeof out, &fin);
+            size_t size = kith_pairing_output(joiner.pair, out, sizeof out, &fin);
             over = given + size >= cut;
-            kith_pair_input(host.pair, out, over ? cut - given : size, over);
+            kith_pairing_input(host.pair, out, over ? cut - given : size, over);
             given += size;
             answer_events(&host);
             more = (!over && carry(&host, &joiner, 4096)) || size;
         }
-        if (over) assert_true(saw(&host, KITH_PAIR_DONE) || kith_pair_error(host.pair) != KITH_OK);
-        if (over && cut < 40) assert_int_equal(kith_pair_attempt(host.pair), KITH_ATTEMPT_ABANDONED);
+        if (over) assert_true(saw(&host, KITH_PAIR_DONE) || kith_pairing_error(host.pair) != KITH_OK);
+        if (over && cut < 40) assert_int_equal(kith_pairing_attempt(host.pair), KITH_ATTEMPT_ABANDONED);
         close_sides(&host, &joiner);
     }
 }
@@ -328,13 +328,13 @@ static void no_changed_byte_pairs_wrongly(void **state)
         assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
         for (bool more = true; more;) {
             answer_events(&joiner);
-            size_t size = kith_pair_output(joiner.pair, out, sizeof out, &fin);
+            size_t size = kith_pairing_output(joiner.pair, out, sizeof out, &fin);
             if (flip >= given && flip < given + size) {
                 out[flip - given] ^= 1;
                 flipped = true;
             }
             given += size;
-            kith_pair_input(host.pair, out, size, fin);
+            kith_pairing_input(host.pair, out, size, fin);
             answer_events(&host);
             more = carry(&host, &joiner, 4096) || size;
         }
@@ -351,9 +351,9 @@ static void messages_out_of_turn_end_it(void **state)
         make_two(&host, &joiner);
         assert_ok(open_side(&host, &joiner, true, KITH_PAIR_OWN, right, 7));
         uint8_t message[] = {type, 3, 0xa1, 1, 1};
-        kith_pair_input(host.pair, message, sizeof message, false);
-        assert_true(kith_pair_error(host.pair) != KITH_OK);
-        kith_pair_free(host.pair);
+        kith_pairing_input(host.pair, message, sizeof message, false);
+        assert_true(kith_pairing_error(host.pair) != KITH_OK);
+        kith_pairing_free(host.pair);
     }
 }
 
@@ -364,7 +364,7 @@ static int pair_once(void *arg)
     if (!err) err = open_side(&sides[1], &sides[0], false, KITH_PAIR_OWN, right, 7);
     if (!err) run(&sides[1], &sides[0], 4096);
     if (!err) {
-        err = kith_pair_error(sides[0].pair);
+        err = kith_pairing_error(sides[0].pair);
         /* An allocation may fail inside an exchange: it then ends as an internal error, which is what the peer is told. */
         if (err || kith_mem_failed()) err = KITH_ERR_NOMEM;
     }
@@ -399,5 +399,5 @@ int main(void)
         TEST(messages_out_of_turn_end_it),
         TEST(failing_allocations),
     };
-    return cmocka_run_group_tests_name("service/pair", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("service/pairing", tests, NULL, NULL);
 }

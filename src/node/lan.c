@@ -1,0 +1,152 @@
+#include "node/lan.h"
+
+#include "base/mem.h"
+#include "node/dial.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define FOUND_MAX 8 /* running nodes of one device, or with one tag, that are tried */
+
+struct lan {
+    kith_core *core;
+    kith_lan *lan; /* NULL: mDNS does not work here, or was not wanted */
+    kith_sightings *sightings;
+    char instance[KITH_INSTANCE_OWN_SIZE];
+    kith_lan_record announced;
+    bool announcing;
+};
+
+static void on_seen(void *user, const kith_lan_record *record)
+{
+    struct lan *l = user;
+    kith_txt txt;
+    kith_peer peer;
+    bool changed = false, known = false;
+    if (kith_txt_parse(record->txt, record->txt_size, &txt)) return;
+    for (size_t i = 0; !known && core_peer_at(l->core, i, &peer); i++) known = memcmp(peer.uuid, txt.id, sizeof txt.id) == 0;
+    kith_sighting_note note = {.instance = record->instance,
+                               .source = KITH_SIGHTING_LAN,
+                               .txt = &txt,
+                               .addrs = record->addrs,
+                               .addr_count = record->addr_count,
+                               .priority = known,
+                               .expires_ns = NEVER};
+    if (kith_sightings_note(l->sightings, &note, core_now(l->core), &changed) || !changed) return;
+    core_log(l->core, KITH_LOG_DEBUG, "seen: %s at %zu addresses%s", record->instance, record->addr_count,
+             txt.pairing ? ", pairing" : "");
+    dial_look_again(l->core);
+    look_again(l->core);
+    core_pump(l->core);
+}
+
+static void on_gone(void *user, const char *instance)
+{
+    struct lan *l = user;
+    if (kith_sightings_gone(l->sightings, instance)) core_log(l->core, KITH_LOG_DEBUG, "gone: %s", instance);
+}
+
+kith_err lan_start(kith_core *core)
+{
+    static const kith_lan_events events = {.seen = on_seen, .gone = on_gone};
+    uint8_t node[2];
+    struct lan *l = kith_calloc(1, sizeof *l);
+    if (!l) return KITH_ERR_NOMEM;
+    kith_err err = kith_sightings_new(core->signer.uuid, &l->sightings);
+    if (err) {
+        kith_free(l);
+        return err;
+    }
+    l->core = core;
+    core->lan = l;
+    kith_rng_bytes(&core->rng, node, sizeof node);
+    kith_instance_name(core->signer.uuid, (uint16_t)(node[0] << 8 | node[1]), l->instance);
+    return core->env->lan->start(core->env, NULL, &events, l, &l->lan);
+}
+
+void lan_stop(kith_core *core)
+{
+    struct lan *l = core->lan;
+    if (!l) return;
+    core->lan = NULL;
+    if (l->lan) core->env->lan->stop(l->lan);
+    kith_sightings_free(l->sightings);
+    kith_free(l);
+}
+
+void lan_announce(kith_core *core)
+{
+    struct lan *l = core->lan;
+    if (!l || !l->lan || !core->udp) return;
+    kith_lan_record record = {.port = kith_core_local(core).port};
+    kith_txt txt = {0};
+    txt.pairing = pair_tag(core, &txt.tag);
+    bool wanted = (txt.pairing || core->receiver) && !core->closing;
+    if (!wanted) {
+        if (l->announcing && core->env->lan->update(l->lan, NULL)) core_log(core, KITH_LOG_WARN, "still announced");
+        l->announcing = false;
+        return;
+    }
+    memcpy(txt.id, core->signer.uuid, sizeof txt.id);
+    memcpy(txt.fingerprint, core->signer.fingerprint, sizeof txt.fingerprint);
+    snprintf(record.instance, sizeof record.instance, "%s", l->instance);
+    record.txt_size = kith_txt_write(&txt, record.txt, sizeof record.txt);
+    if (l->announcing && memcmp(&record, &l->announced, sizeof record) == 0) return;
+    if (core->env->lan->update(l->lan, &record)) {
+        core_log(core, KITH_LOG_WARN, "cannot announce this device on the local network");
+        return;
+    }
+    l->announced = record;
+    l->announcing = true;
+}
+
+/* Addresses of these sightings: the first of each, then the second of each ..., since one node is enough. */
+static size_t interleave(const kith_sighting **found, size_t count, kith_addr *out, size_t cap)
+{
+    size_t n = 0;
+    for (size_t rank = 0; rank < KITH_SIGHTING_ADDRS_MAX; rank++)
+        for (size_t i = 0; i < count; i++) {
+            if (rank >= found[i]->addr_count) continue;
+            if (n < cap) out[n] = found[i]->addrs[rank];
+            n++;
+        }
+    return n < cap || cap == 0 ? n : cap;
+}
+
+/* A node that only pairs takes no files: those that do come first. */
+static size_t pairing_last(const kith_sighting **found, size_t count)
+{
+    const kith_sighting *sorted[FOUND_MAX];
+    size_t n = 0;
+    for (int pairing = 0; pairing < 2; pairing++)
+        for (size_t i = 0; i < count; i++)
+            if (found[i]->txt.pairing == pairing) sorted[n++] = found[i];
+    memcpy(found, sorted, n * sizeof *found);
+    return n;
+}
+
+static size_t find(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap)
+{
+    const kith_sighting *found[FOUND_MAX];
+    if (!core->lan) return 0;
+    size_t count = kith_sightings_find_device(core->lan->sightings, peer->uuid, found, FOUND_MAX);
+    if (count > FOUND_MAX) count = FOUND_MAX;
+    return interleave(found, pairing_last(found, count), out, cap);
+}
+
+size_t lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap)
+{
+    size_t n = find(core, peer, out, cap);
+    return n + core_seen_addresses(core, peer, out + n, cap - n);
+}
+
+size_t lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap)
+{
+    const kith_sighting *found[FOUND_MAX];
+    if (!core->lan) return 0;
+    kith_sightings_want_tag(core->lan->sightings, &tag);
+    size_t count = kith_sightings_find_tag(core->lan->sightings, tag, found, FOUND_MAX);
+    return interleave(found, count < FOUND_MAX ? count : FOUND_MAX, out, cap);
+}
+
+bool lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where) { return find(core, peer, where, 1) > 0; }

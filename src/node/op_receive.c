@@ -1,0 +1,604 @@
+/* Receiving: while this operation runs, trusted devices' file streams are served.  Each becomes a transfer: its chunks are checked and
+ * written by workers while more arrive, and what arrived outlives the transfer. */
+#include "base/mem.h"
+#include "node/lan.h"
+#include "node/session.h"
+#include "service/file.h"
+#include "store/incoming.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SLOTS             3 /* chunks in memory: one arriving, others being checked and written */
+#define TRANSFERS_MAX     64
+#define PROGRESS_EVERY_NS (SECOND_NS / 10)
+#define LINGER_NS         (2 * SECOND_NS) /* for the last message to be acknowledged */
+#define LINGER_STEP_NS    (SECOND_NS / 50)
+#define TRANSFER_ID_BASE  (UINT64_C(1) << 32) /* apart from the operations' own numbers */
+
+typedef struct receive_op receive_op;
+typedef struct transfer transfer;
+
+typedef struct slot {
+    kith_job job;
+    transfer *transfer;
+    bool busy;
+    uint8_t *data; /* KITH_GROUP_SIZE */
+    kith_file_chunk chunk;
+    kith_err err;
+} slot;
+
+typedef enum stage {
+    OFFERING,  /* the offer is still arriving */
+    ASKING,    /* a person is asked */
+    WAITING,   /* for an older transfer of the same file to let go */
+    OPENING,
+    RECEIVING,
+    PLACING,   /* whole: being given its name */
+    LINGERING, /* our last message is not acknowledged yet */
+    ENDING,    /* waits for its jobs, then closes */
+} stage;
+
+struct transfer {
+    kith_link link;
+    receive_op *op;
+    kith_op id;
+    stage stage;
+    channel *channel;
+    session_hold hold;
+    kith_device_info device;
+    kith_standing standing;
+    kith_file_rx *rx;
+    kith_incoming_config config;
+    kith_incoming_place place;
+    kith_incoming_result result;
+    kith_incoming *incoming;
+    kith_file_resume resume;
+    kith_job job; /* open, place, close: one at a time */
+    kith_err job_err;
+    slot slots[SLOTS];
+    size_t jobs;
+    atomic_bool cancel;
+    kith_timer *timer;
+    uint64_t started_ns, last_progress_ns, linger_until;
+    bool counted; /* ended well or not, for `once` */
+    char path[8], scope[16], address[KITH_ADDR_TEXT_SIZE];
+};
+
+struct receive_op {
+    op op;
+    char *folder;
+    uint8_t from[KITH_UUID_SIZE];
+    bool has_from, yes, once, over;
+    kith_incoming_conflict conflict;
+    kith_list transfers;
+    size_t count, ended;
+    uint64_t last_id;
+    kith_err end_err;
+};
+
+static void feed(transfer *t);
+static void step(transfer *t);
+
+/* ---- ending ---- */
+
+static void try_end(receive_op *r)
+{
+    kith_core *core = r->op.core;
+    if (!r->over || r->count) return;
+    if (core->receiver == r) core->receiver = NULL;
+    lan_announce(core);
+    op_end(&r->op, r->end_err, r->end_err == KITH_ERR_CANCELLED ? "stopped: what arrived is kept, and goes on when it is sent again" : NULL);
+    kith_free(r->folder);
+    kith_free(r);
+}
+
+static void start_waiting(receive_op *r);
+
+static void transfer_free(transfer *t)
+{
+    receive_op *r = t->op;
+    kith_core *core = r->op.core;
+    channel_free(t->channel);
+    session_unuse(&t->hold);
+    kith_file_rx_free(t->rx);
+    for (size_t i = 0; i < SLOTS; i++) kith_free(t->slots[i].data);
+    core->env->timers->close(t->timer);
+    kith_list_remove(&t->link);
+    r->count--;
+    r->ended += t->counted;
+    kith_free(t);
+    if (r->once && r->ended && !r->over) {
+        r->over = true;
+        KITH_EACH(at, &r->transfers) kith_core_cancel(core, KITH_OF(at, transfer, link)->id);
+    }
+    start_waiting(r);
+    try_end(r);
+}
+
+static void close_run(kith_job *job)
+{
+    transfer *t = KITH_OF(job, transfer, job);
+    kith_incoming_close(t->incoming);
+    t->incoming = NULL;
+}
+
+static void close_done(kith_job *job)
+{
+    transfer *t = KITH_OF(job, transfer, job);
+    kith_core *core = t->op->op.core;
+    transfer_free(t);
+    core_job_done(core);
+    core_pump(core);
+}
+
+static void submit(transfer *t, void (*run)(kith_job *), void (*done)(kith_job *))
+{
+    t->job = (kith_job){.run = run, .done = done};
+    core_submit(t->op->op.core, &t->job);
+}
+
+/* Let go of everything, when nothing is at work on it any more. */
+static void wind_up(transfer *t)
+{
+    t->stage = ENDING;
+    if (t->jobs) return;
+    t->jobs = 1; /* nothing but close_done comes after this */
+    submit(t, close_run, close_done);
+}
+
+static void flush(transfer *t)
+{
+    uint8_t out[KITH_FILE_OUTPUT_MAX];
+    bool fin = false;
+    kith_err err = KITH_OK;
+    for (size_t size; t->channel && !err && ((size = kith_file_rx_output(t->rx, out, sizeof out, &fin)) || fin); fin = false) {
+        if (size) err = kith_stream_write(t->channel->stream, out, size);
+        if (!err && fin) err = kith_stream_finish(t->channel->stream);
+    }
+}
+
+static void describe_event(const transfer *t, kith_event *event)
+{
+    const kith_file_header *header = kith_file_rx_header(t->rx);
+    event->op = t->op->op.id;
+    event->transfer = t->id;
+    event->device = t->device;
+    event->bytes_total = header->size;
+    snprintf(event->name, sizeof event->name, "%s", header->name);
+    memcpy(event->path, t->path, sizeof event->path);
+    memcpy(event->scope, t->scope, sizeof event->scope);
+    memcpy(event->address, t->address, sizeof t->address);
+}
+
+static const char *explain(kith_err err)
+{
+    switch (err) {
+    case KITH_ERR_LOST:
+    case KITH_ERR_CLOSED: return "the sender went away: what arrived is kept, and goes on when it is sent again";
+    case KITH_ERR_CANCELLED: return "the sender stopped: what arrived is kept, and goes on when it is sent again";
+    case KITH_ERR_AGAIN: return "another `kith receive` is taking this file into this folder";
+    case KITH_ERR_FORMAT: return "refused: its name could be an attack";
+    default: return kith_err_text(err);
+    }
+}
+
+static void failed(transfer *t, kith_err err)
+{
+    kith_event event = {.kind = KITH_EVENT_FAILED, .err = err};
+    if (t->stage == ENDING) return;
+    describe_event(t, &event);
+    snprintf(event.message, sizeof event.message, "%s", explain(err));
+    event.bytes = t->stage >= RECEIVING ? kith_file_rx_progress(t->rx) : 0;
+    if (t->stage != OFFERING) {
+        core_emit(t->op->op.core, &event);
+        t->counted = true;
+    }
+    atomic_store(&t->cancel, true);
+    flush(t);
+    wind_up(t);
+}
+
+/* ---- beginning ---- */
+
+static void refuse(transfer *t, kith_err err)
+{
+    kith_file_rx_refuse(t->rx, err);
+    flush(t);
+    failed(t, err);
+}
+
+static void open_run(kith_job *job)
+{
+    transfer *t = KITH_OF(job, transfer, job);
+    t->job_err = kith_incoming_open(&t->config, &t->resume.tree, &t->incoming);
+    if (!t->job_err) t->job_err = kith_incoming_reserve(t->incoming);
+    t->resume.groups = t->resume.tree.groups;
+}
+
+static void open_done(kith_job *job)
+{
+    transfer *t = KITH_OF(job, transfer, job);
+    kith_core *core = t->op->op.core;
+    t->jobs--;
+    if (t->stage == ENDING) {
+        wind_up(t);
+    } else if (t->job_err) {
+        refuse(t, t->job_err);
+    } else {
+        kith_err err = kith_file_rx_accept(t->rx, &t->resume);
+        t->stage = RECEIVING;
+        t->started_ns = core_now(core);
+        kith_event event = {.kind = KITH_EVENT_START};
+        describe_event(t, &event);
+        event.bytes = kith_file_rx_progress(t->rx);
+        core_emit(core, &event);
+        if (err)
+            failed(t, err);
+        else
+            step(t);
+    }
+    core_job_done(core);
+    core_pump(core);
+}
+
+/* Another transfer of the same file from the same device: one whose connection we still take for alive, while the sender has started
+ * anew.  The newer one wins. */
+static bool same_file(const transfer *a, const transfer *b)
+{
+    return memcmp(&a->config.id, &b->config.id, sizeof a->config.id) == 0;
+}
+
+static void open_or_wait(transfer *t)
+{
+    bool wait = false;
+    KITH_EACH(at, &t->op->transfers)
+    {
+        transfer *other = KITH_OF(at, transfer, link);
+        if (other == t || other->stage < OPENING || !same_file(other, t)) continue;
+        wait = true;
+        if (other->stage == ENDING) continue;
+        kith_file_rx_abort(other->rx, KITH_ERR_CLOSED);
+        failed(other, KITH_ERR_CLOSED);
+    }
+    t->stage = wait ? WAITING : OPENING;
+    if (wait) return;
+    t->jobs++;
+    submit(t, open_run, open_done);
+}
+
+static void start_waiting(receive_op *r)
+{
+    KITH_EACH(at, &r->transfers)
+    {
+        transfer *t = KITH_OF(at, transfer, link);
+        if (t->stage == WAITING) open_or_wait(t);
+    }
+}
+
+static void offered(transfer *t)
+{
+    const kith_file_header *header = kith_file_rx_header(t->rx);
+    receive_op *r = t->op;
+    char clean[KITH_FILE_NAME_SIZE];
+    memcpy(t->config.id.tag, header->tag, sizeof t->config.id.tag);
+    t->config.id.size = header->size;
+    t->place = (kith_incoming_place){
+        .name = header->name, .conflict = r->conflict, .modified_ms = header->modified_ms, .executable = header->executable};
+    t->stage = ASKING; /* from here on it is known to the application */
+    if (kith_file_name_clean(header->name, clean)) {
+        refuse(t, KITH_ERR_FORMAT);
+        return;
+    }
+    if (r->yes || kith_permit_of(KITH_SERVICE_FILE, t->standing) == KITH_ALLOW) {
+        open_or_wait(t);
+        return;
+    }
+    kith_event event = {.kind = KITH_EVENT_OFFER};
+    describe_event(t, &event);
+    core_emit(r->op.core, &event);
+}
+
+/* ---- receiving ---- */
+
+static void progress(transfer *t)
+{
+    kith_core *core = t->op->op.core;
+    uint64_t now = core_now(core);
+    if (now - t->last_progress_ns < PROGRESS_EVERY_NS) return;
+    t->last_progress_ns = now;
+    kith_event event = {.kind = KITH_EVENT_PROGRESS};
+    describe_event(t, &event);
+    event.bytes = kith_file_rx_progress(t->rx);
+    core_emit(core, &event);
+}
+
+static void keep_run(kith_job *job)
+{
+    slot *b = KITH_OF(job, slot, job);
+    const kith_file_chunk *c = &b->chunk;
+    b->err = kith_incoming_keep(b->transfer->incoming, c->index, c->data, c->size, c->cv);
+}
+
+static void keep_done(kith_job *job)
+{
+    slot *b = KITH_OF(job, slot, job);
+    transfer *t = b->transfer;
+    kith_core *core = t->op->op.core;
+    t->jobs--;
+    b->busy = false;
+    if (t->stage == ENDING) {
+        wind_up(t);
+    } else {
+        kith_file_rx_kept(t->rx, &b->chunk, b->err);
+        if (!b->err) progress(t);
+        feed(t);
+    }
+    core_job_done(core);
+    core_pump(core);
+}
+
+static void keep_chunk(transfer *t)
+{
+    kith_file_chunk chunk;
+    kith_file_rx_chunk(t->rx, &chunk);
+    for (size_t i = 0; i < SLOTS; i++) {
+        slot *b = &t->slots[i];
+        if (b->data != chunk.data) continue;
+        b->chunk = chunk;
+        b->job = (kith_job){.run = keep_run, .done = keep_done};
+        t->jobs++;
+        core_submit(t->op->op.core, &b->job);
+        return;
+    }
+}
+
+/* True when a chunk that begins got a buffer. */
+static bool give_buffer(transfer *t)
+{
+    if (!kith_file_rx_wants_buffer(t->rx)) return false;
+    for (size_t i = 0; i < SLOTS; i++) {
+        slot *b = &t->slots[i];
+        if (b->busy || (!b->data && !(b->data = kith_malloc(KITH_GROUP_SIZE)))) continue;
+        b->busy = true;
+        b->transfer = t;
+        kith_file_rx_give_buffer(t->rx, b->data);
+        return true;
+    }
+    return false;
+}
+
+/* ---- whole ---- */
+
+static void linger(transfer *t)
+{
+    kith_core *core = t->op->op.core;
+    uint64_t now = core_now(core);
+    if (t->stage != LINGERING) {
+        t->stage = LINGERING;
+        t->linger_until = now + LINGER_NS;
+    }
+    if (t->channel && !kith_stream_all_acked(t->channel->stream) && now < t->linger_until)
+        core->env->timers->set(t->timer, now + LINGER_STEP_NS);
+    else
+        wind_up(t);
+}
+
+static void place_run(kith_job *job)
+{
+    transfer *t = KITH_OF(job, transfer, job);
+    t->job_err = kith_incoming_finish(t->incoming, &t->place, &t->result);
+}
+
+static void place_done(kith_job *job)
+{
+    transfer *t = KITH_OF(job, transfer, job);
+    kith_core *core = t->op->op.core;
+    uint8_t root[KITH_BLAKE3_SIZE];
+    t->jobs--;
+    kith_file_rx_finish(t->rx, t->job_err);
+    if (t->job_err) {
+        t->stage = PLACING; /* also when the connection went meanwhile: it is said */
+        failed(t, t->job_err);
+    } else {
+        kith_event event = {.kind = KITH_EVENT_FILE, .already = t->result.already};
+        describe_event(t, &event);
+        kith_file_rx_root(t->rx, root);
+        kith_hex(root, sizeof root, event.hash);
+        event.bytes = event.bytes_total;
+        event.seconds = (double)(core_now(core) - t->started_ns) / (double)SECOND_NS;
+        snprintf(event.name, sizeof event.name, "%s", t->result.name);
+        int n = snprintf(event.path_name, sizeof event.path_name, "%s/%s", t->op->folder, t->result.name);
+        if (n < 0 || (size_t)n >= sizeof event.path_name) *event.path_name = 0;
+        core_emit(core, &event);
+        t->counted = true;
+        flush(t);
+        linger(t);
+    }
+    core_job_done(core);
+    core_pump(core);
+}
+
+/* ---- the machine ---- */
+
+/* Everything that is due.  The transfer may be gone on return. */
+static void step(transfer *t)
+{
+    if (t->stage == ENDING) return;
+    for (kith_file_event event; (event = kith_file_rx_event(t->rx)) != KITH_FILE_NOTHING;) {
+        switch (event) {
+        case KITH_FILE_OFFERED: offered(t); break;
+        case KITH_FILE_CHUNK: keep_chunk(t); break;
+        case KITH_FILE_WHOLE:
+            t->stage = PLACING;
+            t->jobs++;
+            submit(t, place_run, place_done);
+            break;
+        case KITH_FILE_FAILED: failed(t, kith_file_rx_error(t->rx)); return;
+        default: break;
+        }
+        if (t->stage == ENDING) return;
+    }
+    flush(t);
+}
+
+/* Take what the stream has, as far as there are buffers for it. */
+static void feed(transfer *t)
+{
+    const uint8_t *data;
+    size_t size, taken;
+    bool fin = false;
+    step(t);
+    while (t->channel && t->stage != ENDING && kith_stream_peek(t->channel->stream, &data, &size, &fin)) {
+        taken = kith_file_rx_input(t->rx, data, size, false);
+        kith_stream_consume(t->channel->stream, taken);
+        step(t);
+        if (t->stage == ENDING || (taken < size && !give_buffer(t))) return;
+    }
+    if (fin && t->stage != ENDING) {
+        kith_file_rx_input(t->rx, NULL, 0, true);
+        step(t);
+    }
+}
+
+static void on_readable(channel *c) { feed(c->owner); }
+
+/* The stream is over.  Once whole nothing of it is missing. */
+static void on_gone(channel *c, kith_err why)
+{
+    transfer *t = c->owner;
+    channel_free(t->channel);
+    t->channel = NULL;
+    if (t->stage == PLACING || t->stage == LINGERING || t->stage == ENDING) return;
+    kith_file_rx_abort(t->rx, why);
+    failed(t, why);
+}
+
+static void on_lost(void *user, kith_err why)
+{
+    (void)user;
+    (void)why; /* the channel has heard it, or there was none */
+}
+
+static void on_timer(void *user)
+{
+    transfer *t = user;
+    kith_core *core = t->op->op.core;
+    if (t->stage == LINGERING) linger(t);
+    core_pump(core);
+}
+
+bool receive_serve(channel *c)
+{
+    static const channel_events events = {.readable = on_readable, .gone = on_gone};
+    session *s = c->session;
+    kith_core *core = s->core;
+    receive_op *r = core->receiver;
+    if (!r || r->over || r->count >= TRANSFERS_MAX) return false;
+    if (r->has_from && memcmp(r->from, s->peer.uuid, sizeof r->from) != 0) return false;
+    transfer *t = kith_calloc(1, sizeof *t);
+    if (t) t->timer = core->env->timers->open(core->env, on_timer, t);
+    if (!t || !t->timer || kith_file_rx_new(&t->rx)) {
+        if (t) core->env->timers->close(t->timer);
+        kith_free(t);
+        return false;
+    }
+    t->op = r;
+    t->id = TRANSFER_ID_BASE * r->op.id + ++r->last_id;
+    t->channel = c;
+    t->standing = s->standing;
+    t->config = (kith_incoming_config){.env = core->env, .folder = r->folder, .cancel = &t->cancel};
+    memcpy(t->config.id.sender, s->peer.fingerprint, sizeof t->config.id.sender);
+    core->env->base->boot_id(core->env, t->config.boot_id);
+    core_describe(&s->known, &t->device);
+    session_path(s, t->path, t->scope, t->address);
+    session_use(s, &t->hold, on_lost, t);
+    kith_list_append(&r->transfers, &t->link);
+    r->count++;
+    c->owner = t;
+    c->events = &events;
+    return true;
+}
+
+/* ---- the operation ---- */
+
+static void stop(transfer *t, kith_err why)
+{
+    if (t->stage >= PLACING) return; /* it is about to be complete */
+    kith_file_rx_abort(t->rx, why);
+    failed(t, why);
+}
+
+static void receive_cancel(op *o, kith_err why)
+{
+    receive_op *r = (receive_op *)o;
+    r->over = true;
+    r->end_err = why;
+    KITH_EACH(at, &r->transfers) stop(KITH_OF(at, transfer, link), why);
+    try_end(r);
+}
+
+static transfer *find_transfer(receive_op *r, kith_op id)
+{
+    KITH_EACH(at, &r->transfers)
+    {
+        transfer *t = KITH_OF(at, transfer, link);
+        if (t->id == id) return t;
+    }
+    return NULL;
+}
+
+static bool receive_answer(op *o, kith_op question, bool yes)
+{
+    transfer *t = find_transfer((receive_op *)o, question);
+    if (!t || t->stage != ASKING) return t != NULL;
+    if (yes)
+        open_or_wait(t);
+    else
+        refuse(t, KITH_ERR_DECLINED);
+    return true;
+}
+
+static bool receive_cancel_part(op *o, kith_op part)
+{
+    transfer *t = find_transfer((receive_op *)o, part);
+    if (t) stop(t, KITH_ERR_CANCELLED);
+    return t != NULL;
+}
+
+void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *options)
+{
+    static const op_kind kind = {.name = "receive",
+                                 .needs_keys = true,
+                                 .cancel = receive_cancel,
+                                 .answer = receive_answer,
+                                 .cancel_part = receive_cancel_part};
+    if (core->receiver) {
+        core_refuse(core, id, KITH_ERR_STATE, "this node is receiving already");
+        return;
+    }
+    receive_op *r = kith_calloc(1, sizeof *r);
+    if (r && options->folder) r->folder = kith_strdup(options->folder);
+    bool complete = r && r->folder && (!options->from || kith_uuid_parse(options->from, r->from) == KITH_OK);
+    if (!complete) {
+        core_refuse(core, id, r && r->folder ? KITH_ERR_ARG : KITH_ERR_NOMEM, NULL);
+        if (r) kith_free(r->folder);
+        kith_free(r);
+        return;
+    }
+    r->has_from = options->from != NULL;
+    r->yes = options->yes;
+    r->once = options->once;
+    r->conflict = options->conflict == KITH_CONFLICT_SKIP        ? KITH_INCOMING_SKIP
+                  : options->conflict == KITH_CONFLICT_OVERWRITE ? KITH_INCOMING_OVERWRITE
+                                                                 : KITH_INCOMING_KEEP;
+    kith_list_init(&r->transfers);
+    if (!core_begin(core, &r->op, id, &kind)) {
+        kith_free(r->folder);
+        kith_free(r);
+        return;
+    }
+    core->receiver = r;
+    lan_announce(core);
+    core_pump(core);
+}
