@@ -193,7 +193,7 @@ static void mix_ephemeral(kith_noise *noise, const uint8_t public_key[static DH_
 static size_t overhead(const kith_noise *noise)
 {
     const uint8_t *tokens = noise->pattern->messages[noise->done];
-    bool has_key = noise->has_key || (noise->done == 0 && psk_at(noise, 0));
+    bool has_key = noise->has_key; /* psk0 changes nothing here: e comes right after it */
     size_t size = 0;
     for (size_t i = 0; i < TOKENS_MAX && tokens[i] != NONE; i++) {
         if (tokens[i] == E) size += DH_SIZE;

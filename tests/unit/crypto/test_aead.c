@@ -183,6 +183,23 @@ static void chacha20_json(void **state)
     json_decref(root);
 }
 
+/* RFC 9001 appendix A.5, whose sample uses all four bytes of the counter. */
+static void quic_rfc9000_9001_json(void **state)
+{
+    (void)state;
+    json_t *root = test_vectors("quic_rfc9000_9001.json"), *item = json_object_get(root, "chacha20_short_header");
+    test_bytes key = test_hex_of(item, "hp"), sample = test_hex_of(item, "sample");
+    uint8_t mask[KITH_HP_MASK_SIZE];
+    assert_int_equal(key.size, 32);
+    assert_int_equal(sample.size, KITH_HP_SAMPLE_SIZE);
+    kith_hp_mask(key.data, sample.data, mask);
+    test_equal_hex(mask, sizeof mask, test_str(item, "mask"));
+    test_bytes_free(&key);
+    test_bytes_free(&sample);
+    test_ran("quic_rfc9000_9001.json", 1);
+    json_decref(root);
+}
+
 /* Kith calls Poly1305 only as a part of the AEAD, so there is nothing of ours to call: this checks the two
  * implementations below it. */
 static void poly1305_json(void **state)
@@ -343,9 +360,16 @@ int main(void)
     /* before OpenSSL allocates anything */
     if (!CRYPTO_set_mem_functions(counting_malloc, counting_realloc, counting_free)) return 1;
     const struct CMUnitTest tests[] = {
-        TEST(chacha20poly1305_json), TEST(wycheproof_chacha20_poly1305_json), TEST(chacha20_json),
-        TEST(poly1305_json),         TEST(records_do_not_touch_each_other),   TEST(what_is_not_authentic_is_not_given),
-        TEST(shorter_than_a_tag),    TEST(a_record_allocates_nothing),        TEST(no_memory),
+        TEST(chacha20poly1305_json),
+        TEST(wycheproof_chacha20_poly1305_json),
+        TEST(chacha20_json),
+        TEST(quic_rfc9000_9001_json),
+        TEST(poly1305_json),
+        TEST(records_do_not_touch_each_other),
+        TEST(what_is_not_authentic_is_not_given),
+        TEST(shorter_than_a_tag),
+        TEST(a_record_allocates_nothing),
+        TEST(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

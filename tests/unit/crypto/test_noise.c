@@ -392,6 +392,31 @@ static void every_pattern_with_every_set_of_psks(void **state)
     }
 }
 
+/* The handshake hash of patterns that no published vector we hold has, with these keys and payloads: computed with an
+ * implementation in Python (hashlib, cryptography) from another project's list of the patterns. */
+static void patterns_without_published_vectors(void **state)
+{
+    (void)state;
+    static const char *const table[][2] = {
+        {"Noise_KX" SUITE, "20acf1cf8c2724d75fc598e9600955d4fd3ea9816c81a2aa21e3c112d16c453b"},
+        {"Noise_X1N" SUITE, "26c8a57eb9b4c31cbc97b7d7c9835f292ab4d84fc08062db10880ec7c13365cf"},
+        {"Noise_X1K1" SUITE, "108e9419429cbd04caa17f734b2296ed882076d27b18eabd23d13e3148e73195"},
+        {"Noise_X1X1" SUITE, "3151de1a7e1c69070eba3f95530fd8d7295e2a7381fbfb548d9915fb385a5456"},
+        {"Noise_KK1" SUITE, "7d4ca30028a37e49a283d13eece9eeee1770de9204de21420a4defa59c9f5d50"},
+        {"Noise_KX1" SUITE, "9f625c64af834f098172998f3bf59fbd5f78adcb9fa0c1e7eb01eef261d8590f"},
+        {"Noise_I1K" SUITE, "d6c4dd3c16c3fea0cb9f9b09557d926959519d731583e3361eea513275c14ef6"},
+        {"Noise_I1X" SUITE, "814a8e4b62b700803fc4569b6310bbb7627f8890100dfea436620a1ee3efd651"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        uint8_t hash[KITH_HASH_SIZE];
+        sides both = sides_of(table[i][0], 0);
+        run_to_the_end(&both);
+        kith_noise_hash(both.noise[0], hash);
+        test_equal_hex(hash, sizeof hash, table[i][1]);
+        sides_free(&both);
+    }
+}
+
 /* After a failure nothing works, and nothing secret or unproven is left. */
 static void assert_dead(kith_noise *noise)
 {
@@ -790,6 +815,7 @@ int main(void)
         TEST(noise_noise_c_json),
         TEST(hyphae_v1_json),
         TEST(every_pattern_with_every_set_of_psks),
+        TEST(patterns_without_published_vectors),
         TEST(every_byte_of_every_message_counts),
         TEST(every_length_counts),
         TEST(sides_that_disagree),
