@@ -94,6 +94,7 @@ static void try_end(receive_op *r)
 }
 
 static void start_waiting(receive_op *r);
+static void stop(transfer *t, kith_err why);
 
 static void transfer_free(transfer *t)
 {
@@ -110,7 +111,7 @@ static void transfer_free(transfer *t)
     kith_free(t);
     if (r->once && r->ended && !r->over) {
         r->over = true;
-        KITH_EACH(at, &r->transfers) kith_core_cancel(core, KITH_OF(at, transfer, link)->id);
+        KITH_EACH(at, &r->transfers) stop(KITH_OF(at, transfer, link), KITH_ERR_CANCELLED);
     }
     start_waiting(r);
     try_end(r);
@@ -286,7 +287,7 @@ static void offered(transfer *t)
     t->place = (kith_incoming_place){
         .name = header->name, .conflict = r->conflict, .modified_ms = header->modified_ms, .executable = header->executable};
     t->stage = ASKING; /* from here on it is known to the application */
-    if (kith_file_name_clean(header->name, clean)) {
+    if (kith_file_name_clean(header->name, strlen(header->name), clean)) {
         refuse(t, KITH_ERR_FORMAT);
         return;
     }
