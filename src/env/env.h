@@ -37,16 +37,20 @@ typedef struct kith_env_timers {
 /* ---- datagrams ---- */
 typedef struct kith_udp kith_udp;
 typedef struct kith_udp_events {
-    void (*received)(void *user, const kith_packet *packets, size_t count); /* runs; bytes are borrowed for the call */
-    void (*writable)(void *user);                                            /* after send said AGAIN */
+    /* Runs within KITH_PACKET_RUN_MAX and _SEGMENTS, never empty (empty and larger datagrams are dropped); bytes are borrowed for
+     * the call. */
+    void (*received)(void *user, const kith_packet *packets, size_t count);
+    void (*writable)(void *user); /* after send said AGAIN; may also come when it did not */
 } kith_udp_events;
 typedef struct kith_env_udp {
     /* Bind.  An any-address of either family binds both families where the system can (one dual-stack socket); port 0 picks one.
      * ADDRESS_IN_USE, PERMISSION, NETWORK (this family is not there), NOMEM. */
     kith_err (*open)(kith_env *env, const kith_addr *bind, const kith_udp_events *events, void *user, kith_udp **out);
     kith_addr (*local)(const kith_udp *udp); /* with the port picked */
-    /* Send one run.  AGAIN: nothing was sent, `writable` will come.  UNREACHABLE: no route to there now (the packet counts as lost).
-     * LIMIT: a datagram is larger than the route's MTU (counts as lost; path MTU discovery relies on it).  Other errors are final. */
+    /* Send one run.  AGAIN: nothing was sent, `writable` will come, and until then AGAIN is the answer.  UNREACHABLE: no route to
+     * there now, the source wanted is not an address of ours (any more), or not this socket's family (the packet counts as lost).
+     * LIMIT: a datagram is larger than the route's MTU (counts as lost; path MTU discovery relies on it).  ARG: not a run, or no
+     * remote address and port.  Other errors are final. */
     kith_err (*send)(kith_udp *udp, const kith_packet *packet);
     void (*close)(kith_udp *udp); /* NULL is fine */
 } kith_env_udp;
@@ -88,6 +92,9 @@ typedef struct kith_env_lan {
     kith_err (*start)(kith_env *env, const kith_lan_record *record, const kith_lan_events *events, void *user, kith_lan **out);
     kith_err (*update)(kith_lan *lan, const kith_lan_record *record); /* replace what is announced; NULL: announce nothing */
     void (*stop)(kith_lan *lan); /* says goodbye; NULL is fine */
+    /* When there are more instances than can be followed (a flood), those whose names begin with one of these come first:
+     * what the devices known here are called.  Replaces what was said before.  A table may leave it NULL. */
+    void (*want)(kith_lan *lan, const char *const *prefixes, size_t count);
 } kith_env_lan;
 
 /* ---- files (blocking) ---- */
@@ -109,8 +116,9 @@ typedef struct kith_file_info {
     int64_t modified_ns, changed_ns; /* mtime, ctime */
 } kith_file_info;
 typedef struct kith_env_file {
-    /* NO_FILE, PERMISSION, EXISTS, NO_SPACE, NOT_REGULAR (a folder), IO, NOMEM ...  `mode` for a created one, less the umask.
-     * Opening never blocks on a FIFO and never waits. */
+    /* NO_FILE, PERMISSION, EXISTS, NO_SPACE, NOT_REGULAR (a folder), IO, NOMEM, LIMIT (descriptors), ARG (flags that do not go
+     * together, a name too long) ...  `mode` for a created one, less the umask.  Opening never blocks on a FIFO and never waits; a
+     * FIFO or device may open: `info` tells. */
     kith_err (*open)(kith_env *env, const char *path, unsigned flags, uint32_t mode, kith_file **out);
     /* Up to `size` bytes at `offset`; *got < size only at the end of the file. */
     kith_err (*read)(kith_file *file, uint64_t offset, void *out, size_t size, size_t *got);
@@ -126,7 +134,7 @@ typedef struct kith_env_file {
     kith_err (*stat)(kith_env *env, const char *path, bool follow, kith_file_info *out);
     kith_err (*rename)(kith_env *env, const char *from, const char *to); /* replaces `to` */
     kith_err (*rename_new)(kith_env *env, const char *from, const char *to); /* EXISTS if `to` is there (RENAME_NOREPLACE) */
-    kith_err (*remove)(kith_env *env, const char *path);
+    kith_err (*remove)(kith_env *env, const char *path); /* a file, a link, an empty folder (else EXISTS) */
     kith_err (*make_folder)(kith_env *env, const char *path, uint32_t mode); /* one level; EXISTS */
     kith_err (*sync_folder)(kith_env *env, const char *path); /* creations, renames and removals in it are durable */
     /* Names in a folder, without "." and "..", in no order. */
@@ -151,7 +159,7 @@ typedef struct kith_env_post {
      * answer several posts.  `fn` is the one given at open. */
     void *(*open)(kith_env *env, void (*fn)(void *user), void *user); /* NULL when out of memory */
     void (*post)(void *handle);
-    void (*close)(void *handle);
+    void (*close)(void *handle); /* on the loop; no post is under way or comes later; NULL is fine */
 } kith_env_post;
 
 struct kith_env {
