@@ -1,6 +1,6 @@
-/* What can go wrong, once for all of Kith: a name, a number, the exit status the command answers with (see kith(1)), and a
- * sentence for people.  Functions return 0 or one of these (negative); "need more" and "closed" are events, not errors.
- * On failure a function leaves its outputs untouched unless it says otherwise. */
+/* What can go wrong, once for all of Kith: a name, a number, the exit status the command answers with (see kith(1)),
+ * and a sentence for people.  Functions return 0 or one of these (negative); "need more" and "closed" are events, not
+ * errors. On failure a function leaves its outputs untouched unless it says otherwise. */
 #ifndef KITH_ERROR_H
 #define KITH_ERROR_H
 
@@ -65,13 +65,14 @@ typedef enum kith_err {
 
 #if defined(__GNUC__)
 #define KITH_MUST_CHECK __attribute__((warn_unused_result))
-#define KITH_API __attribute__((visibility("default")))
+#define KITH_API        __attribute__((visibility("default")))
 #else
 #define KITH_MUST_CHECK
 #define KITH_API
 #endif
 
-/* The error's name ("NO_SPACE"), its sentence, and its exit status (0..130).  Never NULL; unknown numbers answer as INTERNAL. */
+/* The error's name ("NO_SPACE"), its sentence, and its exit status (0..130).  Never NULL; unknown numbers answer as
+ * INTERNAL. */
 KITH_API const char *kith_err_name(kith_err err);
 KITH_API const char *kith_err_text(kith_err err);
 KITH_API int kith_err_exit(kith_err err);

@@ -1,18 +1,19 @@
 /* libkith: a person's own devices, and the people they know, as one network.
  *
- * A *home* is the data folder of this device's identity.  A *node* is a running instance of it: it finds the other devices, pairs, pings,
- * sends and receives.  A node has a thread of its own; every function here may be called from any thread, returns at once unless it
- * says "blocks", and what comes of it arrives as events: kith_next_event takes them, kith_fd is readable while there are any.
+ * A *home* is the data folder of this device's identity.  A *node* is a running instance of it: it finds the other
+ * devices, pairs, pings, sends and receives.  A node has a thread of its own; every function here may be called from
+ * any thread, returns at once unless it says "blocks", and what comes of it arrives as events: kith_next_event takes
+ * them, kith_fd is readable while there are any.
  *
  *     kith_node *node;
  *     kith_problem problem;
- *     if (kith_open(&(kith_options){.size = sizeof(kith_options), .home = home, .password = pw, .password_size = n}, &node, &problem))
- *         die(problem.message);
- *     kith_send_file(node, device_id, "/home/me/film.mkv", &op);
- *     while (poll(...kith_fd(node)...)) while (kith_next_event(node, &event)) ...
+ *     if (kith_open(&(kith_options){.size = sizeof(kith_options), .home = home, .password = pw, .password_size = n},
+ * &node, &problem)) die(problem.message); kith_send_file(node, device_id, "/home/me/film.mkv", &op); while
+ * (poll(...kith_fd(node)...)) while (kith_next_event(node, &event)) ...
  *
- * Text is UTF-8 with a NUL.  What a peer chose (names) is checked to be UTF-8 without control characters except file names, which are
- * data: print those through kith_printable_name.  Structures whose first member is `size` must have it set to sizeof: that is how they grow. */
+ * Text is UTF-8 with a NUL.  What a peer chose (names) is checked to be UTF-8 without control characters except file
+ * names, which are data: print those through kith_printable_name.  Structures whose first member is `size` must have it
+ * set to sizeof: that is how they grow. */
 #ifndef KITH_KITH_H
 #define KITH_KITH_H
 
@@ -55,20 +56,24 @@ typedef struct kith_device_info {
 } kith_device_info;
 
 /* ---- the home: these block (disk; kith_init also derives a key, about 0.1 s) and need no node ---- */
-/* Make this device's identity in `home` (made if missing).  `name` NULL: the host's name.  There already: *created = false, nothing changes
- * and the password is not looked at. */
-KITH_API KITH_MUST_CHECK kith_err kith_init(const char *home, const char *name, const void *password, size_t password_size,
-                                            kith_device_info *self, bool *created, kith_problem *problem);
+/* Make this device's identity in `home` (made if missing).  `name` NULL: the host's name.  There already: *created =
+ * false, nothing changes and the password is not looked at. */
+KITH_API KITH_MUST_CHECK kith_err kith_init(const char *home, const char *name, const void *password,
+                                            size_t password_size, kith_device_info *self, bool *created,
+                                            kith_problem *problem);
 /* This device, from what needs no password.  NO_IDENTITY before kith_init. */
 KITH_API KITH_MUST_CHECK kith_err kith_self(const char *home, kith_device_info *self, kith_problem *problem);
 /* The other devices, in the order they were added: an array to release with kith_free_devices. */
-KITH_API KITH_MUST_CHECK kith_err kith_devices(const char *home, kith_device_info **devices, size_t *count, kith_problem *problem);
+KITH_API KITH_MUST_CHECK kith_err kith_devices(const char *home, kith_device_info **devices, size_t *count,
+                                               kith_problem *problem);
 KITH_API void kith_free_devices(kith_device_info *devices);
-/* The device that `text` means: its UUID, its name, or a unique prefix (4 digits or more) of its UUID or fingerprint, tried in that order.
- * NOT_FOUND; AMBIGUOUS (problem.message names the candidates). */
-KITH_API KITH_MUST_CHECK kith_err kith_find(const char *home, const char *text, kith_device_info *device, kith_problem *problem);
+/* The device that `text` means: its UUID, its name, or a unique prefix (4 digits or more) of its UUID or fingerprint,
+ * tried in that order. NOT_FOUND; AMBIGUOUS (problem.message names the candidates). */
+KITH_API KITH_MUST_CHECK kith_err kith_find(const char *home, const char *text, kith_device_info *device,
+                                            kith_problem *problem);
 /* A new local name; a clash becomes "name-2": what it became is in *device. */
-KITH_API KITH_MUST_CHECK kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device, kith_problem *problem);
+KITH_API KITH_MUST_CHECK kith_err kith_rename(const char *home, const char *id, const char *name,
+                                              kith_device_info *device, kith_problem *problem);
 KITH_API KITH_MUST_CHECK kith_err kith_forget(const char *home, const char *id, kith_problem *problem);
 
 /* ---- the node ---- */
@@ -79,22 +84,26 @@ typedef enum kith_level { KITH_LOG_ERROR, KITH_LOG_WARN, KITH_LOG_INFO, KITH_LOG
 typedef struct kith_options {
     size_t size;
     const char *home;
-    /* The password that opens this device's keys.  NULL: only look around (kith_look); everything else then answers with PASSWORD. */
+    /* The password that opens this device's keys.  NULL: only look around (kith_look); everything else then answers
+     * with PASSWORD. */
     const void *password;
     size_t password_size;
     const char *listen; /* "ADDR:PORT"; NULL: any address, a port picked */
     bool no_lan;        /* neither announce nor look on the local network */
     kith_level log_level;
-    void (*log)(void *user, kith_level level, const char *line); /* from the node's thread; never a secret; NULL: silent */
+    void (*log)(void *user, kith_level level,
+                const char *line); /* from the node's thread; never a secret; NULL: silent */
     void *log_user;
 } kith_options;
 
 /* Blocks (disk, and with a password about 0.1 s of key derivation). */
 KITH_API KITH_MUST_CHECK kith_err kith_open(const kith_options *options, kith_node **node, kith_problem *problem);
-/* Ends what is under way (partial files are kept for later), says goodbye, joins the thread.  Blocks for at most some hundred ms.  NULL is fine. */
+/* Ends what is under way (partial files are kept for later), says goodbye, joins the thread.  Blocks for at most some
+ * hundred ms.  NULL is fine. */
 KITH_API void kith_close(kith_node *node);
 KITH_API int kith_fd(const kith_node *node);
-/* "192.0.2.7:53211": where it listens, one of at most `cap` texts each KITH_NAME_TEXT + 8 bytes; returns how many there are. */
+/* "192.0.2.7:53211": where it listens, one of at most `cap` texts each KITH_NAME_TEXT + 8 bytes; returns how many there
+ * are. */
 #define KITH_ADDRESS_TEXT 72
 KITH_API size_t kith_addresses(kith_node *node, char (*out)[KITH_ADDRESS_TEXT], size_t cap);
 
@@ -107,15 +116,18 @@ typedef enum kith_event_kind {
     KITH_EVENT_ASK,       /* pair, join: is this the right device?  device; answer with kith_answer(op) */
     KITH_EVENT_PAIRED,    /* pair, join: device; already = it was paired before */
     KITH_EVENT_PONG,      /* ping: rtt_ns, path, scope, address */
-    KITH_EVENT_SIGHTED,   /* look: device (known to this home) is on the local network: address.  Says nothing about who it really is */
+    KITH_EVENT_SIGHTED,   /* look: device (known to this home) is on the local network: address.  Says nothing about who
+                             it really is */
     KITH_EVENT_CONNECTED, /* send: the device answered: device, path, address */
     KITH_EVENT_WAITING,   /* send: the device went away; going on when it is back: err */
-    KITH_EVENT_OFFER,     /* receive: transfer is offered by device and policy says to ask: name, bytes_total; answer with kith_answer(transfer) */
-    KITH_EVENT_START,     /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before */
-    KITH_EVENT_PROGRESS,  /* send, receive: bytes of bytes_total, at most 10 a second */
-    KITH_EVENT_FILE,      /* receive: whole, checked and in place: name, path_name, bytes_total, hash; already = an identical file was there */
-    KITH_EVENT_SENT,      /* send: the receiver has it: hash, bytes_total, seconds */
-    KITH_EVENT_FAILED,    /* receive: this transfer ended without success: err, message */
+    KITH_EVENT_OFFER, /* receive: transfer is offered by device and policy says to ask: name, bytes_total; answer with
+                         kith_answer(transfer) */
+    KITH_EVENT_START, /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before */
+    KITH_EVENT_PROGRESS, /* send, receive: bytes of bytes_total, at most 10 a second */
+    KITH_EVENT_FILE, /* receive: whole, checked and in place: name, path_name, bytes_total, hash; already = an identical
+                        file was there */
+    KITH_EVENT_SENT, /* send: the receiver has it: hash, bytes_total, seconds */
+    KITH_EVENT_FAILED, /* receive: this transfer ended without success: err, message */
 } kith_event_kind;
 
 typedef struct kith_event {
@@ -145,14 +157,15 @@ KITH_API bool kith_next_event(kith_node *node, kith_event *event);
 /* ---- what a node does: each returns KITH_OK and *op, and ends with one END event ---- */
 typedef struct kith_pair_options {
     size_t size;
-    bool contact;         /* the other device is somebody else's */
-    uint32_t expires_s;   /* 0: 300; at most 3,600 */
-    bool yes;             /* do not ask */
+    bool contact;       /* the other device is somebody else's */
+    uint32_t expires_s; /* 0: 300; at most 3,600 */
+    bool yes;           /* do not ask */
 } kith_pair_options;
 /* Make a code and wait for the other device. */
 KITH_API KITH_MUST_CHECK kith_err kith_pair(kith_node *node, const kith_pair_options *options, kith_op *op);
 /* Join the device that shows this code. */
-KITH_API KITH_MUST_CHECK kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options, kith_op *op);
+KITH_API KITH_MUST_CHECK kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options,
+                                            kith_op *op);
 /* Answer an ASK (its op) or an OFFER (its transfer).  NOT_FOUND when that question is gone. */
 KITH_API KITH_MUST_CHECK kith_err kith_answer(kith_node *node, kith_op question, bool yes);
 
@@ -166,16 +179,16 @@ typedef struct kith_send_options {
     const char *name;    /* what to call it there; NULL: the file's own */
     uint32_t patience_s; /* how long to look for a device that is away, at the start and after a break; 0: 30 */
 } kith_send_options;
-KITH_API KITH_MUST_CHECK kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options,
-                                                 kith_op *op);
+KITH_API KITH_MUST_CHECK kith_err kith_send_file(kith_node *node, const char *device_id, const char *path,
+                                                 const kith_send_options *options, kith_op *op);
 
 typedef enum kith_conflict { KITH_CONFLICT_KEEP, KITH_CONFLICT_SKIP, KITH_CONFLICT_OVERWRITE } kith_conflict;
 typedef struct kith_receive_options {
     size_t size;
-    const char *folder;   /* must exist */
-    const char *from;     /* device id; NULL: any trusted device */
-    bool yes;             /* accept contacts without asking (own devices are always accepted) */
-    bool once;            /* END after the first transfer that ended, well or not */
+    const char *folder; /* must exist */
+    const char *from;   /* device id; NULL: any trusted device */
+    bool yes;           /* accept contacts without asking (own devices are always accepted) */
+    bool once;          /* END after the first transfer that ended, well or not */
     kith_conflict conflict;
 } kith_receive_options;
 /* Take what trusted devices send, until cancelled. */
@@ -185,8 +198,9 @@ KITH_API KITH_MUST_CHECK kith_err kith_receive(kith_node *node, const kith_recei
 KITH_API void kith_cancel(kith_node *node, kith_op op);
 
 /* ---- words and text ---- */
-/* Check words that a person typed: any case, separated by blanks, commas or dashes; first letters are enough where they are unique.  On
- * success the clean form in out.  CODE otherwise, problem.message naming each wrong word and the nearest right one. */
+/* Check words that a person typed: any case, separated by blanks, commas or dashes; first letters are enough where they
+ * are unique.  On success the clean form in out.  CODE otherwise, problem.message naming each wrong word and the
+ * nearest right one. */
 KITH_API KITH_MUST_CHECK kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem);
 /* The i-th word (0..2047) of the list codes are made of, sorted: for completion; NULL beyond. */
 KITH_API const char *kith_word(unsigned i);

@@ -30,6 +30,15 @@ bool kith_addr_is_link_local(const kith_addr *a)
     return a->family == KITH_FAMILY_IPV6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
 }
 
+bool kith_addr_is_local(const kith_addr *a)
+{
+    const uint8_t *ip = a->ip;
+    if (kith_addr_is_loopback(a) || kith_addr_is_link_local(a)) return true;
+    if (a->family == KITH_FAMILY_IPV6) return (ip[0] & 0xfe) == 0xfc;
+    return a->family == KITH_FAMILY_IPV4 && (ip[0] == 10 || (ip[0] == 172 && (ip[1] & 0xf0) == 16) ||
+                                             (ip[0] == 192 && ip[1] == 168) || (ip[0] == 100 && (ip[1] & 0xc0) == 64));
+}
+
 bool kith_addr_is_any(const kith_addr *a)
 {
     static const uint8_t any[16];

@@ -22,6 +22,9 @@ bool kith_addr_equal(const kith_addr *a, const kith_addr *b);
 bool kith_addr_same_ip(const kith_addr *a, const kith_addr *b);
 bool kith_addr_is_loopback(const kith_addr *a);
 bool kith_addr_is_link_local(const kith_addr *a);
+/* Whether it belongs to a network of its own (RFC 1918, 6598, 3927, 4193, loopback, link-local): what people call the
+ * LAN. */
+bool kith_addr_is_local(const kith_addr *a);
 bool kith_addr_is_any(const kith_addr *a);
 /* "192.0.2.1:443", "[fe80::1%2]:443"; "none" when unspecified.  Returns `out`. */
 const char *kith_addr_text(const kith_addr *a, char out[static KITH_ADDR_TEXT_SIZE]);

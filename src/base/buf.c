@@ -86,7 +86,10 @@ void kith_write_u16(kith_writer *w, uint16_t value) { write_big_endian(w, value,
 void kith_write_u32(kith_writer *w, uint32_t value) { write_big_endian(w, value, 4); }
 void kith_write_u64(kith_writer *w, uint64_t value) { write_big_endian(w, value, 8); }
 
-size_t kith_varint_size(uint64_t value) { return value < 1u << 6 ? 1 : value < 1u << 14 ? 2 : value < 1u << 30 ? 4 : 8; }
+size_t kith_varint_size(uint64_t value)
+{
+    return value < 1u << 6 ? 1 : value < 1u << 14 ? 2 : value < 1u << 30 ? 4 : 8;
+}
 
 void kith_write_varint(kith_writer *w, uint64_t value)
 {

@@ -1,5 +1,6 @@
-/* Cursors over bytes.  A reader or writer never passes its end: the first step that would sets `bad` and every later step does
- * nothing, so a parser reads straight through and checks once.  Integers are big-endian; a varint is RFC 9000 section 16. */
+/* Cursors over bytes.  A reader or writer never passes its end: the first step that would sets `bad` and every later
+ * step does nothing, so a parser reads straight through and checks once.  Integers are big-endian; a varint is RFC 9000
+ * section 16. */
 #ifndef KITH_BASE_BUF_H
 #define KITH_BASE_BUF_H
 

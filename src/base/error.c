@@ -6,10 +6,9 @@ static const struct entry {
     kith_err err;
     int exit_status;
     const char *name, *text;
-} errors[] = {
-    {KITH_OK, 0, "OK", "done"},
+} errors[] = {{KITH_OK, 0, "OK", "done"},
 #define KITH_X(name, value, exit_status, sentence) {KITH_ERR_##name, exit_status, #name, sentence},
-    KITH_ERRORS(KITH_X)
+              KITH_ERRORS(KITH_X)
 #undef KITH_X
 };
 

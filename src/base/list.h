@@ -15,10 +15,11 @@ typedef struct kith_list {
 } kith_list;
 
 /* The structure of which `link` is the member `member`. */
-#define KITH_OF(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define KITH_OF(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 /* Visit each element; the body may remove `at`, nothing else. */
 #define KITH_EACH(at, list)                                                                                            \
-    for (kith_link *at = (list)->head.next, *at##_next = at->next; at != &(list)->head; at = at##_next, at##_next = at->next)
+    for (kith_link *at = (list)->head.next, *at##_next = at->next; at != &(list)->head;                                \
+         at = at##_next, at##_next = at->next)
 
 static inline void kith_list_init(kith_list *list) { list->head.next = list->head.prev = &list->head; }
 static inline bool kith_list_empty(const kith_list *list) { return list->head.next == &list->head; }

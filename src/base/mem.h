@@ -1,5 +1,5 @@
-/* The one allocator.  Tests make it fail: at the n-th call, once or from there on (SQLite's way of testing out-of-memory).
- * Everything it gives is released with kith_free, which accepts NULL. */
+/* The one allocator.  Tests make it fail: at the n-th call, once or from there on (SQLite's way of testing
+ * out-of-memory). Everything it gives is released with kith_free, which accepts NULL. */
 #ifndef KITH_BASE_MEM_H
 #define KITH_BASE_MEM_H
 
@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* NULL when there is no memory, or when size (count * size) overflows or is larger than PTRDIFF_MAX.  Size 0 gives a unique
- * pointer. */
+/* NULL when there is no memory, or when size (count * size) overflows or is larger than PTRDIFF_MAX.  Size 0 gives a
+ * unique pointer. */
 void *kith_malloc(size_t size);
 void *kith_calloc(size_t count, size_t size);
 void *kith_realloc(void *old, size_t size); /* on failure old is untouched */

@@ -89,7 +89,8 @@ bool kith_utf8_valid(const char *text, size_t size)
 static bool hidden(int32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x2069) || c == 0xfeff || (c >= 0xe0000 && c <= 0xe007f);
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x2069) || c == 0xfeff ||
+           (c >= 0xe0000 && c <= 0xe007f);
 }
 
 char *kith_printable(const char *text, size_t size, char *out, size_t out_size)

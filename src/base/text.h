@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KITH_UUID_SIZE 16
+#define KITH_UUID_SIZE      16
 #define KITH_UUID_TEXT_SIZE 37 /* 8-4-4-4-12 and a NUL (RFC 9562) */
 
 /* Lower-case hex of `size` bytes and a NUL into out[2 * size + 1].  Returns `out`. */
@@ -19,8 +19,8 @@ KITH_MUST_CHECK kith_err kith_uuid_parse(const char *text, uint8_t out[static KI
 
 /* Whether it is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF) without a NUL. */
 bool kith_utf8_valid(const char *text, size_t size);
-/* `text` with control characters (C0, DEL, C1, bidirectional and line/paragraph separators) and bad UTF-8 written as \xHH or
- * \u{H}; cut with "..." when out is full.  Always NUL-terminated. */
+/* `text` with control characters (C0, DEL, C1, bidirectional and line/paragraph separators) and bad UTF-8 written as
+ * \xHH or \u{H}; cut with "..." when out is full.  Always NUL-terminated. */
 char *kith_printable(const char *text, size_t size, char *out, size_t out_size);
 
 #endif

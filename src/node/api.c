@@ -1,4 +1,5 @@
-/* kith.h's node: a core on the real env in a thread of its own; calls go in through one queue, events come out through another. */
+/* kith.h's node: a core on the real env in a thread of its own; calls go in through one queue, events come out through
+ * another. */
 #include "base/mem.h"
 #include "base/text.h"
 #include "crypto/bip39.h"
@@ -64,8 +65,8 @@ static void on_event(void *user, const kith_event *event)
     pthread_mutex_lock(&node->lock);
     queued_event *last = node->last_event;
     /* A reader that is slow sees fewer steps of a transfer, never a growing queue. */
-    if (last && event->kind == KITH_EVENT_PROGRESS && last->event.kind == KITH_EVENT_PROGRESS && last->event.op == event->op &&
-        last->event.transfer == event->transfer) {
+    if (last && event->kind == KITH_EVENT_PROGRESS && last->event.kind == KITH_EVENT_PROGRESS &&
+        last->event.op == event->op && last->event.transfer == event->transfer) {
         last->event = *event;
         pthread_mutex_unlock(&node->lock);
         return;
@@ -94,7 +95,8 @@ bool kith_next_event(kith_node *node, kith_event *event)
         if (!q->next) {
             char byte[16];
             node->last_event = NULL;
-            while (read(node->wake[0], byte, sizeof byte) > 0) {}
+            while (read(node->wake[0], byte, sizeof byte) > 0) {
+            }
         }
     }
     pthread_mutex_unlock(&node->lock);
@@ -217,7 +219,8 @@ kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_
 
 kith_err kith_look(kith_node *node, kith_op *op) { return issue(node, command_new(node, run_look), true, op); }
 
-kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options, kith_op *op)
+kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options,
+                        kith_op *op)
 {
     command *c = command_new(node, run_send);
     if (c && options) c->send = *options;
@@ -303,8 +306,8 @@ static kith_err open_core(kith_node *node, const kith_options *options, kith_pro
         .emit_user = node,
     };
     if (options->listen && kith_addr_parse(options->listen, &config.listen)) {
-        snprintf(problem->message, sizeof problem->message, "\"%s\" is no address to listen on: write ADDR:PORT, such as 0.0.0.0:7777",
-                 options->listen);
+        snprintf(problem->message, sizeof problem->message,
+                 "\"%s\" is no address to listen on: write ADDR:PORT, such as 0.0.0.0:7777", options->listen);
         return KITH_ERR_ARG;
     }
     return kith_core_new(&config, &node->core, problem);
@@ -323,7 +326,9 @@ kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *p
     if (!err) err = kith_io_new(&node->io);
     if (!err) node->env = kith_io_env(node->io);
     if (!err) err = kith_home_open(node->env, options->home, &node->home);
-    if (!err && options->password) err = kith_home_unlock(node->home, (kith_bytes){options->password, options->password_size}, &node->seed, problem);
+    if (!err && options->password)
+        err =
+            kith_home_unlock(node->home, (kith_bytes){options->password, options->password_size}, &node->seed, problem);
     if (!err) err = open_core(node, options, problem);
     if (!err && !(node->post = node->env->post->open(node->env, run_commands, node))) err = KITH_ERR_NOMEM;
     if (!err) node->local = kith_core_local(node->core);
@@ -356,7 +361,8 @@ void kith_close(kith_node *node)
         command_free(c);
         c = next;
     }
-    for (kith_event event; kith_next_event(node, &event);) {}
+    for (kith_event event; kith_next_event(node, &event);) {
+    }
     kith_home_close(node->home);
     kith_secret_free(node->seed);
     kith_io_free(node->io);

@@ -1,4 +1,5 @@
-/* kith.h's functions about the home, which need no node: each opens the home on an env of its own, does its work and lets go. */
+/* kith.h's functions about the home, which need no node: each opens the home on an env of its own, does its work and
+ * lets go. */
 #include "base/mem.h"
 #include "crypto/keys.h"
 #include "io/io.h"
@@ -79,8 +80,8 @@ static void first_line(const char *path, char *out, size_t size)
     fclose(f);
 }
 
-kith_err kith_init(const char *home, const char *name, const void *password, size_t password_size, kith_device_info *self,
-                   bool *created, kith_problem *problem)
+kith_err kith_init(const char *home, const char *name, const void *password, size_t password_size,
+                   kith_device_info *self, bool *created, kith_problem *problem)
 {
     visit v;
     struct utsname system;
@@ -159,12 +160,13 @@ void kith_free_devices(kith_device_info *devices) { kith_free(devices); }
 static void name_candidates(const char *text, const kith_peer **found, size_t count, kith_problem *problem)
 {
     char shown[256];
-    size_t n = (size_t)snprintf(problem->message, sizeof problem->message, "\"%s\" fits several devices:",
-                                kith_printable(text, strlen(text), shown, sizeof shown));
+    size_t n =
+        (size_t)snprintf(problem->message, sizeof problem->message,
+                         "\"%s\" fits several devices:", kith_printable(text, strlen(text), shown, sizeof shown));
     for (size_t i = 0; i < count && i < CANDIDATES_MAX && n < sizeof problem->message; i++) {
         char id[KITH_UUID_TEXT_SIZE];
-        n += (size_t)snprintf(problem->message + n, sizeof problem->message - n, "%s %s (%s)", i ? "," : "", found[i]->local_name,
-                              kith_uuid_text(found[i]->uuid, id));
+        n += (size_t)snprintf(problem->message + n, sizeof problem->message - n, "%s %s (%s)", i ? "," : "",
+                              found[i]->local_name, kith_uuid_text(found[i]->uuid, id));
     }
 }
 
@@ -183,7 +185,8 @@ kith_err kith_find(const char *home, const char *text, kith_device_info *device,
         err = kith_trust_find(trust, text, found, CANDIDATES_MAX, &count);
         if (err == KITH_ERR_AMBIGUOUS) name_candidates(text, found, count, problem);
         if (err == KITH_ERR_NOT_FOUND)
-            snprintf(problem->message, sizeof problem->message, "no device \"%s\" is paired here: `kith devices` lists them",
+            snprintf(problem->message, sizeof problem->message,
+                     "no device \"%s\" is paired here: `kith devices` lists them",
                      kith_printable(text, strlen(text), shown, sizeof shown));
     }
     if (!err) describe_peer(found[0], seen, device);
@@ -225,7 +228,8 @@ static kith_err apply_to_home(const char *home, const char *id, change *c, kith_
     return report(err, problem);
 }
 
-kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device, kith_problem *problem)
+kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device,
+                     kith_problem *problem)
 {
     change c = {.name = name, .device = device};
     return apply_to_home(home, id, &c, problem);

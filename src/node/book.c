@@ -9,8 +9,8 @@
 struct book {
     kith_trust *trust;
     kith_home_stamp stamp;
-    kith_seen *seen;        /* of this run, and before it */
-    kith_list noted;        /* seen in this run, not written yet */
+    kith_seen *seen; /* of this run, and before it */
+    kith_list noted; /* seen in this run, not written yet */
 };
 
 typedef struct note {
@@ -20,8 +20,8 @@ typedef struct note {
     int64_t at_ms;
 } note;
 
-/* Read trust.cbor again when it is another file than before.  When that fails the old contents stay in force: nobody becomes trusted by a
- * damaged file, and a node that runs goes on. */
+/* Read trust.cbor again when it is another file than before.  When that fails the old contents stay in force: nobody
+ * becomes trusted by a damaged file, and a node that runs goes on. */
 static kith_err refresh(kith_core *core, kith_problem *problem)
 {
     kith_trust *trust = NULL;
@@ -66,8 +66,7 @@ kith_err book_open(kith_core *core, kith_problem *problem)
 static kith_err write_noted(kith_seen *seen, void *user)
 {
     struct book *book = user;
-    KITH_EACH(at, &book->noted)
-    {
+    KITH_EACH (at, &book->noted) {
         const note *n = KITH_OF(at, note, link);
         kith_err err = kith_seen_note(seen, n->fingerprint, n->addr.family ? &n->addr : NULL, n->at_ms);
         if (err) return err;
@@ -130,8 +129,7 @@ void core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr)
 {
     struct book *book = core->book;
     note *n = NULL;
-    KITH_EACH(at, &book->noted)
-    {
+    KITH_EACH (at, &book->noted) {
         note *other = KITH_OF(at, note, link);
         if (memcmp(other->fingerprint, peer->fingerprint, sizeof n->fingerprint) == 0) n = other;
     }
@@ -155,7 +153,8 @@ static kith_err pin(kith_trust *trust, void *user)
     kith_err err = kith_trust_check(trust, &job->peer);
     const kith_peer *known = err ? NULL : kith_trust_by_fingerprint(trust, job->peer.fingerprint);
     job->already = known && known->kind == job->peer.kind;
-    if (err && err != KITH_ERR_NOT_FOUND) return err; /* the same id with another key, or the reverse: forget it first */
+    if (err && err != KITH_ERR_NOT_FOUND)
+        return err; /* the same id with another key, or the reverse: forget it first */
     err = kith_trust_replace(trust, &job->peer, &added);
     if (!err) job->peer = *added;
     return err;
@@ -176,7 +175,9 @@ static void pin_done(kith_job *job)
 {
     pin_job *p = KITH_OF(job, pin_job, job);
     kith_core *core = p->core;
-    if (p->err) core_log(core, KITH_LOG_ERROR, "pinning \"%s\" failed: %s", p->peer.name, *p->message ? p->message : kith_err_text(p->err));
+    if (p->err)
+        core_log(core, KITH_LOG_ERROR, "pinning \"%s\" failed: %s", p->peer.name,
+                 *p->message ? p->message : kith_err_text(p->err));
     refresh_or_warn(core);
     p->done(p);
     core_job_done(core);

@@ -1,20 +1,22 @@
-/* What the home's address book says, for the loop: pinning happens on a worker (it waits for the disk), looking up reads the small file
- * again when it has changed, so that what another process of this home does (forget, pair) counts here at once. */
+/* What the home's address book says, for the loop: pinning happens on a worker (it waits for the disk), looking up
+ * reads the small file again when it has changed, so that what another process of this home does (forget, pair) counts
+ * here at once. */
 #ifndef KITH_NODE_BOOK_H
 #define KITH_NODE_BOOK_H
 
 #include "node/core.h"
 
-/* Read the home: who we are (core->signer, core->self) and whom we know.  A missing or damaged file is an error with a sentence. */
+/* Read the home: who we are (core->signer, core->self) and whom we know.  A missing or damaged file is an error with a
+ * sentence. */
 KITH_MUST_CHECK kith_err book_open(kith_core *core, kith_problem *problem);
 void book_close(kith_core *core); /* writes what was seen */
 
 typedef struct pin_job {
     kith_job job;
     kith_core *core;
-    kith_peer peer; /* done: as it is in the book now, with its local name */
-    bool already;   /* done: it was there before, just so */
-    kith_err err;   /* done: OK, KEY_CHANGED, ID_CHANGED, LIMIT, or what the disk did */
+    kith_peer peer;    /* done: as it is in the book now, with its local name */
+    bool already;      /* done: it was there before, just so */
+    kith_err err;      /* done: OK, KEY_CHANGED, ID_CHANGED, LIMIT, or what the disk did */
     char message[640]; /* what the disk said, for people */
     void (*done)(struct pin_job *job);
 } pin_job;

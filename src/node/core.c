@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define LOG_LINE_MAX   512
-#define RUNS_A_PUMP    16              /* packet runs sent before the socket is read again: acknowledgements must get their turn */
+#define RUNS_A_PUMP    16 /* packet runs sent before the socket is read again: acknowledgements must get their turn */
 #define CLOSE_GRACE_NS (SECOND_NS / 5) /* for goodbyes to leave */
 
 uint64_t core_now(const kith_core *core) { return core->env->base->now_ns(core->env); }
@@ -106,7 +106,7 @@ static void on_timer(void *user)
 bool core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind)
 {
     size_t count = 0;
-    KITH_EACH(at, &core->ops) count++;
+    KITH_EACH (at, &core->ops) count++;
     o->core = core;
     o->id = id;
     o->kind = kind;
@@ -140,8 +140,7 @@ void op_end(op *o, kith_err err, const char *message)
 
 void kith_core_answer(kith_core *core, kith_op question, bool yes)
 {
-    KITH_EACH(at, &core->ops)
-    {
+    KITH_EACH (at, &core->ops) {
         op *o = KITH_OF(at, op, link);
         if (o->kind->answer && o->kind->answer(o, question, yes)) break;
     }
@@ -150,8 +149,7 @@ void kith_core_answer(kith_core *core, kith_op question, bool yes)
 
 void kith_core_cancel(kith_core *core, kith_op id)
 {
-    KITH_EACH(at, &core->ops)
-    {
+    KITH_EACH (at, &core->ops) {
         op *o = KITH_OF(at, op, link);
         if (o->id == id) {
             o->kind->cancel(o, KITH_ERR_CANCELLED);
@@ -255,8 +253,7 @@ static void on_closing_timer(void *user)
 static void try_closed(kith_core *core)
 {
     if (!core->closing || core->jobs || !kith_list_empty(&core->ops) || !core->closed) return;
-    KITH_EACH(at, &core->sessions)
-    {
+    KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
         if (!s->why) session_close(s, KITH_OK);
     }
@@ -272,8 +269,7 @@ void kith_core_close(kith_core *core, void (*closed)(void *user), void *user)
     core->closed = closed;
     core->closed_user = user;
     core->closing = true;
-    KITH_EACH(at, &core->ops)
-    {
+    KITH_EACH (at, &core->ops) {
         op *o = KITH_OF(at, op, link);
         o->kind->cancel(o, KITH_ERR_CANCELLED);
     }

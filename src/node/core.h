@@ -19,19 +19,19 @@
 #include "quic/quic.h"
 #include "service/hello.h"
 
-#define OPS_MAX     256 /* under way at once */
-#define SECOND_NS   UINT64_C(1000000000)
-#define NEVER       UINT64_MAX
+#define OPS_MAX   256 /* under way at once */
+#define SECOND_NS UINT64_C(1000000000)
+#define NEVER     UINT64_MAX
 
 typedef struct op op;
 
 /* What kinds of operations differ in. */
 typedef struct op_kind {
     const char *name;
-    bool needs_keys; /* it talks to other devices */
-    void (*cancel)(op *o, kith_err why);                    /* end it: op_end follows, now or when its jobs are done */
-    bool (*answer)(op *o, kith_op question, bool yes);      /* false: not its question; NULL: asks none */
-    bool (*cancel_part)(op *o, kith_op part);               /* false: not its part; NULL: has none */
+    bool needs_keys;                                   /* it talks to other devices */
+    void (*cancel)(op *o, kith_err why);               /* end it: op_end follows, now or when its jobs are done */
+    bool (*answer)(op *o, kith_op question, bool yes); /* false: not its question; NULL: asks none */
+    bool (*cancel_part)(op *o, kith_op part);          /* false: not its part; NULL: has none */
 } op_kind;
 
 struct op { /* first member of each kind's own structure */
@@ -63,7 +63,7 @@ struct kith_core {
     struct receive_op *receiver; /* who takes files; one at a time */
     struct pair_op *host;        /* whose pairing code is open; one at a time */
 
-    size_t jobs;    /* submitted and not done */
+    size_t jobs; /* submitted and not done */
     bool closing;
     kith_timer *closing_timer;
     void (*closed)(void *user);
@@ -72,7 +72,8 @@ struct kith_core {
 
 /* ---- core.c ---- */
 uint64_t core_now(const kith_core *core);
-/* Deal with what is due: QUIC's events to their sessions, packets to the socket, the timer.  Harmless when already under way. */
+/* Deal with what is due: QUIC's events to their sessions, packets to the socket, the timer.  Harmless when already
+ * under way. */
 void core_pump(kith_core *core);
 void core_log(kith_core *core, kith_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void core_emit(kith_core *core, const kith_event *event);

@@ -26,8 +26,8 @@ struct dial {
     kith_timer *timer;
     attempt attempts[DIAL_ATTEMPTS_MAX];
     size_t count;
-    bool over;       /* connected or failed; dial_next starts it again */
-    kith_err why;    /* the most telling failure so far */
+    bool over;    /* connected or failed; dial_next starts it again */
+    kith_err why; /* the most telling failure so far */
 };
 
 static void go_on(dial *d);
@@ -182,7 +182,8 @@ static kith_err dial_new(kith_core *core, uint64_t patience_ns, const dial_event
     return KITH_OK;
 }
 
-kith_err dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns, const dial_events *events, void *user, dial **out)
+kith_err dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns, const dial_events *events,
+                     void *user, dial **out)
 {
     dial *d;
     kith_err err = dial_new(core, patience_ns, events, user, &d);
@@ -197,7 +198,8 @@ kith_err dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_n
     return KITH_OK;
 }
 
-kith_err dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events, void *user, dial **out)
+kith_err dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events, void *user,
+                  dial **out)
 {
     dial *d;
     kith_err err = dial_new(core, patience_ns, events, user, &d);
@@ -227,5 +229,5 @@ void dial_free(dial *d)
 
 void dial_look_again(kith_core *core)
 {
-    KITH_EACH(at, &core->dials) go_on(KITH_OF(at, dial, link));
+    KITH_EACH (at, &core->dials) go_on(KITH_OF(at, dial, link));
 }

@@ -1,27 +1,31 @@
-/* Finding a device and racing its addresses.  A dial lasts until it succeeds, is given up, or its patience ends; addresses that appear
- * meanwhile (a sighting) join the race.  Attempts start DIAL_STAGGER_NS apart, the likeliest first, as in RFC 8305. */
+/* Finding a device and racing its addresses.  A dial lasts until it succeeds, is given up, or its patience ends;
+ * addresses that appear meanwhile (a sighting) join the race.  Attempts start DIAL_STAGGER_NS apart, the likeliest
+ * first, as in RFC 8305. */
 #ifndef KITH_NODE_DIAL_H
 #define KITH_NODE_DIAL_H
 
 #include "node/session.h"
 
 #define DIAL_ATTEMPTS_MAX 16
-#define DIAL_STAGGER_NS   (SECOND_NS / 40)  /* 25 ms: a LAN answers within */
-#define DIAL_AGAIN_NS     (2 * SECOND_NS)   /* an address that failed is tried again after this, doubling */
+#define DIAL_STAGGER_NS   (SECOND_NS / 40) /* 25 ms: a LAN answers within */
+#define DIAL_AGAIN_NS     (2 * SECOND_NS)  /* an address that failed is tried again after this, doubling */
 #define DIAL_AGAIN_MAX_NS (16 * SECOND_NS)
 
 typedef struct dial_events {
-    void (*connected)(void *user, session *s);   /* the dial is over; s is ready */
-    void (*failed)(void *user, kith_err why);    /* the dial is over */
+    void (*connected)(void *user, session *s); /* the dial is over; s is ready */
+    void (*failed)(void *user, kith_err why);  /* the dial is over */
 } dial_events;
 
 typedef struct dial dial;
 
-/* The device `peer`; NULL when out of memory.  A session that is there already is used; `connected` may come before this returns true. */
-KITH_MUST_CHECK kith_err dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns, const dial_events *events, void *user,
-                                     dial **out);
-/* Whoever announces this pairing tag: one after the other.  After `connected`, dial_next goes on with those not tried yet. */
-KITH_MUST_CHECK kith_err dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events, void *user, dial **out);
+/* The device `peer`; NULL when out of memory.  A session that is there already is used; `connected` may come before
+ * this returns true. */
+KITH_MUST_CHECK kith_err dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns,
+                                     const dial_events *events, void *user, dial **out);
+/* Whoever announces this pairing tag: one after the other.  After `connected`, dial_next goes on with those not tried
+ * yet. */
+KITH_MUST_CHECK kith_err dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events,
+                                  void *user, dial **out);
 void dial_next(dial *d);
 void dial_free(dial *d); /* gives up; NULL is fine; also due after `connected` and `failed` */
 /* Somebody new is on the network: look again. */

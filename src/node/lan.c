@@ -24,7 +24,8 @@ static void on_seen(void *user, const kith_lan_record *record)
     kith_peer peer;
     bool changed = false, known = false;
     if (kith_txt_parse(record->txt, record->txt_size, &txt)) return;
-    for (size_t i = 0; !known && core_peer_at(l->core, i, &peer); i++) known = memcmp(peer.uuid, txt.id, sizeof txt.id) == 0;
+    for (size_t i = 0; !known && core_peer_at(l->core, i, &peer); i++)
+        known = memcmp(peer.uuid, txt.id, sizeof txt.id) == 0;
     kith_sighting_note note = {.instance = record->instance,
                                .source = KITH_SIGHTING_LAN,
                                .txt = &txt,
@@ -149,4 +150,7 @@ size_t lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap)
     return interleave(found, count < FOUND_MAX ? count : FOUND_MAX, out, cap);
 }
 
-bool lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where) { return find(core, peer, where, 1) > 0; }
+bool lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where)
+{
+    return find(core, peer, where, 1) > 0;
+}

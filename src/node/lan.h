@@ -9,7 +9,8 @@ KITH_MUST_CHECK kith_err lan_start(kith_core *core);
 void lan_stop(kith_core *core); /* says goodbye */
 /* Announce what the node serves now: nothing, files, and the tag of a pairing code (which may come and go). */
 void lan_announce(kith_core *core);
-/* Where a device may be reached, the likeliest first; what was seen on the network, then addresses that worked before.  How many. */
+/* Where a device may be reached, the likeliest first; what was seen on the network, then addresses that worked before.
+ * How many. */
 size_t lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap);
 size_t lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap);
 /* The tag of the pairing code that is open now, if one is. (op_pair.c) */

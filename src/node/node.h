@@ -1,5 +1,6 @@
-/* The node: everything composed, on one env.  kith.h's functions run it on a thread of its own (api.c); the simulator runs many in virtual
- * time.  All calls are on the env's loop thread; nothing here blocks except kith_node_core_new (reading the home). */
+/* The node: everything composed, on one env.  kith.h's functions run it on a thread of its own (api.c); the simulator
+ * runs many in virtual time.  All calls are on the env's loop thread; nothing here blocks except kith_node_core_new
+ * (reading the home). */
 #ifndef KITH_NODE_NODE_H
 #define KITH_NODE_NODE_H
 
@@ -24,7 +25,8 @@ typedef struct kith_core_config {
 } kith_core_config;
 
 KITH_MUST_CHECK kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_problem *problem);
-/* End every operation (their END events come), say goodbye, wait for jobs; then `closed` is called, once, after which kith_core_free is due. */
+/* End every operation (their END events come), say goodbye, wait for jobs; then `closed` is called, once, after which
+ * kith_core_free is due. */
 void kith_core_close(kith_core *core, void (*closed)(void *user), void *user);
 void kith_core_free(kith_core *core); /* after `closed`, or of one that never ran a loop */
 
@@ -33,7 +35,8 @@ void kith_core_pair(kith_core *core, kith_op op, const kith_pair_options *option
 void kith_core_join(kith_core *core, kith_op op, const char *words, const kith_pair_options *options);
 void kith_core_ping(kith_core *core, kith_op op, const char *device_id, uint32_t count);
 void kith_core_look(kith_core *core, kith_op op);
-void kith_core_send_file(kith_core *core, kith_op op, const char *device_id, const char *path, const kith_send_options *options);
+void kith_core_send_file(kith_core *core, kith_op op, const char *device_id, const char *path,
+                         const kith_send_options *options);
 void kith_core_receive(kith_core *core, kith_op op, const kith_receive_options *options);
 void kith_core_answer(kith_core *core, kith_op question, bool yes);
 void kith_core_cancel(kith_core *core, kith_op op);

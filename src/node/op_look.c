@@ -53,8 +53,7 @@ static void look_around(look_op *l)
 
 void look_again(kith_core *core)
 {
-    KITH_EACH(at, &core->ops)
-    {
+    KITH_EACH (at, &core->ops) {
         op *o = KITH_OF(at, op, link);
         if (o->kind == &look_kind) look_around((look_op *)o);
     }

@@ -1,5 +1,5 @@
-/* Pairing as an operation: the host shows a code and serves attempts, the joiner finds the host and makes one; and the glue between a
- * stream and service/pair's state machine that both share. */
+/* Pairing as an operation: the host shows a code and serves attempts, the joiner finds the host and makes one; and the
+ * glue between a stream and service/pair's state machine that both share. */
 #include "base/mem.h"
 #include "node/book.h"
 #include "node/dial.h"
@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RUNS_MAX          16               /* attempts under way at a host; the next is refused */
-#define JOIN_PATIENCE_NS  (30 * SECOND_NS) /* to find the device that shows the code */
-#define EXPIRES_MAX_S     3600u
-#define WARN_BEFORE_NS    (60 * SECOND_NS)
-#define LINGER_NS         (2 * SECOND_NS)  /* for the last message to be acknowledged */
-#define LINGER_STEP_NS    (SECOND_NS / 50)
+#define RUNS_MAX         16               /* attempts under way at a host; the next is refused */
+#define JOIN_PATIENCE_NS (30 * SECOND_NS) /* to find the device that shows the code */
+#define EXPIRES_MAX_S    3600u
+#define WARN_BEFORE_NS   (60 * SECOND_NS)
+#define LINGER_NS        (2 * SECOND_NS) /* for the last message to be acknowledged */
+#define LINGER_STEP_NS   (SECOND_NS / 50)
 
 typedef struct pair_op pair_op;
 
@@ -85,8 +85,7 @@ static void pair_finish(pair_op *p, kith_err err, const char *message)
     p->over = true;
     p->end_err = err;
     snprintf(p->end_message, sizeof p->end_message, "%s", message ? message : "");
-    KITH_EACH(at, &p->runs)
-    {
+    KITH_EACH (at, &p->runs) {
         run *r = KITH_OF(at, run, link);
         bool finished = r->done;
         if (!finished) kith_pairing_fail(r->machine, err ? err : KITH_ERR_STATE);
@@ -94,7 +93,8 @@ static void pair_finish(pair_op *p, kith_err err, const char *message)
             uint8_t out[KITH_PAIR_OUTPUT_MAX];
             bool fin;
             size_t size = kith_pairing_output(r->machine, out, sizeof out, &fin);
-            if (size && !kith_stream_write(r->channel->stream, out, size) && fin && kith_stream_finish(r->channel->stream))
+            if (size && !kith_stream_write(r->channel->stream, out, size) && fin &&
+                kith_stream_finish(r->channel->stream))
                 core_log(p->op.core, KITH_LOG_DEBUG, "pair stream ended twice");
         }
         if (!r->pinning) run_free(r);
@@ -108,8 +108,7 @@ static bool pair_answer(op *o, kith_op question, bool yes)
 {
     pair_op *p = (pair_op *)o;
     if (question != o->id) return false;
-    KITH_EACH(at, &p->runs)
-    {
+    KITH_EACH (at, &p->runs) {
         run *r = KITH_OF(at, run, link);
         if (!r->proven) continue;
         kith_pairing_answer(r->machine, yes);
@@ -129,7 +128,8 @@ static void describe_failure(const run *r, kith_err err, char *out, size_t size)
     *out = 0;
     if (err == KITH_ERR_ARG)
         snprintf(out, size, "%s pairs as %s and this one as %s: say --contact on both, or on neither",
-                 by_peer ? "the other device" : r->peer.name, r->op->kind == KITH_PAIR_OWN ? "a contact" : "an own device",
+                 by_peer ? "the other device" : r->peer.name,
+                 r->op->kind == KITH_PAIR_OWN ? "a contact" : "an own device",
                  r->op->kind == KITH_PAIR_OWN ? "an own device" : "a contact");
     else if (err == KITH_ERR_CODE && !r->op->host)
         snprintf(out, size, "the code is wrong: check the last four words with the other device");
@@ -141,8 +141,8 @@ static void describe_failure(const run *r, kith_err err, char *out, size_t size)
         snprintf(out, size, "the other device could not store the pairing: see the message there");
 }
 
-/* The host goes on waiting after a failed attempt, unless that burnt the code or came after the proof; the joiner goes on to the next
- * device that shows the same tag when this one knew nothing of the code. */
+/* The host goes on waiting after a failed attempt, unless that burnt the code or came after the proof; the joiner goes
+ * on to the next device that shows the same tag when this one knew nothing of the code. */
 static void run_failed(run *r)
 {
     pair_op *p = r->op;
@@ -336,14 +336,14 @@ static run *run_new(pair_op *p, session *s)
     kith_err err = r->timer ? KITH_OK : KITH_ERR_NOMEM;
     if (!err)
         err = kith_pairing_new(&(kith_pairing_config){.host = p->host,
-                                                .kind = p->kind,
-                                                .words = &p->words,
-                                                .signer = &core->signer,
-                                                .self = &core->self,
-                                                .peer = &s->peer,
-                                                .handshake_hash = hash,
-                                                .random = random},
-                            &r->machine);
+                                                      .kind = p->kind,
+                                                      .words = &p->words,
+                                                      .signer = &core->signer,
+                                                      .self = &core->self,
+                                                      .peer = &s->peer,
+                                                      .handshake_hash = hash,
+                                                      .random = random},
+                               &r->machine);
     kith_wipe(random, sizeof random);
     if (err) {
         core->env->timers->close(r->timer);
@@ -365,7 +365,7 @@ bool pair_serve(channel *c)
     pair_op *p = c->session->core->host;
     size_t count = 0;
     if (!p || p->over) return false;
-    KITH_EACH(at, &p->runs) count++;
+    KITH_EACH (at, &p->runs) count++;
     run *r = count < RUNS_MAX ? run_new(p, c->session) : NULL;
     if (!r) return false;
     r->channel = c;
@@ -474,7 +474,8 @@ static void join_failed(void *user, kith_err why)
     if (why == KITH_ERR_UNREACHABLE && p->end_err) why = p->end_err; /* all who showed the tag were tried */
     pair_finish(p, why == KITH_ERR_UNREACHABLE ? KITH_ERR_NOT_FOUND : why,
                 why == KITH_ERR_UNREACHABLE
-                    ? "no device on this network shows a code that begins with these two words: check them, that `kith pair` is still waiting there, and that both are on the same network"
+                    ? "no device on this network shows a code that begins with these two words: check them, that `kith "
+                      "pair` is still waiting there, and that both are on the same network"
                     : NULL);
 }
 

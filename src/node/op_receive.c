@@ -1,5 +1,5 @@
-/* Receiving: while this operation runs, trusted devices' file streams are served.  Each becomes a transfer: its chunks are checked and
- * written by workers while more arrive, and what arrived outlives the transfer. */
+/* Receiving: while this operation runs, trusted devices' file streams are served.  Each becomes a transfer: its chunks
+ * are checked and written by workers while more arrive, and what arrived outlives the transfer. */
 #include "base/mem.h"
 #include "node/lan.h"
 #include "node/session.h"
@@ -29,9 +29,9 @@ typedef struct slot {
 } slot;
 
 typedef enum stage {
-    OFFERING,  /* the offer is still arriving */
-    ASKING,    /* a person is asked */
-    WAITING,   /* for an older transfer of the same file to let go */
+    OFFERING, /* the offer is still arriving */
+    ASKING,   /* a person is asked */
+    WAITING,  /* for an older transfer of the same file to let go */
     OPENING,
     RECEIVING,
     PLACING,   /* whole: being given its name */
@@ -88,7 +88,9 @@ static void try_end(receive_op *r)
     if (!r->over || r->count) return;
     if (core->receiver == r) core->receiver = NULL;
     lan_announce(core);
-    op_end(&r->op, r->end_err, r->end_err == KITH_ERR_CANCELLED ? "stopped: what arrived is kept, and goes on when it is sent again" : NULL);
+    op_end(&r->op, r->end_err,
+           r->end_err == KITH_ERR_CANCELLED ? "stopped: what arrived is kept, and goes on when it is sent again"
+                                            : NULL);
     kith_free(r->folder);
     kith_free(r);
 }
@@ -111,7 +113,7 @@ static void transfer_free(transfer *t)
     kith_free(t);
     if (r->once && r->ended && !r->over) {
         r->over = true;
-        KITH_EACH(at, &r->transfers) stop(KITH_OF(at, transfer, link), KITH_ERR_CANCELLED);
+        KITH_EACH (at, &r->transfers) stop(KITH_OF(at, transfer, link), KITH_ERR_CANCELLED);
     }
     start_waiting(r);
     try_end(r);
@@ -153,7 +155,8 @@ static void flush(transfer *t)
     uint8_t out[KITH_FILE_OUTPUT_MAX];
     bool fin = false;
     kith_err err = KITH_OK;
-    for (size_t size; t->channel && !err && ((size = kith_file_rx_output(t->rx, out, sizeof out, &fin)) || fin); fin = false) {
+    for (size_t size; t->channel && !err && ((size = kith_file_rx_output(t->rx, out, sizeof out, &fin)) || fin);
+         fin = false) {
         if (size) err = kith_stream_write(t->channel->stream, out, size);
         if (!err && fin) err = kith_stream_finish(t->channel->stream);
     }
@@ -243,8 +246,8 @@ static void open_done(kith_job *job)
     core_pump(core);
 }
 
-/* Another transfer of the same file from the same device: one whose connection we still take for alive, while the sender has started
- * anew.  The newer one wins. */
+/* Another transfer of the same file from the same device: one whose connection we still take for alive, while the
+ * sender has started anew.  The newer one wins. */
 static bool same_file(const transfer *a, const transfer *b)
 {
     return memcmp(&a->config.id, &b->config.id, sizeof a->config.id) == 0;
@@ -253,8 +256,7 @@ static bool same_file(const transfer *a, const transfer *b)
 static void open_or_wait(transfer *t)
 {
     bool wait = false;
-    KITH_EACH(at, &t->op->transfers)
-    {
+    KITH_EACH (at, &t->op->transfers) {
         transfer *other = KITH_OF(at, transfer, link);
         if (other == t || other->stage < OPENING || !same_file(other, t)) continue;
         wait = true;
@@ -270,8 +272,7 @@ static void open_or_wait(transfer *t)
 
 static void start_waiting(receive_op *r)
 {
-    KITH_EACH(at, &r->transfers)
-    {
+    KITH_EACH (at, &r->transfers) {
         transfer *t = KITH_OF(at, transfer, link);
         if (t->stage == WAITING) open_or_wait(t);
     }
@@ -284,8 +285,10 @@ static void offered(transfer *t)
     char clean[KITH_FILE_NAME_SIZE];
     memcpy(t->config.id.tag, header->tag, sizeof t->config.id.tag);
     t->config.id.size = header->size;
-    t->place = (kith_incoming_place){
-        .name = header->name, .conflict = r->conflict, .modified_ms = header->modified_ms, .executable = header->executable};
+    t->place = (kith_incoming_place){.name = header->name,
+                                     .conflict = r->conflict,
+                                     .modified_ms = header->modified_ms,
+                                     .executable = header->executable};
     t->stage = ASKING; /* from here on it is known to the application */
     if (kith_file_name_clean(header->name, strlen(header->name), clean)) {
         refuse(t, KITH_ERR_FORMAT);
@@ -535,14 +538,13 @@ static void receive_cancel(op *o, kith_err why)
     receive_op *r = (receive_op *)o;
     r->over = true;
     r->end_err = why;
-    KITH_EACH(at, &r->transfers) stop(KITH_OF(at, transfer, link), why);
+    KITH_EACH (at, &r->transfers) stop(KITH_OF(at, transfer, link), why);
     try_end(r);
 }
 
 static transfer *find_transfer(receive_op *r, kith_op id)
 {
-    KITH_EACH(at, &r->transfers)
-    {
+    KITH_EACH (at, &r->transfers) {
         transfer *t = KITH_OF(at, transfer, link);
         if (t->id == id) return t;
     }

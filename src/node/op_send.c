@@ -1,18 +1,19 @@
-/* Sending one file: read and hash chunks ahead on workers, hand them to the stream without copying, and when the device goes away look
- * for it and go on where it stopped. */
+/* Sending one file: read and hash chunks ahead on workers, hand them to the stream without copying, and when the device
+ * goes away look for it and go on where it stopped. */
 #include "base/mem.h"
 #include "node/dial.h"
 #include "service/file.h"
+#include "service/wire_error.h"
 #include "store/outgoing.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define SLOTS              4 /* chunks in memory: being read, waiting, or not yet acknowledged */
-#define SLOT_PREFIX_MAX    64
-#define UNSENT_MAX         (3 * KITH_GROUP_SIZE / 2) /* queued on the stream beyond what was ever sent */
-#define PATIENCE_S         30
-#define PROGRESS_EVERY_NS  (SECOND_NS / 10)
+#define SLOTS             4 /* chunks in memory: being read, waiting, or not yet acknowledged */
+#define SLOT_PREFIX_MAX   64
+#define UNSENT_MAX        (3 * KITH_GROUP_SIZE / 2) /* queued on the stream beyond what was ever sent */
+#define PATIENCE_S        30
+#define PROGRESS_EVERY_NS (SECOND_NS / 10)
 
 typedef enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_LENT } slot_state;
 
@@ -92,14 +93,8 @@ static void finish(send_op *s, kith_err err, const char *message)
     s->over = true;
     s->end_err = err;
     snprintf(s->end_message, sizeof s->end_message, "%s", message ? message : "");
-    if (s->channel && s->tx && err) { /* tell the other side, as far as the stream still goes */
-        uint8_t out[KITH_FILE_OUTPUT_MAX];
-        bool fin;
-        kith_file_tx_abort(s->tx, err);
-        size_t size = kith_file_tx_output(s->tx, out, sizeof out, &fin);
-        if (size && kith_stream_write(s->channel->stream, out, size)) size = 0;
-        if (fin && kith_stream_finish(s->channel->stream)) fin = false;
-    }
+    /* Say why at once: an ABORT would wait behind what is queued. */
+    if (s->channel && err) kith_stream_reset(s->channel->stream, kith_wire_error_of(err));
     try_end(s);
 }
 
@@ -116,15 +111,19 @@ static void explain(const send_op *s, kith_err err, char *out, size_t size)
     const char *name = s->peer.local_name;
     switch (err) {
     case KITH_ERR_UNREACHABLE:
-        snprintf(out, size, s->connected_before ? "%s went away and did not come back: run the same command again and it goes on from here"
-                                                : "%s cannot be found: is it on, on this network, and is `kith receive` running there?",
+        snprintf(out, size,
+                 s->connected_before
+                     ? "%s went away and did not come back: run the same command again and it goes on from here"
+                     : "%s cannot be found: is it on, on this network, and is `kith receive` running there?",
                  name);
         break;
     case KITH_ERR_UNTRUSTED: snprintf(out, size, "%s does not know this device any more: pair them again", name); break;
     case KITH_ERR_NOT_ALLOWED: snprintf(out, size, "%s is not receiving now: run `kith receive` there", name); break;
     case KITH_ERR_DECLINED: snprintf(out, size, "%s declined", name); break;
     case KITH_ERR_AGAIN: snprintf(out, size, "%s is receiving this file already", name); break;
-    case KITH_ERR_REMOTE_STORAGE: snprintf(out, size, "%s could not store it: see the message there, then run the same command again", name); break;
+    case KITH_ERR_REMOTE_STORAGE:
+        snprintf(out, size, "%s could not store it: see the message there, then run the same command again", name);
+        break;
     default: *out = 0;
     }
 }
@@ -143,7 +142,7 @@ static void read_run(kith_job *job)
     slot *t = KITH_OF(job, slot, job);
     t->err = kith_outgoing_read(t->op->file, t->offset, t->data, t->size);
     if (!t->err) kith_group_cv(t->data, t->size, t->index, t->only, t->cv);
-    if (!t->err && t->last) t->err = kith_outgoing_verify(t->op->file);
+    if (!t->err && t->last) t->err = kith_outgoing_unchanged(t->op->file);
 }
 
 static void read_done(kith_job *job)
@@ -161,13 +160,6 @@ static void read_done(kith_job *job)
         step(s);
     core_job_done(core);
     core_pump(core);
-}
-
-static bool stale_reads(const send_op *s)
-{
-    for (size_t i = 0; i < SLOTS; i++)
-        if (s->slots[i].state == SLOT_READING) return true;
-    return false;
 }
 
 static void read_ahead(send_op *s)
@@ -231,7 +223,8 @@ static void progress(send_op *s)
 static void accepted(send_op *s)
 {
     s->accepted = true;
-    kith_event event = {.kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
+    kith_event event = {
+        .kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
     s->next_index = event.bytes / KITH_GROUP_SIZE;
     core_describe(&s->peer, &event.device);
     snprintf(event.name, sizeof event.name, "%s", s->header.name);
@@ -242,7 +235,8 @@ static void accepted(send_op *s)
 static void done(send_op *s)
 {
     uint8_t root[KITH_BLAKE3_SIZE];
-    kith_event event = {.kind = KITH_EVENT_SENT, .op = s->op.id, .bytes_total = s->header.size, .bytes = s->header.size};
+    kith_event event = {
+        .kind = KITH_EVENT_SENT, .op = s->op.id, .bytes_total = s->header.size, .bytes = s->header.size};
     event.seconds = (double)(core_now(s->op.core) - s->started_ns) / (double)SECOND_NS;
     if (kith_file_tx_root(s->tx, root)) kith_hex(root, sizeof root, event.hash);
     core_describe(&s->peer, &event.device);
@@ -311,7 +305,8 @@ static void on_readable(channel *c)
 static void lost(send_op *s, kith_err why)
 {
     if (s->over) return;
-    bool may_return = why == KITH_ERR_LOST || why == KITH_ERR_CLOSED || why == KITH_ERR_TIMEOUT || why == KITH_ERR_CANCELLED;
+    bool may_return =
+        why == KITH_ERR_LOST || why == KITH_ERR_CLOSED || why == KITH_ERR_TIMEOUT || why == KITH_ERR_CANCELLED;
     if (!may_return) {
         fail(s, why);
         return;
@@ -329,15 +324,15 @@ static void on_lost(void *user, kith_err why) { lost(user, why); }
 
 /* ---- connecting ---- */
 
-static void connected(void *user, session *session)
+static void connected(void *user, session *with)
 {
     static const channel_events events = {
         .readable = on_readable, .writable = on_writable, .returned = on_returned, .gone = on_gone};
     send_op *s = user;
     dial_free(s->dial);
     s->dial = NULL;
-    session_use(session, &s->hold, on_lost, s);
-    kith_err err = channel_open(session, STREAM_FILE, &events, s, &s->channel);
+    session_use(with, &s->hold, on_lost, s);
+    kith_err err = channel_open(with, STREAM_FILE, &events, s, &s->channel);
     if (!err) err = kith_file_tx_new(&s->header, &s->tx);
     if (err) {
         fail(s, err);
@@ -347,14 +342,15 @@ static void connected(void *user, session *session)
     if (!s->started_ns) s->started_ns = core_now(s->op.core);
     kith_event event = {.kind = KITH_EVENT_CONNECTED, .op = s->op.id};
     core_describe(&s->peer, &event.device);
-    session_path(session, event.path, event.scope, event.address);
+    session_path(with, event.path, event.scope, event.address);
     core_emit(s->op.core, &event);
     step(s);
 }
 
 static void dial_failed(void *user, kith_err why) { fail(user, why); }
 
-/* Reads of the attempt before must be over, since their buffers are needed: step() is called again by the last of them. */
+/* Reads of the attempt before must be over, since their buffers are needed: step() is called again by the last of them.
+ */
 static void look_for_it(send_op *s)
 {
     static const dial_events events = {.connected = connected, .failed = dial_failed};
@@ -362,10 +358,28 @@ static void look_for_it(send_op *s)
     if (err) fail(s, err);
 }
 
+/* What to call it there: the name given, or the path's last part.  The wire wants UTF-8: bytes that are none are
+ * escaped. */
+static void choose_name(const send_op *s, char out[static KITH_FILE_NAME_MAX + 1])
+{
+    const char *slash = strrchr(s->path, '/'), *name = s->name ? s->name : slash ? slash + 1 : s->path;
+    if (kith_utf8_valid(name, strlen(name)))
+        snprintf(out, KITH_FILE_NAME_MAX + 1, "%s", name);
+    else
+        kith_printable(name, strlen(name), out, KITH_FILE_NAME_MAX + 1);
+}
+
 static void open_run(kith_job *job)
 {
     send_op *s = KITH_OF(job, send_op, open_job);
-    s->open_err = kith_outgoing_open(s->op.core->env, s->path, &s->file, &s->header);
+    kith_outgoing_facts facts;
+    s->open_err = kith_outgoing_open(s->op.core->env, s->path, true, &facts, &s->file);
+    if (s->open_err) return;
+    s->header.size = facts.size;
+    s->header.modified_ms = facts.modified_ms;
+    s->header.executable = facts.executable;
+    memcpy(s->header.tag, facts.tag, sizeof s->header.tag);
+    choose_name(s, s->header.name);
 }
 
 static void open_done(kith_job *job)
@@ -381,14 +395,14 @@ static void open_done(kith_job *job)
                  kith_err_text(s->open_err));
         finish(s, s->open_err, message);
     } else {
-        if (s->name) snprintf(s->header.name, sizeof s->header.name, "%s", s->name);
         look_for_it(s);
     }
     core_job_done(core);
     core_pump(core);
 }
 
-void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, const char *path, const kith_send_options *options)
+void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, const char *path,
+                         const kith_send_options *options)
 {
     kith_peer peer;
     kith_err err = KITH_OK;

@@ -68,7 +68,8 @@ static session *session_new(kith_core *core, bool dialler)
     return s;
 }
 
-kith_err session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch, session **out)
+kith_err session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch,
+                      session **out)
 {
     session *s = session_new(core, true);
     if (!s) return KITH_ERR_NOMEM;
@@ -124,7 +125,7 @@ void session_close(session *s, kith_err why)
 
 void session_free_all(kith_core *core)
 {
-    KITH_EACH(at, &core->sessions) session_end(KITH_OF(at, session, link), KITH_ERR_CLOSED);
+    KITH_EACH (at, &core->sessions) session_end(KITH_OF(at, session, link), KITH_ERR_CLOSED);
 }
 
 void session_unwatch(session *s) { s->watch = (session_watch){0}; }
@@ -164,8 +165,7 @@ static void on_timer(void *user)
 session *session_find(kith_core *core, const uint8_t fingerprint[static 32])
 {
     session *best = NULL;
-    KITH_EACH(at, &core->sessions)
-    {
+    KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
         const uint8_t *theirs = s->known.fingerprint;
         if (!s->ready || s->for_pairing || memcmp(theirs, fingerprint, 32) != 0) continue;
@@ -176,7 +176,8 @@ session *session_find(kith_core *core, const uint8_t fingerprint[static 32])
     return best;
 }
 
-void session_path(const session *s, char path[static 8], char scope[static 16], char address[static KITH_ADDR_TEXT_SIZE])
+void session_path(const session *s, char path[static 8], char scope[static 16],
+                  char address[static KITH_ADDR_TEXT_SIZE])
 {
     kith_addr remote = kith_conn_remote_addr(s->conn);
     strcpy(path, "udp");
@@ -235,7 +236,8 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     if (!err) err = recognise(s);
     if (!err && !s->dialler) err = say_hello(s);
     if (err) {
-        core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address), kith_err_text(err));
+        core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address),
+                 kith_err_text(err));
         session_close(s, err);
         return;
     }
@@ -247,7 +249,8 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     idle_out(s);
 }
 
-/* The control stream: its number, then one hello.  What follows on it later versions may define; it is read and dropped. */
+/* The control stream: its number, then one hello.  What follows on it later versions may define; it is read and
+ * dropped. */
 static void control_readable(session *s)
 {
     const uint8_t *data;
@@ -292,7 +295,8 @@ static bool serve(channel *c, uint64_t number)
     session *s = c->session;
     kith_standing standing = s->standing;
     /* Forgotten since the session began: it ends here. */
-    if (standing != KITH_STANDING_UNKNOWN && !core_find_peer(s->core, s->peer.fingerprint, &peer)) standing = KITH_STANDING_UNKNOWN;
+    if (standing != KITH_STANDING_UNKNOWN && !core_find_peer(s->core, s->peer.fingerprint, &peer))
+        standing = KITH_STANDING_UNKNOWN;
     switch (number) {
     case STREAM_PAIR: return kith_permit_of(KITH_SERVICE_PAIR, standing) != KITH_DENY && pair_serve(c);
     case STREAM_PING: return kith_permit_of(KITH_SERVICE_PING, standing) != KITH_DENY && ping_serve(c);
@@ -333,8 +337,7 @@ static void opened(session *s, kith_stream *stream)
 /* After hello: streams that came before it. */
 static void serve_waiting(session *s)
 {
-    KITH_EACH(at, &s->channels)
-    {
+    KITH_EACH (at, &s->channels) {
         channel *c = KITH_OF(at, channel, link);
         if (c->events == &undecided) undecided_readable(c);
     }

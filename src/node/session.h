@@ -1,6 +1,6 @@
-/* A session: one QUIC connection with one device instance.  It begins with hello on a unidirectional control stream of each side; a
- * device that is not pinned gets no further than hello, and only while a pairing code is open.  After that, streams go to services:
- * the first bytes of a bidirectional stream are the service's number as a varint. */
+/* A session: one QUIC connection with one device instance.  It begins with hello on a unidirectional control stream of
+ * each side; a device that is not pinned gets no further than hello, and only while a pairing code is open.  After
+ * that, streams go to services: the first bytes of a bidirectional stream are the service's number as a varint. */
 #ifndef KITH_NODE_SESSION_H
 #define KITH_NODE_SESSION_H
 
@@ -14,11 +14,12 @@ typedef enum stream_number { STREAM_CONTROL = 1, STREAM_PAIR = 2, STREAM_PING = 
 typedef struct session session;
 typedef struct channel channel;
 
-/* One stream of a session, and who it belongs to.  After `gone` the stream is over and the channel must be freed by its owner. */
+/* One stream of a session, and who it belongs to.  After `gone` the stream is over and the channel must be freed by its
+ * owner. */
 typedef struct channel_events {
     void (*readable)(channel *c);
-    void (*writable)(channel *c); /* NULL: not wanted */
-    void (*returned)(channel *c); /* NULL: nothing is lent */
+    void (*writable)(channel *c);           /* NULL: not wanted */
+    void (*returned)(channel *c);           /* NULL: nothing is lent */
     void (*gone)(channel *c, kith_err why); /* reset or stopped by the peer, or the connection is over */
 } channel_events;
 
@@ -32,7 +33,7 @@ struct channel {
 
 /* Who waits for a session's beginning. */
 typedef struct session_watch {
-    void (*ready)(void *user, session *s);                /* usable: handshake done with the expected key, our hello is on its way */
+    void (*ready)(void *user, session *s); /* usable: handshake done with the expected key, our hello is on its way */
     void (*failed)(void *user, session *s, kith_err why); /* it ended before or after; the session is gone on return */
     void *user;
 } session_watch;
@@ -52,8 +53,8 @@ struct session {
     bool for_pairing;             /* the peer is not pinned: only pair is served */
     bool expected;                /* dialled: which device must answer is known */
     uint8_t expected_fingerprint[32];
-    kith_hello peer;  /* once greeted */
-    kith_peer known;  /* once greeted and not for_pairing; dialled with `expected`: from the start */
+    kith_hello peer; /* once greeted */
+    kith_peer known; /* once greeted and not for_pairing; dialled with `expected`: from the start */
     kith_standing standing;
     kith_addr remote;
     session_watch watch;
@@ -67,12 +68,13 @@ struct session {
 };
 
 /* Dial one address.  `peer` NULL: anybody there, to pair. */
-KITH_MUST_CHECK kith_err session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch,
-                                      session **out);
+KITH_MUST_CHECK kith_err session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer,
+                                      const session_watch *watch, session **out);
 void session_event(kith_core *core, const kith_quic_event *event);
 /* End it: its channels get `gone`, its watch `failed`, with this reason; the peer is told (OK: going away). */
 void session_close(session *s, kith_err why);
-/* Hold it open.  `lost` is called when it ends before session_unuse (its channels hear `gone` first); use->session is NULL from then on. */
+/* Hold it open.  `lost` is called when it ends before session_unuse (its channels hear `gone` first); use->session is
+ * NULL from then on. */
 void session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user);
 void session_unuse(session_hold *hold); /* the last one lets a dialled session idle out; harmless when not in use */
 void session_free_all(kith_core *core); /* without a word to anybody: the core goes */
@@ -81,10 +83,12 @@ void session_unwatch(session *s);
 session *session_find(kith_core *core, const uint8_t fingerprint[static 32]);
 
 /* A new stream to the service. */
-KITH_MUST_CHECK kith_err channel_open(session *s, stream_number service, const channel_events *events, void *owner, channel **out);
+KITH_MUST_CHECK kith_err channel_open(session *s, stream_number service, const channel_events *events, void *owner,
+                                      channel **out);
 void channel_free(channel *c); /* gives up what is unfinished; NULL is fine */
 /* "udp" and "lan", "internet" ... of the session's path now. */
-void session_path(const session *s, char path[static 8], char scope[static 16], char address[static KITH_ADDR_TEXT_SIZE]);
+void session_path(const session *s, char path[static 8], char scope[static 16],
+                  char address[static KITH_ADDR_TEXT_SIZE]);
 
 /* ---- services: each takes an incoming stream (its number already read), or refuses by returning false ---- */
 bool ping_serve(channel *c);

@@ -23,10 +23,7 @@ char *kith_words_text(const kith_words *words, char out[static KITH_CODE_TEXT_SI
     return out;
 }
 
-uint32_t kith_words_tag(const kith_words *words)
-{
-    return (uint32_t)words->index[0] << WORD_BITS | words->index[1];
-}
+uint32_t kith_words_tag(const kith_words *words) { return (uint32_t)words->index[0] << WORD_BITS | words->index[1]; }
 
 static bool separates(char c) { return isspace((unsigned char)c) || c == ',' || c == '-' || c == '.' || c == '+'; }
 
@@ -36,7 +33,8 @@ static void explain(char *why, size_t size, const char *word, size_t length, con
     size_t n = strlen(why);
     int shown = length > 24 ? 24 : (int)length;
     if (nearest)
-        snprintf(why + n, size - n, "%s\"%.*s\" is not a word of the list: did you mean \"%s\"?", n ? " " : "", shown, word, nearest);
+        snprintf(why + n, size - n, "%s\"%.*s\" is not a word of the list: did you mean \"%s\"?", n ? " " : "", shown,
+                 word, nearest);
     else
         snprintf(why + n, size - n, "%s\"%.*s\" is not a word of the list.", n ? " " : "", shown, word);
 }
@@ -104,7 +102,8 @@ kith_err kith_code_state(const kith_code *code, uint64_t now_ns)
     return now_ns >= code->expires_ns ? KITH_ERR_CODE_EXPIRED : KITH_OK;
 }
 
-/* An attempt under way may turn out wrong, so it holds one of the failures that are left: parallel attempts gain nothing. */
+/* An attempt under way may turn out wrong, so it holds one of the failures that are left: parallel attempts gain
+ * nothing. */
 kith_err kith_code_begin(kith_code *code, const kith_addr *addr, uint64_t now_ns)
 {
     kith_addr source = source_of(addr);

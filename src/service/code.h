@@ -1,6 +1,7 @@
-/* A pairing code: six BIP 39 words.  The first two (22 bits) are the public *tag* by which the other device finds us; all six are the
- * secret of a CPace exchange.  This counts what may be tried: a code lives until it expires, is good for one success, and is burnt
- * after KITH_CODE_FAILURES_SOURCE wrong attempts from one source or KITH_CODE_FAILURES_ALL in all. */
+/* A pairing code: six BIP 39 words.  The first two (22 bits) are the public *tag* by which the other device finds us;
+ * all six are the secret of a CPace exchange.  This counts what may be tried: a code lives until it expires, is good
+ * for one success, and is burnt after KITH_CODE_FAILURES_SOURCE wrong attempts from one source or
+ * KITH_CODE_FAILURES_ALL in all. */
 #ifndef KITH_SERVICE_CODE_H
 #define KITH_SERVICE_CODE_H
 
@@ -26,8 +27,8 @@ typedef struct kith_words {
 void kith_words_draw(kith_rng *rng, kith_words *out);
 char *kith_words_text(const kith_words *words, char out[static KITH_CODE_TEXT_SIZE]); /* "a b c d e f" */
 uint32_t kith_words_tag(const kith_words *words);                                     /* 22 bits */
-/* What a person typed: any case; blanks, commas, dashes and line ends separate; whole words or beginnings of four letters and more.
- * CODE otherwise, with `why` naming each wrong word and the nearest right one, or the count. */
+/* What a person typed: any case; blanks, commas, dashes and line ends separate; whole words or beginnings of four
+ * letters and more. CODE otherwise, with `why` naming each wrong word and the nearest right one, or the count. */
 KITH_MUST_CHECK kith_err kith_words_parse(const char *text, kith_words *out, char *why, size_t why_size);
 
 /* ---- attempts ---- */
@@ -44,8 +45,8 @@ typedef struct kith_code {
 } kith_code;
 
 void kith_code_init(kith_code *code, const kith_words *words, uint64_t expires_ns);
-/* May this source make one attempt now?  CODE_EXPIRED, CODE_BURNT (also for the rest of this source's life), STATE (used), AGAIN (as many
- * attempts as failures are left are under way). */
+/* May this source make one attempt now?  CODE_EXPIRED, CODE_BURNT (also for the rest of this source's life), STATE
+ * (used), AGAIN (as many attempts as failures are left are under way). */
 KITH_MUST_CHECK kith_err kith_code_begin(kith_code *code, const kith_addr *source, uint64_t now_ns);
 typedef enum kith_attempt { KITH_ATTEMPT_ABANDONED, KITH_ATTEMPT_WRONG, KITH_ATTEMPT_RIGHT } kith_attempt;
 void kith_code_end(kith_code *code, const kith_addr *source, kith_attempt result);

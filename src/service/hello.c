@@ -58,7 +58,8 @@ static kith_message_context context_of(bool dialler)
 }
 
 kith_err kith_hello_write(const kith_signer *signer, const kith_hello *self, bool dialler,
-                          const uint8_t handshake_hash[static KITH_BINDING_SIZE], uint8_t *out, size_t cap, size_t *out_size)
+                          const uint8_t handshake_hash[static KITH_BINDING_SIZE], uint8_t *out, size_t cap,
+                          size_t *out_size)
 {
     uint8_t payload[KITH_MESSAGE_PAYLOAD_MAX];
     size_t size;

@@ -1,9 +1,11 @@
-/* Hello: the first thing each side says on its control stream, a signed NetworkMessage (service/message.h) whose payload is
+/* Hello: the first thing each side says on its control stream, a signed NetworkMessage (service/message.h) whose
+ * payload is
  *
- *   { 1: protocol version, 2: Ed25519 public key (32 bytes), 3: name, 4: os, 5: hardware model }   (CBOR; names at most 64 bytes)
+ *   { 1: protocol version, 2: Ed25519 public key (32 bytes), 3: name, 4: os, 5: hardware model }   (CBOR; names at most
+ * 64 bytes)
  *
- * It ties together what the connection proved (the Noise static key, the handshake hash) and who that is (id, fingerprint, signing
- * key).  Whether that device is trusted is the caller's question. */
+ * It ties together what the connection proved (the Noise static key, the handshake hash) and who that is (id,
+ * fingerprint, signing key).  Whether that device is trusted is the caller's question. */
 #ifndef KITH_SERVICE_HELLO_H
 #define KITH_SERVICE_HELLO_H
 
@@ -21,16 +23,18 @@ typedef struct kith_hello {
 
 /* What we say; `self` gives the texts (its keys are the signer's).  At most KITH_MESSAGE_MAX bytes. */
 KITH_MUST_CHECK kith_err kith_hello_write(const kith_signer *signer, const kith_hello *self, bool dialler,
-                                          const uint8_t handshake_hash[static KITH_BINDING_SIZE], uint8_t *out, size_t cap,
-                                          size_t *out_size);
-/* What the peer says, checked against the connection: FORMAT; VERSION (a newer protocol); SIGNATURE (fingerprint or signature wrong);
- * WRONG_DEVICE (the signing key is not the one whose Noise form the handshake proved). */
+                                          const uint8_t handshake_hash[static KITH_BINDING_SIZE], uint8_t *out,
+                                          size_t cap, size_t *out_size);
+/* What the peer says, checked against the connection: FORMAT; VERSION (a newer protocol); SIGNATURE (fingerprint or
+ * signature wrong); WRONG_DEVICE (the signing key is not the one whose Noise form the handshake proved). */
 KITH_MUST_CHECK kith_err kith_hello_read(const void *data, size_t size, bool from_dialler,
                                          const uint8_t handshake_hash[static KITH_BINDING_SIZE],
                                          const uint8_t noise_static[static KITH_X25519_SIZE], kith_hello *out);
 
-/* The payload alone, also carried by pairing: at most KITH_MESSAGE_PAYLOAD_MAX bytes.  Reading fills public_key, noise_static and texts. */
-KITH_MUST_CHECK kith_err kith_hello_payload_write(const kith_hello *self, const uint8_t public_key[static KITH_ED25519_PUBLIC_SIZE],
+/* The payload alone, also carried by pairing: at most KITH_MESSAGE_PAYLOAD_MAX bytes.  Reading fills public_key,
+ * noise_static and texts. */
+KITH_MUST_CHECK kith_err kith_hello_payload_write(const kith_hello *self,
+                                                  const uint8_t public_key[static KITH_ED25519_PUBLIC_SIZE],
                                                   uint8_t *out, size_t cap, size_t *out_size);
 KITH_MUST_CHECK kith_err kith_hello_payload_read(const void *data, size_t size, kith_hello *out);
 

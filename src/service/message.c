@@ -25,8 +25,8 @@ static size_t signed_bytes(uint8_t *out, kith_message_context context, const uin
 }
 
 kith_err kith_message_sign(const kith_signer *signer, kith_message_context context,
-                           const uint8_t binding[static KITH_BINDING_SIZE], const void *payload, size_t size, uint8_t *out,
-                           size_t cap, size_t *out_size)
+                           const uint8_t binding[static KITH_BINDING_SIZE], const void *payload, size_t size,
+                           uint8_t *out, size_t cap, size_t *out_size)
 {
     uint8_t covered[SIGNED_MAX], signature[KITH_ED25519_SIGNATURE_SIZE];
     if (size > KITH_MESSAGE_PAYLOAD_MAX) return KITH_ERR_LIMIT;

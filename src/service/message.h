@@ -1,10 +1,12 @@
 /* The NetworkMessage: a signed envelope for what must stand alone (hello, the identity in pairing).
  *
- *   NetworkMessage = { 1: device_id (16 bytes), 2: network_fingerprint (32), 3: payload (bytes), 4: signature (64) }   (CBOR)
+ *   NetworkMessage = { 1: device_id (16 bytes), 2: network_fingerprint (32), 3: payload (bytes), 4: signature (64) }
+ * (CBOR)
  *
- * The Ed25519 signature covers  "kith network message v1" 00 || context (1 byte) || binding (32) || device_id || fingerprint || payload.
- * The context says what kind of message and whose part it is, so that none can be taken for another or sent back to its author; the
- * binding is the final Noise handshake hash, so that none can be used on another connection. */
+ * The Ed25519 signature covers  "kith network message v1" 00 || context (1 byte) || binding (32) || device_id ||
+ * fingerprint || payload. The context says what kind of message and whose part it is, so that none can be taken for
+ * another or sent back to its author; the binding is the final Noise handshake hash, so that none can be used on
+ * another connection. */
 #ifndef KITH_SERVICE_MESSAGE_H
 #define KITH_SERVICE_MESSAGE_H
 
@@ -40,8 +42,8 @@ typedef struct kith_message {
 
 /* LIMIT when it does not fit. */
 KITH_MUST_CHECK kith_err kith_message_sign(const kith_signer *signer, kith_message_context context,
-                                           const uint8_t binding[static KITH_BINDING_SIZE], const void *payload, size_t size,
-                                           uint8_t *out, size_t cap, size_t *out_size);
+                                           const uint8_t binding[static KITH_BINDING_SIZE], const void *payload,
+                                           size_t size, uint8_t *out, size_t cap, size_t *out_size);
 KITH_MUST_CHECK kith_err kith_message_parse(const void *data, size_t size, kith_message *out); /* FORMAT */
 /* The fingerprint fits id and key, and the signature holds: else SIGNATURE. */
 KITH_MUST_CHECK kith_err kith_message_verify(const kith_message *message, kith_message_context context,

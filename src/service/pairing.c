@@ -59,7 +59,8 @@ static void emit(kith_pairing *p, kith_pairing_event event)
     if (p->event_count < EVENTS_MAX) p->events[p->event_count++] = event;
 }
 
-/* Queue one message.  The few messages of one side always fit; should one not, the pairing fails instead of losing it. */
+/* Queue one message.  The few messages of one side always fit; should one not, the pairing fails instead of losing it.
+ */
 static void send(kith_pairing *p, enum message_type type, const void *body, size_t size)
 {
     kith_writer w = kith_writer_of(p->out + p->out_size, sizeof p->out - p->out_size);
@@ -219,7 +220,8 @@ static void take_proof(kith_pairing *p, const uint8_t *tag)
     emit(p, KITH_PAIR_PROVEN);
 }
 
-/* A payload like hello's, signed for this pairing, sealed under our direction's key: one message per key, so nonce 0. */
+/* A payload like hello's, signed for this pairing, sealed under our direction's key: one message per key, so nonce 0.
+ */
 static void send_identity(kith_pairing *p)
 {
     static const uint8_t nonce[KITH_AEAD_NONCE_SIZE];
@@ -228,7 +230,8 @@ static void send_identity(kith_pairing *p)
     size_t size;
     kith_err err = kith_hello_payload_write(&p->self, p->signer.public_key, payload, sizeof payload, &size);
     if (!err)
-        err = kith_message_sign(&p->signer, context, p->handshake_hash, payload, size, message, KITH_MESSAGE_MAX, &size);
+        err =
+            kith_message_sign(&p->signer, context, p->handshake_hash, payload, size, message, KITH_MESSAGE_MAX, &size);
     if (!err) err = kith_aead_seal_once(p->seal_key[p->host], nonce, NULL, 0, message, size, message);
     if (err)
         end_with(p, err, false);
@@ -248,7 +251,8 @@ static kith_err check_identity(kith_pairing *p, const uint8_t *sealed, size_t si
     if (!err) err = kith_hello_payload_read(message.payload, message.payload_size, &hello);
     kith_message_context context = p->host ? KITH_MESSAGE_PAIR_JOINER : KITH_MESSAGE_PAIR_HOST;
     if (!err) err = kith_message_verify(&message, context, p->handshake_hash, hello.public_key);
-    if (!err && memcmp(message.fingerprint, p->peer.fingerprint, sizeof message.fingerprint) != 0) err = KITH_ERR_WRONG_DEVICE;
+    if (!err && memcmp(message.fingerprint, p->peer.fingerprint, sizeof message.fingerprint) != 0)
+        err = KITH_ERR_WRONG_DEVICE;
     return err;
 }
 
@@ -346,7 +350,8 @@ static bool take_message(kith_pairing *p, uint64_t type, const uint8_t *body, si
     }
 }
 
-/* The next whole message at the start of `in`: its type, body and size; 0 when more bytes are needed; SIZE_MAX when it is wrong. */
+/* The next whole message at the start of `in`: its type, body and size; 0 when more bytes are needed; SIZE_MAX when it
+ * is wrong. */
 static size_t next_message(kith_pairing *p, uint64_t *type, const uint8_t **body, size_t *size)
 {
     kith_reader r = kith_reader_of(p->in, p->in_size);

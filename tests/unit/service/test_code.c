@@ -24,8 +24,9 @@ static void words_as_people_type_them(void **state)
     (void)state;
     kith_words words;
     char why[256], text[KITH_CODE_TEXT_SIZE];
-    static const char *same[] = {"abandon ability zoo zone youth young", "  ABANDON, ability - Zoo\tzone\nyouth. young\n",
-                                 "aban abil zoo zone yout youn", "abandon-ability-zoo-zone-youth-young"};
+    static const char *same[] = {"abandon ability zoo zone youth young",
+                                 "  ABANDON, ability - Zoo\tzone\nyouth. young\n", "aban abil zoo zone yout youn",
+                                 "abandon-ability-zoo-zone-youth-young"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         assert_ok(kith_words_parse(same[i], &words, why, sizeof why));
         assert_string_equal(kith_words_text(&words, text), same[0]);
@@ -33,7 +34,8 @@ static void words_as_people_type_them(void **state)
     }
     assert_int_equal(kith_words_parse("abandon ability zoo zone youth", &words, why, sizeof why), KITH_ERR_CODE);
     assert_string_equal(why, "a code has 6 words, not 5");
-    assert_int_equal(kith_words_parse("abandon abilty zoo zone youth qqqqqqqq", &words, why, sizeof why), KITH_ERR_CODE);
+    assert_int_equal(kith_words_parse("abandon abilty zoo zone youth qqqqqqqq", &words, why, sizeof why),
+                     KITH_ERR_CODE);
     assert_non_null(strstr(why, "\"abilty\" is not a word of the list: did you mean \"ability\"?"));
     assert_non_null(strstr(why, "\"qqqqqqqq\" is not a word of the list."));
     assert_int_equal(kith_words_parse("", &words, why, sizeof why), KITH_ERR_CODE);
@@ -152,10 +154,14 @@ static void good_for_one_success_and_its_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(words_as_people_type_them),     TEST(drawn_words_cover_the_list),
-        TEST(three_wrong_from_one_source_burn_it), TEST(an_ipv6_network_is_one_source),
-        TEST(ten_wrong_in_all_burn_it),      TEST(parallel_attempts_gain_nothing),
-        TEST(a_crowd_that_gives_up_leaves_room), TEST(good_for_one_success_and_its_time),
+        TEST(words_as_people_type_them),
+        TEST(drawn_words_cover_the_list),
+        TEST(three_wrong_from_one_source_burn_it),
+        TEST(an_ipv6_network_is_one_source),
+        TEST(ten_wrong_in_all_burn_it),
+        TEST(parallel_attempts_gain_nothing),
+        TEST(a_crowd_that_gives_up_leaves_room),
+        TEST(good_for_one_success_and_its_time),
     };
     return cmocka_run_group_tests_name("service/code", tests, NULL, NULL);
 }

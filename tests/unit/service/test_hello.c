@@ -51,7 +51,8 @@ static void it_is_good_for_one_side_of_one_connection(void **state)
     assert_int_equal(kith_hello_read(message, size, true, hash, other, &got), KITH_ERR_WRONG_DEVICE);
 }
 
-/* The sign bit that the X25519 form loses: another Ed25519 key with the same Noise key is another fingerprint and another signature. */
+/* The sign bit that the X25519 form loses: another Ed25519 key with the same Noise key is another fingerprint and
+ * another signature. */
 static void the_other_key_of_the_same_noise_key_is_refused(void **state)
 {
     (void)state;

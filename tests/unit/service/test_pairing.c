@@ -13,7 +13,7 @@ typedef struct side {
     kith_pairing *pair;
     kith_pairing_event seen[16]; /* events in order */
     size_t count;
-    bool refuse; /* this person says no */
+    bool refuse;    /* this person says no */
     kith_err store; /* what storing answers */
 } side;
 
@@ -25,7 +25,8 @@ static kith_words words_of(const char *text)
     return words;
 }
 
-static const char *right = "abandon ability able about above absent", *wrong = "abandon ability able about above absorb";
+static const char *right = "abandon ability able about above absent",
+                  *wrong = "abandon ability able about above absorb";
 
 static void make_side(side *s, uint8_t n, const char *name)
 {
@@ -42,21 +43,22 @@ static void make_side(side *s, uint8_t n, const char *name)
     strcpy(s->hello.name, name);
 }
 
-static kith_err open_side(side *s, const side *peer, bool host, kith_pairing_kind kind, const char *text, uint8_t hash_byte)
+static kith_err open_side(side *s, const side *peer, bool host, kith_pairing_kind kind, const char *text,
+                          uint8_t hash_byte)
 {
     uint8_t hash[32], random[64];
     kith_words words = words_of(text);
     memset(hash, hash_byte, sizeof hash);
     memset(random, s->seed[0] ^ 0x5a, sizeof random);
     return kith_pairing_new(&(kith_pairing_config){.host = host,
-                                             .kind = kind,
-                                             .words = &words,
-                                             .signer = &s->signer,
-                                             .self = &s->hello,
-                                             .peer = &peer->hello,
-                                             .handshake_hash = hash,
-                                             .random = random},
-                         &s->pair);
+                                                   .kind = kind,
+                                                   .words = &words,
+                                                   .signer = &s->signer,
+                                                   .self = &s->hello,
+                                                   .peer = &peer->hello,
+                                                   .handshake_hash = hash,
+                                                   .random = random},
+                            &s->pair);
 }
 
 static void answer_events(side *s)
@@ -119,7 +121,8 @@ static void the_right_words_pair_in_pieces_of_any_size(void **state)
         assert_ok(open_side(&host, &joiner, true, KITH_PAIR_OWN, right, 7));
         assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
         run(&joiner, &host, piece);
-        static const kith_pairing_event wants_host[] = {KITH_PAIR_STARTED, KITH_PAIR_PROVEN, KITH_PAIR_PIN, KITH_PAIR_DONE};
+        static const kith_pairing_event wants_host[] = {KITH_PAIR_STARTED, KITH_PAIR_PROVEN, KITH_PAIR_PIN,
+                                                        KITH_PAIR_DONE};
         static const kith_pairing_event wants_joiner[] = {KITH_PAIR_PROVEN, KITH_PAIR_PIN, KITH_PAIR_DONE};
         assert_int_equal(host.count, 4);
         assert_int_equal(joiner.count, 3);
@@ -214,21 +217,22 @@ static void a_replay_proves_nothing(void **state)
     }
     assert_true(saw(&host, KITH_PAIR_DONE));
     close_sides(&host, &joiner);
-    for (uint8_t hash = 7; hash <= 9; hash += 2) { /* with a new hash it is refused; and with the same one, by a fresh scalar */
+    for (uint8_t hash = 7; hash <= 9;
+         hash += 2) { /* with a new hash it is refused; and with the same one, by a fresh scalar */
         side again;
         make_side(&again, 1, "desktop");
         uint8_t random[64] = {hash}, hashes[32];
         memset(hashes, hash, sizeof hashes);
         kith_words words = words_of(right);
         assert_ok(kith_pairing_new(&(kith_pairing_config){.host = true,
-                                                    .kind = KITH_PAIR_OWN,
-                                                    .words = &words,
-                                                    .signer = &again.signer,
-                                                    .self = &again.hello,
-                                                    .peer = &joiner.hello,
-                                                    .handshake_hash = hashes,
-                                                    .random = random},
-                                &again.pair));
+                                                          .kind = KITH_PAIR_OWN,
+                                                          .words = &words,
+                                                          .signer = &again.signer,
+                                                          .self = &again.hello,
+                                                          .peer = &joiner.hello,
+                                                          .handshake_hash = hashes,
+                                                          .random = random},
+                                   &again.pair));
         size_t at = 0;
         while (at < said_size) { /* byte by byte, so that it can go on after each event */
             kith_pairing_input(again.pair, said + at++, 1, false);
@@ -365,7 +369,8 @@ static int pair_once(void *arg)
     if (!err) run(&sides[1], &sides[0], 4096);
     if (!err) {
         err = kith_pairing_error(sides[0].pair);
-        /* An allocation may fail inside an exchange: it then ends as an internal error, which is what the peer is told. */
+        /* An allocation may fail inside an exchange: it then ends as an internal error, which is what the peer is told.
+         */
         if (err || kith_mem_failed()) err = KITH_ERR_NOMEM;
     }
     close_sides(&sides[0], &sides[1]);
