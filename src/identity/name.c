@@ -56,7 +56,7 @@ char *kith_name_clean(const char *text, size_t size, char *out, size_t out_size)
     const char *start = out;
     trim(&start, &n);
     memmove(out, start, n);
-    out[n] = 0;
+    memset(out + n, 0, out_size - n); /* so that structures of equal names compare as equal */
     return out;
 }
 

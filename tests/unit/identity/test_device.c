@@ -77,7 +77,9 @@ static void names(void **state) {
     assert_string_equal(kith_name_clean(" \xe2\x80\xae\n\x01 x", 8, cut, sizeof cut), "x");
     assert_string_equal(kith_name_clean("\xe2\x82", 2, cut, sizeof cut), "");
     assert_string_equal(kith_name_clean("1234567 9", 9, cut, sizeof cut), "1234567");
+    assert_memory_equal(cut, "1234567", sizeof cut);
     assert_string_equal(kith_name_clean("123456 89", 9, cut, sizeof cut), "123456");
+    assert_memory_equal(cut, "123456\0", sizeof cut); /* nothing is left behind the end */
 }
 
 static void a_whole_file(void **state) {
