@@ -35,10 +35,10 @@ static void join(const char *stem, size_t size, const char *middle, const char *
 kith_err kith_file_name_clean(const char *text, size_t size, char out[static KITH_FILE_NAME_SIZE])
 {
     static const char own[] = KITH_FILE_NAME_OWN;
-    if (size == 0 || !kith_utf8_valid(text, size) || memchr(text, '/', size)) return KITH_ERR_FORMAT;
-    if (text[0] == '.' && (size == 1 || (size == 2 && text[1] == '.'))) return KITH_ERR_FORMAT;
+    if (size == 0 || !kith_utf8_valid(text, size) || memchr(text, '/', size)) return KITH_ERR_NOT_ALLOWED;
+    if (text[0] == '.' && (size == 1 || (size == 2 && text[1] == '.'))) return KITH_ERR_NOT_ALLOWED;
     /* In any case: some file systems do not tell cases apart. */
-    if (size >= sizeof own - 1 && strncasecmp(text, own, sizeof own - 1) == 0) return KITH_ERR_FORMAT;
+    if (size >= sizeof own - 1 && strncasecmp(text, own, sizeof own - 1) == 0) return KITH_ERR_NOT_ALLOWED;
     const char *end = text + size, *extension = size < KITH_FILE_NAME_SIZE ? end : extension_of(text, size);
     join(text, (size_t)(extension - text), "", extension, (size_t)(end - extension), out);
     return KITH_OK;

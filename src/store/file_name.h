@@ -12,7 +12,7 @@
 /* The beginning of the names of files we keep in a folder for ourselves. */
 #define KITH_FILE_NAME_OWN ".kith-"
 
-/* A name for `text` in out.  FORMAT: it is empty, ".", "..", has a '/' or a NUL, is not UTF-8, or begins with
+/* A name for `text` in out.  NOT_ALLOWED: it is empty, ".", "..", has a '/' or a NUL, is not UTF-8, or begins with
  * KITH_FILE_NAME_OWN in any case.  A name of more than 255 bytes is cut before its extension, between characters. */
 KITH_MUST_CHECK kith_err kith_file_name_clean(const char *text, size_t size, char out[static KITH_FILE_NAME_SIZE]);
 

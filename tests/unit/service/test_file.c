@@ -4,6 +4,7 @@
 #include "service/file_message.h"
 #include "testlib.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -343,6 +344,34 @@ static void test_every_split(void **state)
         assert_int_equal(p.tx_done, 1);
         pair_done(&p);
     }
+}
+
+/* The example of the protocol document. */
+static void test_example(void **state)
+{
+    (void)state;
+    static const char root[] = "ea8f163db38682925e4491c5e58d4bb3506ef8c14eb78a86e908c5624a67200f";
+    kith_file_header h = {.name = "a", .size = 5};
+    uint8_t cv[KITH_BLAKE3_SIZE];
+    char hex[512];
+    script s = {0}, said = {0};
+    bool by_peer;
+    memset(h.tag, 0x77, sizeof h.tag);
+    add_offer(&s, &h);
+    kith_group_cv("hello", 5, 0, true, cv);
+    add_chunk_of(&s, 5, cv, "hello", 5);
+    add_root(&s, KITH_FILE_MESSAGE_END, cv);
+    snprintf(hex, sizeof hex,
+             "012da501616102050358207777777777777777777777777777777777777777777777777777777777777777050006f4"
+             "0300000005%s68656c6c6f0424a1015820%s",
+             root, root);
+    test_equal_hex(s.bytes, s.size, hex);
+    assert_int_equal(receive(&s, SIZE_MAX, true, &by_peer, &said), KITH_OK);
+    snprintf(hex, sizeof hex,
+             "0205a20100"
+             "02400524a1015820%s",
+             root);
+    test_equal_hex(said.bytes, said.size, hex);
 }
 
 /* ---- hostile senders ---- */
@@ -995,10 +1024,11 @@ static void test_new(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_transfer),    TEST(test_every_split),  TEST(test_wrong_order),      TEST(test_wrong_content),
-        TEST(test_wrong_form),  TEST(test_offers),       TEST(test_answers),          TEST(test_wrong_replies),
-        TEST(test_wrong_stack), TEST(test_changed_file), TEST(test_abort_everywhere), TEST(test_reasons),
-        TEST(test_window),      TEST(test_whole_waits),  TEST(test_sender_order),     TEST(test_new),
+        TEST(test_transfer),      TEST(test_every_split), TEST(test_example),      TEST(test_wrong_order),
+        TEST(test_wrong_content), TEST(test_wrong_form),  TEST(test_offers),       TEST(test_answers),
+        TEST(test_wrong_replies), TEST(test_wrong_stack), TEST(test_changed_file), TEST(test_abort_everywhere),
+        TEST(test_reasons),       TEST(test_window),      TEST(test_whole_waits),  TEST(test_sender_order),
+        TEST(test_new),
     };
     return cmocka_run_group_tests(tests, make_content, NULL);
 }
