@@ -6,13 +6,15 @@
 
 static atomic_size_t leaked;
 
-static void on_wake(uv_async_t *wake) {
+static void on_wake(uv_async_t *wake)
+{
     kith_io *io = wake->data;
     kith_io_posts_deliver(io);
     kith_io_work_deliver(io);
 }
 
-static kith_err loop_init(kith_io *io) {
+static kith_err loop_init(kith_io *io)
+{
     int status = uv_loop_init(&io->loop);
     if (status) return kith_io_file_error(-status);
     io->loop_made = true;
@@ -21,7 +23,8 @@ static kith_err loop_init(kith_io *io) {
     return status ? kith_io_file_error(-status) : KITH_OK;
 }
 
-kith_err kith_io_new(kith_io **out) {
+kith_err kith_io_new(kith_io **out)
+{
     kith_io *io = kith_calloc(1, sizeof *io);
     if (!io) return KITH_ERR_NOMEM;
     io->env = (kith_env){
@@ -51,31 +54,29 @@ kith_err kith_io_new(kith_io **out) {
     return KITH_OK;
 }
 
-kith_env *kith_io_env(kith_io *io) {
-    return &io->env;
-}
-size_t kith_io_objects(const kith_io *io) {
-    return io->objects;
-}
-size_t kith_io_leaked(void) {
-    return atomic_load(&leaked);
-}
+kith_env *kith_io_env(kith_io *io) { return &io->env; }
+size_t kith_io_objects(const kith_io *io) { return io->objects; }
+size_t kith_io_leaked(void) { return atomic_load(&leaked); }
 
-void kith_io_run(kith_io *io) {
+void kith_io_run(kith_io *io)
+{
     while (!atomic_load(&io->stop) || io->objects) uv_run(&io->loop, UV_RUN_ONCE);
 }
 
-void kith_io_stop(kith_io *io) {
+void kith_io_stop(kith_io *io)
+{
     atomic_store(&io->stop, true);
     uv_async_send(&io->wake);
 }
 
-static void close_handle(uv_handle_t *handle, void *unused) {
+static void close_handle(uv_handle_t *handle, void *unused)
+{
     (void)unused;
     if (!uv_is_closing(handle)) uv_close(handle, NULL);
 }
 
-void kith_io_free(kith_io *io) {
+void kith_io_free(kith_io *io)
+{
     if (!io) return;
     if (io->loop_made) {
         while (io->work.jobs) uv_run(&io->loop, UV_RUN_ONCE);

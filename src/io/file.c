@@ -15,57 +15,43 @@ struct kith_file {
     int fd;
 };
 
-kith_err kith_io_file_error(int error) {
+kith_err kith_io_file_error(int error)
+{
     switch (error) {
     case ENOSPC:
-    case EDQUOT:
-        return KITH_ERR_NO_SPACE;
+    case EDQUOT: return KITH_ERR_NO_SPACE;
     case ENOENT:
-    case ENOTDIR:
-        return KITH_ERR_NO_FILE;
+    case ENOTDIR: return KITH_ERR_NO_FILE;
     case EACCES:
     case EPERM:
     case EROFS:
-    case ETXTBSY:
-        return KITH_ERR_PERMISSION;
+    case ETXTBSY: return KITH_ERR_PERMISSION;
     case EEXIST:
-    case ENOTEMPTY: /* POSIX lets rmdir say either */
-        return KITH_ERR_EXISTS;
+    case ENOTEMPTY: /* POSIX lets rmdir say either */ return KITH_ERR_EXISTS;
     case ELOOP:
     case EISDIR:
-    case ENXIO:  /* opening a FIFO nobody reads, a socket, a device that is not there */
-    case ESPIPE: /* an offset in a FIFO */
-        return KITH_ERR_NOT_REGULAR;
-    case ENOMEM:
-        return KITH_ERR_NOMEM;
+    case ENXIO: /* opening a FIFO nobody reads, a socket, a device that is not there */
+    case ESPIPE: /* an offset in a FIFO */ return KITH_ERR_NOT_REGULAR;
+    case ENOMEM: return KITH_ERR_NOMEM;
     case EMFILE:
     case ENFILE:
-    case EFBIG: /* for the file system, such as FAT's 4 GiB, or for this process */
-        return KITH_ERR_LIMIT;
-    case ENAMETOOLONG:
-        return KITH_ERR_ARG;
-    case EWOULDBLOCK:
-        return KITH_ERR_AGAIN;
-    default:
-        return KITH_ERR_IO;
+    case EFBIG: /* for the file system, such as FAT's 4 GiB, or for this process */ return KITH_ERR_LIMIT;
+    case ENAMETOOLONG: return KITH_ERR_ARG;
+    case EWOULDBLOCK: return KITH_ERR_AGAIN;
+    default: return KITH_ERR_IO;
     }
 }
 
-static kith_err result(int status) {
-    return status < 0 ? kith_io_file_error(errno) : KITH_OK;
-}
+static kith_err result(int status) { return status < 0 ? kith_io_file_error(errno) : KITH_OK; }
 /* Whether a call is not known to the kernel or to this file system. */
-static bool is_unsupported(int error) {
-    return error == EOPNOTSUPP || error == ENOSYS || error == EINVAL;
-}
+static bool is_unsupported(int error) { return error == EOPNOTSUPP || error == ENOSYS || error == EINVAL; }
 /* Offsets and sizes are signed to the kernel. */
-static bool fits(uint64_t offset, uint64_t size) {
-    return offset <= INT64_MAX && size <= INT64_MAX - offset;
-}
+static bool fits(uint64_t offset, uint64_t size) { return offset <= INT64_MAX && size <= INT64_MAX - offset; }
 
 /* ---- one file ---- */
 
-static bool open_flags(unsigned flags, int *out) {
+static bool open_flags(unsigned flags, int *out)
+{
     bool reads = flags & KITH_FILE_READ, writes = flags & KITH_FILE_WRITE;
     if (!reads && !writes) return false;
     if (flags & KITH_FILE_TRUNCATE && !writes) return false;
@@ -78,7 +64,8 @@ static bool open_flags(unsigned flags, int *out) {
     return true;
 }
 
-static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint32_t mode, kith_file **out) {
+static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint32_t mode, kith_file **out)
+{
     (void)env;
     int system_flags, fd;
     struct stat st;
@@ -101,7 +88,8 @@ static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint3
     return KITH_OK;
 }
 
-static kith_err file_read(kith_file *file, uint64_t offset, void *out, size_t size, size_t *got) {
+static kith_err file_read(kith_file *file, uint64_t offset, void *out, size_t size, size_t *got)
+{
     size_t done = 0;
     if (!fits(offset, size)) return KITH_ERR_ARG;
     while (done < size) {
@@ -115,7 +103,8 @@ static kith_err file_read(kith_file *file, uint64_t offset, void *out, size_t si
     return KITH_OK;
 }
 
-static kith_err file_write(kith_file *file, uint64_t offset, const void *data, size_t size) {
+static kith_err file_write(kith_file *file, uint64_t offset, const void *data, size_t size)
+{
     size_t done = 0;
     if (!fits(offset, size)) return KITH_ERR_LIMIT;
     while (done < size) {
@@ -129,7 +118,8 @@ static kith_err file_write(kith_file *file, uint64_t offset, const void *data, s
 }
 
 /* Saturates: some file systems hold times beyond 2262, where 64 bits of nanoseconds end. */
-static int64_t time_ns(struct timespec t) {
+static int64_t time_ns(struct timespec t)
+{
     int64_t ns;
     if (__builtin_mul_overflow((int64_t)t.tv_sec, INT64_C(1000000000), &ns) ||
         __builtin_add_overflow(ns, (int64_t)t.tv_nsec, &ns))
@@ -137,7 +127,8 @@ static int64_t time_ns(struct timespec t) {
     return ns;
 }
 
-static kith_file_info info_of(const struct stat *st) {
+static kith_file_info info_of(const struct stat *st)
+{
     return (kith_file_info){
         .kind = S_ISREG(st->st_mode)   ? KITH_FILE_REGULAR
                 : S_ISDIR(st->st_mode) ? KITH_FILE_FOLDER
@@ -153,14 +144,16 @@ static kith_file_info info_of(const struct stat *st) {
     };
 }
 
-static kith_err file_info(kith_file *file, kith_file_info *out) {
+static kith_err file_info(kith_file *file, kith_file_info *out)
+{
     struct stat st;
     kith_err err = result(fstat(file->fd, &st));
     if (!err) *out = info_of(&st);
     return err;
 }
 
-static kith_err file_truncate(kith_file *file, uint64_t size) {
+static kith_err file_truncate(kith_file *file, uint64_t size)
+{
     int status;
     if (!fits(0, size)) return KITH_ERR_LIMIT;
     do {
@@ -169,7 +162,8 @@ static kith_err file_truncate(kith_file *file, uint64_t size) {
     return result(status);
 }
 
-static kith_err file_reserve(kith_file *file, uint64_t size) {
+static kith_err file_reserve(kith_file *file, uint64_t size)
+{
     int status;
     if (size == 0) return KITH_OK;
     if (!fits(0, size)) return KITH_ERR_LIMIT;
@@ -179,13 +173,15 @@ static kith_err file_reserve(kith_file *file, uint64_t size) {
     return status < 0 && is_unsupported(errno) ? KITH_OK : result(status);
 }
 
-static kith_err file_flush_begin(kith_file *file, uint64_t offset, uint64_t size) {
+static kith_err file_flush_begin(kith_file *file, uint64_t offset, uint64_t size)
+{
     if (!fits(offset, size)) return KITH_ERR_ARG;
     int status = sync_file_range(file->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
     return status < 0 && is_unsupported(errno) ? KITH_OK : result(status);
 }
 
-static kith_err sync_fd(int fd) {
+static kith_err sync_fd(int fd)
+{
     int status;
     do {
         status = fsync(fd);
@@ -194,13 +190,12 @@ static kith_err sync_fd(int fd) {
 }
 
 /* Not fdatasync: that may leave out metadata callers compare later, such as the modification time. */
-static kith_err file_sync(kith_file *file) {
-    return sync_fd(file->fd);
-}
+static kith_err file_sync(kith_file *file) { return sync_fd(file->fd); }
 
 /* flock(2): it belongs to the open file, so that two handles of one process exclude each other as well, and needs no
  * right to write. */
-static kith_err file_lock(kith_file *file, bool wait) {
+static kith_err file_lock(kith_file *file, bool wait)
+{
     int status;
     do {
         status = flock(file->fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB);
@@ -208,15 +203,42 @@ static kith_err file_lock(kith_file *file, bool wait) {
     return result(status);
 }
 
-static void file_close(kith_file *file) {
+static void file_close(kith_file *file)
+{
     if (!file) return;
     close(file->fd);
     kith_free(file);
 }
 
+/* umask(2) can only be read by changing it, under the feet of other threads that create files; this file tells it as
+ * well. Where it does not, nothing is for others. */
+static mode_t read_umask(void)
+{
+    char line[128];
+    unsigned mask = 077;
+    FILE *status = fopen("/proc/self/status", "re");
+    if (!status) return (mode_t)mask;
+    while (fgets(line, sizeof line, status)) {
+        if (sscanf(line, "Umask: %o", &mask) == 1) break;
+    }
+    fclose(status);
+    return (mode_t)mask;
+}
+
+/* Without the set-user-id, set-group-id and sticky bits: a mode may come from another device. */
+static kith_err file_set_mode_time(kith_file *file, uint32_t mode, int64_t modified_ns)
+{
+    int64_t seconds = modified_ns / 1000000000, rest = modified_ns % 1000000000;
+    if (rest < 0) seconds--, rest += 1000000000;
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = (time_t)seconds, .tv_nsec = (long)rest}};
+    kith_err err = result(fchmod(file->fd, (mode_t)mode & 0777 & ~read_umask()));
+    return err ? err : result(futimens(file->fd, times));
+}
+
 /* ---- names ---- */
 
-static kith_err file_stat(kith_env *env, const char *path, bool follow, kith_file_info *out) {
+static kith_err file_stat(kith_env *env, const char *path, bool follow, kith_file_info *out)
+{
     (void)env;
     struct stat st;
     kith_err err = result(follow ? stat(path, &st) : lstat(path, &st));
@@ -224,13 +246,15 @@ static kith_err file_stat(kith_env *env, const char *path, bool follow, kith_fil
     return err;
 }
 
-static kith_err file_rename(kith_env *env, const char *from, const char *to) {
+static kith_err file_rename(kith_env *env, const char *from, const char *to)
+{
     (void)env;
     return result(rename(from, to));
 }
 
 /* Take the name `to` with an empty file or folder that must be new, then rename over it. */
-static kith_err claim_and_rename(const char *from, const char *to, bool folder) {
+static kith_err claim_and_rename(const char *from, const char *to, bool folder)
+{
     int claimed = folder ? mkdir(to, 0700) : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (claimed < 0) return kith_io_file_error(errno);
     if (!folder) close(claimed);
@@ -244,7 +268,8 @@ static kith_err claim_and_rename(const char *from, const char *to, bool folder) 
     return kith_io_file_error(error);
 }
 
-static kith_err file_rename_new(kith_env *env, const char *from, const char *to) {
+static kith_err file_rename_new(kith_env *env, const char *from, const char *to)
+{
     (void)env;
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return KITH_OK;
     if (!is_unsupported(errno)) return kith_io_file_error(errno);
@@ -257,18 +282,21 @@ static kith_err file_rename_new(kith_env *env, const char *from, const char *to)
     return claim_and_rename(from, to, false);
 }
 
-static kith_err file_remove(kith_env *env, const char *path) {
+static kith_err file_remove(kith_env *env, const char *path)
+{
     (void)env;
     if (unlink(path) == 0) return KITH_OK;
     return errno == EISDIR ? result(rmdir(path)) : kith_io_file_error(errno);
 }
 
-static kith_err file_make_folder(kith_env *env, const char *path, uint32_t mode) {
+static kith_err file_make_folder(kith_env *env, const char *path, uint32_t mode)
+{
     (void)env;
     return result(mkdir(path, (mode_t)mode));
 }
 
-static kith_err file_sync_folder(kith_env *env, const char *path) {
+static kith_err file_sync_folder(kith_env *env, const char *path)
+{
     (void)env;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return kith_io_file_error(errno);
@@ -277,7 +305,8 @@ static kith_err file_sync_folder(kith_env *env, const char *path) {
     return status == 0 || is_unsupported(error) ? KITH_OK : kith_io_file_error(error);
 }
 
-static kith_err file_list(kith_env *env, const char *path, void (*each)(void *user, const char *name), void *user) {
+static kith_err file_list(kith_env *env, const char *path, void (*each)(void *user, const char *name), void *user)
+{
     (void)env;
     DIR *folder = opendir(path);
     if (!folder) return kith_io_file_error(errno);
@@ -313,4 +342,5 @@ const kith_env_file kith_io_file_table = {
     .make_folder = file_make_folder,
     .sync_folder = file_sync_folder,
     .list = file_list,
+    .set_mode_time = file_set_mode_time,
 };

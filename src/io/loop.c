@@ -15,25 +15,29 @@
 
 /* ---- clock and randomness ---- */
 
-static uint64_t monotonic_ns(void) {
+static uint64_t monotonic_ns(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-static uint64_t base_now_ns(kith_env *env) {
+static uint64_t base_now_ns(kith_env *env)
+{
     (void)env;
     return monotonic_ns();
 }
 
-static int64_t base_wall_ms(kith_env *env) {
+static int64_t base_wall_ms(kith_env *env)
+{
     (void)env;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void fill_random(void *out, size_t size) {
+static void fill_random(void *out, size_t size)
+{
     uint8_t *at = out;
     while (size) {
         ssize_t got = getrandom(at, size, 0);
@@ -44,12 +48,14 @@ static void fill_random(void *out, size_t size) {
     }
 }
 
-static void base_random(kith_env *env, void *out, size_t size) {
+static void base_random(kith_env *env, void *out, size_t size)
+{
     (void)env;
     fill_random(out, size);
 }
 
-static bool parse_boot_id(const char *text, uint8_t out[16]) {
+static bool parse_boot_id(const char *text, uint8_t out[16])
+{
     size_t digits = 0;
     for (; *text && digits < 32; text++) {
         static const char hex[] = "0123456789abcdef";
@@ -62,7 +68,8 @@ static bool parse_boot_id(const char *text, uint8_t out[16]) {
     return digits == 32;
 }
 
-void kith_io_read_boot_id(uint8_t out[16]) {
+void kith_io_read_boot_id(uint8_t out[16])
+{
     char text[64] = "";
     ssize_t got = -1;
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -74,9 +81,7 @@ void kith_io_read_boot_id(uint8_t out[16]) {
     if (got < 0 || !parse_boot_id(text, out)) fill_random(out, 16);
 }
 
-static void base_boot_id(kith_env *env, uint8_t out[16]) {
-    memcpy(out, kith_io_of(env)->boot_id, 16);
-}
+static void base_boot_id(kith_env *env, uint8_t out[16]) { memcpy(out, kith_io_of(env)->boot_id, 16); }
 
 const kith_env_base kith_io_base = {base_now_ns, base_wall_ms, base_random, base_boot_id};
 
@@ -93,17 +98,20 @@ struct kith_timer {
     kith_link due;
 };
 
-static bool before(const kith_timer *a, const kith_timer *b) {
+static bool before(const kith_timer *a, const kith_timer *b)
+{
     return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
 }
 
-static void put(kith_io_timers *t, size_t place, kith_timer *timer) {
+static void put(kith_io_timers *t, size_t place, kith_timer *timer)
+{
     t->heap[place] = timer;
     timer->place = place;
 }
 
 /* Put `timer` where it belongs, given that `place` is free and everything else is in order. */
-static void settle(kith_io_timers *t, size_t place, kith_timer *timer) {
+static void settle(kith_io_timers *t, size_t place, kith_timer *timer)
+{
     while (place > 0 && before(timer, t->heap[(place - 1) / 2])) {
         put(t, place, t->heap[(place - 1) / 2]);
         place = (place - 1) / 2;
@@ -119,7 +127,8 @@ static void settle(kith_io_timers *t, size_t place, kith_timer *timer) {
     put(t, place, timer);
 }
 
-static void unset(kith_io_timers *t, kith_timer *timer) {
+static void unset(kith_io_timers *t, kith_timer *timer)
+{
     kith_list_remove(&timer->due);
     if (timer->place == NOT_IN_HEAP) return;
     size_t place = timer->place;
@@ -128,7 +137,8 @@ static void unset(kith_io_timers *t, kith_timer *timer) {
     if (last != timer) settle(t, place, last);
 }
 
-static kith_timer *timer_open(kith_env *env, kith_timer_fn *fn, void *user) {
+static kith_timer *timer_open(kith_env *env, kith_timer_fn *fn, void *user)
+{
     kith_io *io = kith_io_of(env);
     kith_io_timers *t = &io->timers;
     if (t->open == t->room) {
@@ -146,7 +156,8 @@ static kith_timer *timer_open(kith_env *env, kith_timer_fn *fn, void *user) {
     return timer;
 }
 
-static void timer_set(kith_timer *timer, uint64_t at_ns) {
+static void timer_set(kith_timer *timer, uint64_t at_ns)
+{
     kith_io_timers *t = &timer->io->timers;
     unset(t, timer);
     if (at_ns == UINT64_MAX) return;
@@ -156,7 +167,8 @@ static void timer_set(kith_timer *timer, uint64_t at_ns) {
     settle(t, place, timer);
 }
 
-static void timer_close(kith_timer *timer) {
+static void timer_close(kith_timer *timer)
+{
     if (!timer) return;
     unset(&timer->io->timers, timer);
     timer->io->timers.open--;
@@ -168,7 +180,8 @@ const kith_env_timers kith_io_timer_table = {timer_open, timer_set, timer_close}
 
 /* What is due is first taken out of the heap, so that a timer set to the past in a callback waits for the next turn of
  * the loop and cannot hold it up. */
-static void on_timerfd(uv_poll_t *poll, int status, int events) {
+static void on_timerfd(uv_poll_t *poll, int status, int events)
+{
     (void)status, (void)events;
     kith_io_timers *t = poll->data;
     uint64_t now_ns = monotonic_ns();
@@ -187,7 +200,8 @@ static void on_timerfd(uv_poll_t *poll, int status, int events) {
 /* Just before the loop sleeps: once a turn is enough, however often timers were set in it.  A deadline that moved
  * further away leaves the timerfd as it is: one idle wake-up later costs less than a system call at each turn.  Setting
  * a timerfd also makes it unreadable again. */
-static void on_prepare(uv_prepare_t *prepare) {
+static void on_prepare(uv_prepare_t *prepare)
+{
     kith_io_timers *t = prepare->data;
     uint64_t at_ns = t->count ? t->heap[0]->at_ns : UINT64_MAX;
     if (at_ns == 0) at_ns = 1; /* a timerfd's 0 is "never" */
@@ -201,7 +215,8 @@ static void on_prepare(uv_prepare_t *prepare) {
     t->armed_ns = at_ns;
 }
 
-kith_err kith_io_timers_init(kith_io *io) {
+kith_err kith_io_timers_init(kith_io *io)
+{
     kith_io_timers *t = &io->timers;
     kith_list_init(&t->due);
     t->armed_ns = UINT64_MAX;
@@ -215,7 +230,8 @@ kith_err kith_io_timers_init(kith_io *io) {
     return status ? kith_io_file_error(-status) : KITH_OK;
 }
 
-void kith_io_timers_done(kith_io *io) {
+void kith_io_timers_done(kith_io *io)
+{
     if (io->timers.fd >= 0) close(io->timers.fd);
     kith_free(io->timers.heap);
 }
@@ -229,7 +245,8 @@ typedef struct post {
     kith_link ready; /* under the lock */
 } post;
 
-static void *post_open(kith_env *env, void (*fn)(void *user), void *user) {
+static void *post_open(kith_env *env, void (*fn)(void *user), void *user)
+{
     post *p = kith_malloc(sizeof *p);
     if (!p) return NULL;
     *p = (post){.io = kith_io_of(env), .fn = fn, .user = user};
@@ -237,7 +254,8 @@ static void *post_open(kith_env *env, void (*fn)(void *user), void *user) {
     return p;
 }
 
-static void post_post(void *handle) {
+static void post_post(void *handle)
+{
     post *p = handle;
     kith_io_posts *posts = &p->io->posts;
     pthread_mutex_lock(&posts->lock);
@@ -251,7 +269,8 @@ static void post_post(void *handle) {
     pthread_mutex_unlock(&posts->lock);
 }
 
-static void post_close(void *handle) {
+static void post_close(void *handle)
+{
     post *p = handle;
     if (!p) return;
     kith_io_posts *posts = &p->io->posts;
@@ -266,7 +285,8 @@ static void post_close(void *handle) {
 }
 
 /* At most as many as there were: one that posts itself again waits for the next turn of the loop. */
-void kith_io_posts_deliver(kith_io *io) {
+void kith_io_posts_deliver(kith_io *io)
+{
     kith_io_posts *posts = &io->posts;
     pthread_mutex_lock(&posts->lock);
     for (size_t left = posts->count; left && posts->count; left--) {

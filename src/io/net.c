@@ -31,7 +31,8 @@ typedef struct not_ready { /* IPv6 addresses in duplicate address detection, or 
 
 /* getifaddrs does not tell an address's flags; this file does.  Of this thread: a thread may have a network namespace
  * of its own.  Where it is missing, no address counts as tentative. */
-static void read_not_ready(not_ready *out) {
+static void read_not_ready(not_ready *out)
+{
     out->count = 0;
     FILE *file = fopen("/proc/thread-self/net/if_inet6", "re");
     if (!file) return;
@@ -48,7 +49,8 @@ static void read_not_ready(not_ready *out) {
     fclose(file);
 }
 
-static bool is_ready(const not_ready *list, const kith_interface_addr *a) {
+static bool is_ready(const not_ready *list, const kith_interface_addr *a)
+{
     if (a->addr.family != KITH_FAMILY_IPV6) return true;
     for (size_t i = 0; i < list->count; i++) {
         if (list->entries[i].index == a->index && memcmp(list->entries[i].ip, a->addr.ip, 16) == 0) return false;
@@ -58,7 +60,8 @@ static bool is_ready(const not_ready *list, const kith_interface_addr *a) {
 
 /* The usable addresses, of loopback interfaces alone or of the others alone. */
 static size_t collect(const struct ifaddrs *all, bool loopback, const not_ready *list, kith_interface_addr *out,
-                      size_t cap) {
+                      size_t cap)
+{
     size_t count = 0;
     for (const struct ifaddrs *at = all; at; at = at->ifa_next) {
         if (!at->ifa_addr || !(at->ifa_flags & IFF_UP) || !(at->ifa_flags & IFF_RUNNING)) continue;
@@ -76,7 +79,8 @@ static size_t collect(const struct ifaddrs *all, bool loopback, const not_ready 
     return count;
 }
 
-static size_t net_addresses(kith_env *env, kith_interface_addr *out, size_t cap) {
+static size_t net_addresses(kith_env *env, kith_interface_addr *out, size_t cap)
+{
     (void)env;
     struct ifaddrs *all = NULL;
     not_ready list;
@@ -103,7 +107,8 @@ struct kith_watch {
 };
 
 /* FNV-1a over the list: telling "the same" from "another" is all it is for. */
-static uint64_t hash_addresses(kith_io *io, bool *all) {
+static uint64_t hash_addresses(kith_io *io, bool *all)
+{
     kith_interface_addr list[ADDRESSES_MAX];
     size_t count = net_addresses(&io->env, list, ADDRESSES_MAX);
     *all = count <= ADDRESSES_MAX;
@@ -119,7 +124,8 @@ static uint64_t hash_addresses(kith_io *io, bool *all) {
 }
 
 /* A router's advertisements announce the same addresses again every few seconds: no change. */
-static void on_debounced(void *user) {
+static void on_debounced(void *user)
+{
     kith_watch *watch = user;
     bool all, certain = watch->certain;
     uint64_t hash = hash_addresses(watch->io, &all);
@@ -129,7 +135,8 @@ static void on_debounced(void *user) {
     watch->changed(watch->user); /* may unwatch */
 }
 
-static void note(kith_watch *watch, bool certain) {
+static void note(kith_watch *watch, bool certain)
+{
     watch->certain |= certain;
     if (watch->waiting) return;
     watch->waiting = true;
@@ -137,7 +144,8 @@ static void note(kith_watch *watch, bool certain) {
     env->timers->set(watch->debounce, env->base->now_ns(&watch->io->env) + DEBOUNCE_NS);
 }
 
-static void read_events(kith_watch *watch, const uint8_t *data, size_t size) {
+static void read_events(kith_watch *watch, const uint8_t *data, size_t size)
+{
     struct nlmsghdr head;
     while (size >= sizeof head) {
         memcpy(&head, data, sizeof head);
@@ -156,7 +164,8 @@ static void read_events(kith_watch *watch, const uint8_t *data, size_t size) {
     }
 }
 
-static void on_netlink(uv_poll_t *poll, int status, int events) {
+static void on_netlink(uv_poll_t *poll, int status, int events)
+{
     (void)events;
     kith_watch *watch = poll->data;
     uint8_t data[16384]; /* the kernel's messages are smaller than this; a cut one is skipped by read_events */
@@ -174,7 +183,8 @@ static void on_netlink(uv_poll_t *poll, int status, int events) {
         uv_poll_start(&watch->poll, UV_READABLE, on_netlink); /* libuv stops at a socket's error, such as ENOBUFS */
 }
 
-static int open_netlink(void) {
+static int open_netlink(void)
+{
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
     struct sockaddr_nl name = {.nl_family = AF_NETLINK,
                                .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
@@ -185,7 +195,8 @@ static int open_netlink(void) {
     return fd;
 }
 
-static kith_err net_watch(kith_env *env, void (*changed)(void *user), void *user, kith_watch **out) {
+static kith_err net_watch(kith_env *env, void (*changed)(void *user), void *user, kith_watch **out)
+{
     kith_io *io = kith_io_of(env);
     kith_watch *watch = kith_calloc(1, sizeof *watch);
     if (!watch) return KITH_ERR_NOMEM;
@@ -210,13 +221,15 @@ fail:
     return err;
 }
 
-static void on_closed(uv_handle_t *handle) {
+static void on_closed(uv_handle_t *handle)
+{
     kith_watch *watch = handle->data;
     watch->io->objects--;
     kith_free(watch);
 }
 
-static void net_unwatch(kith_watch *watch) {
+static void net_unwatch(kith_watch *watch)
+{
     if (!watch) return;
     watch->io->env.timers->close(watch->debounce);
     uv_close((uv_handle_t *)&watch->poll, on_closed);

@@ -48,13 +48,15 @@ typedef struct batch {
     size_t count;
 } batch;
 
-static void hand_over(kith_udp *udp, batch *b) {
+static void hand_over(kith_udp *udp, batch *b)
+{
     if (b->count && !udp->closed) udp->events.received(udp->user, b->packets, b->count);
     b->count = 0;
 }
 
 /* The kernel may have joined more than a run holds. */
-static void add_run(kith_udp *udp, batch *b, kith_packet run) {
+static void add_run(kith_udp *udp, batch *b, kith_packet run)
+{
     size_t most = KITH_PACKET_RUN_MAX / run.segment;
     if (most == 0) return; /* one datagram larger than any run: none of ours */
     if (most > KITH_PACKET_RUN_SEGMENTS) most = KITH_PACKET_RUN_SEGMENTS;
@@ -70,19 +72,22 @@ static void add_run(kith_udp *udp, batch *b, kith_packet run) {
     }
 }
 
-static kith_addr addr_of_v4(const struct in_addr *in) {
+static kith_addr addr_of_v4(const struct in_addr *in)
+{
     kith_addr a = {.family = KITH_FAMILY_IPV4};
     memcpy(a.ip, in, 4);
     return a;
 }
 
-static kith_addr addr_of_v6(const struct in6_pktinfo *info) {
+static kith_addr addr_of_v6(const struct in6_pktinfo *info)
+{
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = info->ipi6_addr};
     in6.sin6_scope_id = info->ipi6_ifindex;
     return kith_addr_from_sockaddr((const struct sockaddr *)&in6);
 }
 
-static void read_control(struct msghdr *message, kith_packet *p) {
+static void read_control(struct msghdr *message, kith_packet *p)
+{
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
         const void *data = CMSG_DATA(c);
         int value = 0;
@@ -106,7 +111,8 @@ static void read_control(struct msghdr *message, kith_packet *p) {
 }
 
 /* Empty datagrams carry nothing, and cut ones nothing to be relied on. */
-static void take_message(kith_udp *udp, batch *b, size_t index) {
+static void take_message(kith_udp *udp, batch *b, size_t index)
+{
     struct kith_io_rx *rx = udp->io->rx;
     struct msghdr *message = &rx->messages[index].msg_hdr;
     kith_packet p = {.data = rx->data[index], .size = rx->messages[index].msg_len, .local = udp->local};
@@ -120,7 +126,8 @@ static void take_message(kith_udp *udp, batch *b, size_t index) {
 
 /* How many messages there were; 0 for none or an error.  A first error may be one kept for the socket, about a datagram
  * sent earlier (ICMP): reporting it has cleared it. */
-static size_t receive_batch(kith_udp *udp) {
+static size_t receive_batch(kith_udp *udp)
+{
     struct kith_io_rx *rx = udp->io->rx;
     for (size_t i = 0; i < RECEIVE_BATCH; i++) {
         rx->parts[i] = (struct iovec){rx->data[i], RECEIVE_SIZE};
@@ -141,7 +148,8 @@ static size_t receive_batch(kith_udp *udp) {
     }
 }
 
-static void receive(kith_udp *udp) {
+static void receive(kith_udp *udp)
+{
     size_t bytes = 0, count = RECEIVE_BATCH;
     for (int round = 0; round < RECEIVE_ROUNDS && count == RECEIVE_BATCH && bytes < RECEIVE_BYTES; round++) {
         batch b;
@@ -164,7 +172,8 @@ typedef struct frame { /* what all datagrams of a run have in common */
     alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int))];
 } frame;
 
-static void add_control(frame *f, int level, int type, const void *data, size_t size) {
+static void add_control(frame *f, int level, int type, const void *data, size_t size)
+{
     struct cmsghdr *c = (struct cmsghdr *)(void *)(f->control + f->message.msg_controllen);
     c->cmsg_level = level;
     c->cmsg_type = type;
@@ -174,7 +183,8 @@ static void add_control(frame *f, int level, int type, const void *data, size_t 
     f->message.msg_controllen += CMSG_SPACE(size);
 }
 
-static void make_frame(const kith_udp *udp, const kith_packet *p, frame *f) {
+static void make_frame(const kith_udp *udp, const kith_packet *p, frame *f)
+{
     memset(f, 0, sizeof *f);
     f->message.msg_namelen = kith_addr_to_sockaddr(&p->remote, udp->v6, &f->name);
     f->message.msg_name = &f->name;
@@ -196,15 +206,13 @@ static void make_frame(const kith_udp *udp, const kith_packet *p, frame *f) {
     }
 }
 
-static kith_err send_error(int error) {
+static kith_err send_error(int error)
+{
     switch (error) {
-    case EAGAIN:
-        return KITH_ERR_AGAIN;
-    case EMSGSIZE:
-        return KITH_ERR_LIMIT;
+    case EAGAIN: return KITH_ERR_AGAIN;
+    case EMSGSIZE: return KITH_ERR_LIMIT;
     case ENOBUFS: /* a full queue on the way: as lost as one dropped further on */
-    case ENOMEM:
-        return KITH_OK;
+    case ENOMEM: return KITH_OK;
     case ENETUNREACH:
     case EHOSTUNREACH:
     case ENETDOWN:
@@ -217,24 +225,23 @@ static kith_err send_error(int error) {
     case ENXIO:
     case EINVAL: /* of what we pass, only a source address that is not ours (any more) can be meant */
         return KITH_ERR_UNREACHABLE;
-    default:
-        return KITH_ERR_NETWORK;
+    default: return KITH_ERR_NETWORK;
     }
 }
 
-static bool is_kept_error(int error) {
-    return error == ECONNREFUSED || error == ECONNRESET || error == EPROTO;
-}
+static bool is_kept_error(int error) { return error == ECONNREFUSED || error == ECONNRESET || error == EPROTO; }
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-static void block(kith_udp *udp) {
+static void block(kith_udp *udp)
+{
     udp->blocked = true;
     uv_poll_start(&udp->poll, UV_READABLE | UV_WRITABLE, on_poll);
 }
 
 /* The datagrams one by one.  *sent: bytes that went out; the rest did not, for the reason returned. */
-static kith_err send_each(kith_udp *udp, frame *f, const kith_packet *p, size_t *sent) {
+static kith_err send_each(kith_udp *udp, frame *f, const kith_packet *p, size_t *sent)
+{
     struct mmsghdr messages[KITH_PACKET_RUN_SEGMENTS];
     struct iovec parts[KITH_PACKET_RUN_SEGMENTS];
     unsigned count = 0, done = 0;
@@ -264,7 +271,8 @@ static kith_err send_each(kith_udp *udp, frame *f, const kith_packet *p, size_t 
 }
 
 /* Part of a run went out and the socket is full: the rest waits here, since AGAIN says that nothing was sent. */
-static void keep_rest(kith_udp *udp, const kith_packet *p, size_t sent) {
+static void keep_rest(kith_udp *udp, const kith_packet *p, size_t sent)
+{
     if (!udp->rest) udp->rest = kith_malloc(KITH_PACKET_RUN_MAX);
     if (!udp->rest) return; /* lost, as datagrams may be */
     udp->rest_packet = *p;
@@ -273,7 +281,8 @@ static void keep_rest(kith_udp *udp, const kith_packet *p, size_t sent) {
     memmove(udp->rest, p->data + sent, p->size - sent);
 }
 
-static kith_err send_singly(kith_udp *udp, frame *f, const kith_packet *p) {
+static kith_err send_singly(kith_udp *udp, frame *f, const kith_packet *p)
+{
     size_t sent;
     kith_err err = send_each(udp, f, p, &sent);
     if (err != KITH_ERR_AGAIN) return err;
@@ -284,7 +293,8 @@ static kith_err send_singly(kith_udp *udp, frame *f, const kith_packet *p) {
 }
 
 /* *refused: not sent, maybe because runs are not possible here. */
-static kith_err send_run(kith_udp *udp, const frame *common, const kith_packet *p, bool *refused) {
+static kith_err send_run(kith_udp *udp, const frame *common, const kith_packet *p, bool *refused)
+{
     frame f = *common;
     struct iovec part = {p->data, p->size};
     uint16_t segment = (uint16_t)p->segment;
@@ -305,14 +315,16 @@ static kith_err send_run(kith_udp *udp, const frame *common, const kith_packet *
     return err;
 }
 
-static bool valid(const kith_packet *p) {
+static bool valid(const kith_packet *p)
+{
     if (p->size == 0 || p->size > KITH_PACKET_RUN_MAX || p->segment == 0 || p->segment > p->size) return false;
     if ((p->size - 1) / p->segment >= KITH_PACKET_RUN_SEGMENTS) return false;
     if (p->remote.family == KITH_FAMILY_NONE || p->remote.port == 0) return false;
     return p->local.family == KITH_FAMILY_NONE || p->local.family == p->remote.family || kith_addr_is_any(&p->local);
 }
 
-static kith_err udp_send(kith_udp *udp, const kith_packet *p) {
+static kith_err udp_send(kith_udp *udp, const kith_packet *p)
+{
     if (!valid(p)) return KITH_ERR_ARG;
     if (p->remote.family == KITH_FAMILY_IPV6 && !udp->v6) return KITH_ERR_UNREACHABLE;
     if (udp->blocked) return KITH_ERR_AGAIN;
@@ -331,7 +343,8 @@ static kith_err udp_send(kith_udp *udp, const kith_packet *p) {
 /* ---- the socket ---- */
 
 /* True when nothing is left waiting. */
-static bool send_rest(kith_udp *udp) {
+static bool send_rest(kith_udp *udp)
+{
     kith_packet *p = &udp->rest_packet;
     if (!p->size) return true;
     frame f;
@@ -346,7 +359,8 @@ static bool send_rest(kith_udp *udp) {
     return true;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events) {
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
     kith_udp *udp = poll->data;
     if (status < 0) {
         /* The socket has an error for us (epoll's EPOLLERR), at which libuv stops polling: clear it and go on. */
@@ -364,12 +378,14 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     if (!udp->closed && events & UV_READABLE) receive(udp);
 }
 
-static void set_option(int fd, int level, int option, int value) {
+static void set_option(int fd, int level, int option, int value)
+{
     setsockopt(fd, level, option, &value, sizeof value);
 }
 
 /* None of these has to work: without one a feature is missing, and datagrams still flow. */
-static void set_options(const kith_udp *udp) {
+static void set_options(const kith_udp *udp)
+{
     int fd = udp->fd;
     if (udp->v6) {
         set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
@@ -389,26 +405,23 @@ static void set_options(const kith_udp *udp) {
     set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
 }
 
-static kith_err open_error(int error) {
+static kith_err open_error(int error)
+{
     switch (error) {
-    case EADDRINUSE:
-        return KITH_ERR_ADDRESS_IN_USE;
+    case EADDRINUSE: return KITH_ERR_ADDRESS_IN_USE;
     case EACCES:
-    case EPERM:
-        return KITH_ERR_PERMISSION;
+    case EPERM: return KITH_ERR_PERMISSION;
     case ENOMEM:
-    case ENOBUFS:
-        return KITH_ERR_NOMEM;
+    case ENOBUFS: return KITH_ERR_NOMEM;
     case EMFILE:
-    case ENFILE:
-        return KITH_ERR_LIMIT;
-    default: /* EAFNOSUPPORT, EADDRNOTAVAIL ... */
-        return KITH_ERR_NETWORK;
+    case ENFILE: return KITH_ERR_LIMIT;
+    default: /* EAFNOSUPPORT, EADDRNOTAVAIL ... */ return KITH_ERR_NETWORK;
     }
 }
 
 /* A bound socket in udp->fd, or an errno. */
-static int bind_socket(kith_udp *udp, const kith_addr *at, bool v6, bool v6_only) {
+static int bind_socket(kith_udp *udp, const kith_addr *at, bool v6, bool v6_only)
+{
     struct sockaddr_storage name;
     socklen_t size = kith_addr_to_sockaddr(at, v6, &name);
     int only = v6_only, error;
@@ -430,7 +443,8 @@ fail:
 
 /* An any-address: both families on one socket; IPv4 alone where the system has no IPv6 (EAFNOSUPPORT: not built or
  * loaded, EADDRNOTAVAIL: switched off). */
-static int bind_any(kith_udp *udp, uint16_t port) {
+static int bind_any(kith_udp *udp, uint16_t port)
+{
     kith_addr any = {.family = KITH_FAMILY_IPV6, .port = port};
     int error = bind_socket(udp, &any, true, false);
     if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL) return error;
@@ -438,8 +452,8 @@ static int bind_any(kith_udp *udp, uint16_t port) {
     return bind_socket(udp, &any, false, false);
 }
 
-static kith_err udp_open(kith_env *env, const kith_addr *at, const kith_udp_events *events, void *user,
-                         kith_udp **out) {
+static kith_err udp_open(kith_env *env, const kith_addr *at, const kith_udp_events *events, void *user, kith_udp **out)
+{
     kith_io *io = kith_io_of(env);
     if (!io->rx) io->rx = kith_malloc(sizeof *io->rx);
     if (!io->rx) return KITH_ERR_NOMEM;
@@ -467,29 +481,26 @@ static kith_err udp_open(kith_env *env, const kith_addr *at, const kith_udp_even
     return KITH_OK;
 }
 
-static kith_addr udp_local(const kith_udp *udp) {
-    return udp->local;
-}
+static kith_addr udp_local(const kith_udp *udp) { return udp->local; }
 
-static void on_closed(uv_handle_t *handle) {
+static void on_closed(uv_handle_t *handle)
+{
     kith_udp *udp = handle->data;
     udp->io->objects--;
     kith_free(udp->rest);
     kith_free(udp);
 }
 
-static void udp_close(kith_udp *udp) {
+static void udp_close(kith_udp *udp)
+{
     if (!udp) return;
     udp->closed = true;
     uv_close((uv_handle_t *)&udp->poll, on_closed);
     close(udp->fd);
+    udp->fd = -1; /* the number may be another's in the same turn of the loop */
 }
 
-int kith_io_udp_fd(const kith_udp *udp) {
-    return udp->fd;
-}
-bool kith_io_udp_uses_gso(const kith_udp *udp) {
-    return !udp->gso_bad;
-}
+int kith_io_udp_fd(const kith_udp *udp) { return udp->fd; }
+bool kith_io_udp_uses_gso(const kith_udp *udp) { return !udp->gso_bad; }
 
 const kith_env_udp kith_io_udp_table = {udp_open, udp_local, udp_send, udp_close};

@@ -3,7 +3,8 @@
 
 #include <signal.h>
 
-static void push(kith_io_queue *queue, kith_job *job) {
+static void push(kith_io_queue *queue, kith_job *job)
+{
     job->reserved[0] = NULL;
     if (queue->last) {
         queue->last->reserved[0] = job;
@@ -13,7 +14,8 @@ static void push(kith_io_queue *queue, kith_job *job) {
     queue->last = job;
 }
 
-static kith_job *pop(kith_io_queue *queue) {
+static kith_job *pop(kith_io_queue *queue)
+{
     kith_job *job = queue->first;
     if (!job) return NULL;
     queue->first = job->reserved[0];
@@ -21,7 +23,8 @@ static kith_job *pop(kith_io_queue *queue) {
     return job;
 }
 
-static void *worker(void *argument) {
+static void *worker(void *argument)
+{
     kith_io *io = argument;
     kith_io_work *work = &io->work;
     pthread_mutex_lock(&work->lock);
@@ -42,7 +45,8 @@ static void *worker(void *argument) {
     return NULL;
 }
 
-static void work_submit(kith_env *env, kith_job *job) {
+static void work_submit(kith_env *env, kith_job *job)
+{
     kith_io *io = kith_io_of(env);
     io->objects++;
     io->work.jobs++;
@@ -53,7 +57,8 @@ static void work_submit(kith_env *env, kith_job *job) {
 }
 
 /* Those finished by now; jobs that finish meanwhile wake the loop again. */
-void kith_io_work_deliver(kith_io *io) {
+void kith_io_work_deliver(kith_io *io)
+{
     pthread_mutex_lock(&io->work.lock);
     kith_io_queue finished = io->work.finished;
     io->work.finished = (kith_io_queue){0};
@@ -67,7 +72,8 @@ void kith_io_work_deliver(kith_io *io) {
 
 const kith_env_work kith_io_work_table = {work_submit};
 
-kith_err kith_io_work_init(kith_io *io) {
+kith_err kith_io_work_init(kith_io *io)
+{
     /* Signals are for the program's own threads. */
     sigset_t all, before;
     sigfillset(&all);
@@ -82,7 +88,8 @@ kith_err kith_io_work_init(kith_io *io) {
     return status ? KITH_ERR_LIMIT : KITH_OK;
 }
 
-void kith_io_work_done(kith_io *io) {
+void kith_io_work_done(kith_io *io)
+{
     pthread_mutex_lock(&io->work.lock);
     io->work.quit = true;
     pthread_mutex_unlock(&io->work.lock);

@@ -28,7 +28,8 @@ typedef struct io_test {
     size_t leaked;
 } io_test;
 
-static inline io_test io_test_new(void) {
+static inline io_test io_test_new(void)
+{
     io_test t = {.live = kith_mem_live(), .leaked = kith_io_leaked()};
     assert_ok(kith_io_new(&t.io));
     t.env = kith_io_env(t.io);
@@ -36,13 +37,15 @@ static inline io_test io_test_new(void) {
 }
 
 /* After kith_io_run. */
-static inline void io_test_end(io_test *t) {
+static inline void io_test_end(io_test *t)
+{
     kith_io_free(t->io);
     assert_int_equal(kith_io_leaked(), t->leaked);
     assert_int_equal(kith_mem_live(), t->live);
 }
 
-static inline bool write_text(const char *path, const char *text) {
+static inline bool write_text(const char *path, const char *text)
+{
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     bool fine = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
     if (fd >= 0) close(fd);
@@ -51,7 +54,8 @@ static inline bool write_text(const char *path, const char *text) {
 
 /* Move this thread (and those it starts) into a network namespace of its own, where it is root; false when the system
  * does not let us. */
-static inline bool own_network(void) {
+static inline bool own_network(void)
+{
     uid_t uid = getuid();
     char map[32];
     if (unshare(CLONE_NEWNET) == 0) return true;
@@ -62,7 +66,8 @@ static inline bool own_network(void) {
 }
 
 /* Set the interface's MTU (0: leave it) and bring it up. */
-static inline void link_up(const char *name, int mtu) {
+static inline void link_up(const char *name, int mtu)
+{
     struct ifreq request = {0};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);

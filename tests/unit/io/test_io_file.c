@@ -19,7 +19,8 @@ static io_test t;
 static const kith_env_file *files;
 static char folder[64];
 
-static const char *in_folder(const char *name) {
+static const char *in_folder(const char *name)
+{
     static char paths[4][4096];
     static unsigned next;
     char *path = paths[next++ % 4];
@@ -27,19 +28,22 @@ static const char *in_folder(const char *name) {
     return path;
 }
 
-static kith_file *open_file(const char *name, unsigned flags) {
+static kith_file *open_file(const char *name, unsigned flags)
+{
     kith_file *file = NULL;
     assert_ok(files->open(t.env, in_folder(name), flags, 0600, &file));
     return file;
 }
 
-static void make(const char *name, const char *text) {
+static void make(const char *name, const char *text)
+{
     kith_file *file = open_file(name, KITH_FILE_WRITE | KITH_FILE_CREATE | KITH_FILE_TRUNCATE);
     assert_ok(files->write(file, 0, text, strlen(text)));
     files->close(file);
 }
 
-static void has(const char *name, const char *text) {
+static void has(const char *name, const char *text)
+{
     char data[64];
     size_t got = 99;
     kith_file *file = open_file(name, KITH_FILE_READ);
@@ -49,7 +53,8 @@ static void has(const char *name, const char *text) {
     files->close(file);
 }
 
-static kith_err try_open(const char *name, unsigned flags) {
+static kith_err try_open(const char *name, unsigned flags)
+{
     kith_file *file = (kith_file *)&t, *const untouched = file;
     kith_err err = files->open(t.env, in_folder(name), flags, 0600, &file);
     if (!err) {
@@ -60,12 +65,14 @@ static kith_err try_open(const char *name, unsigned flags) {
     return err;
 }
 
-static bool exists(const char *name) {
+static bool exists(const char *name)
+{
     kith_file_info info;
     return files->stat(t.env, in_folder(name), false, &info) == KITH_OK;
 }
 
-static int set_up(void **state) {
+static int set_up(void **state)
+{
     (void)state;
     t = io_test_new();
     files = t.env->file;
@@ -74,19 +81,22 @@ static int set_up(void **state) {
     return mkdtemp(folder) ? 0 : -1;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
     (void)st, (void)kind, (void)ftw;
     return remove(path);
 }
 
-static int tear_down(void **state) {
+static int tear_down(void **state)
+{
     (void)state;
     nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     io_test_end(&t);
     return 0;
 }
 
-static void test_read_write(void **state) {
+static void test_read_write(void **state)
+{
     (void)state;
     uint8_t data[10000], back[10000];
     size_t got = 0;
@@ -111,7 +121,8 @@ static void test_read_write(void **state) {
     files->close(NULL);
 }
 
-static void test_flags(void **state) {
+static void test_flags(void **state)
+{
     (void)state;
     assert_int_equal(try_open("a", KITH_FILE_READ), KITH_ERR_NO_FILE);
     assert_int_equal(try_open("a", KITH_FILE_CREATE), KITH_ERR_ARG);
@@ -137,7 +148,8 @@ static void test_flags(void **state) {
     files->close(file);
 }
 
-static void test_info(void **state) {
+static void test_info(void **state)
+{
     (void)state;
     kith_file_info info, other;
     struct stat st;
@@ -176,7 +188,8 @@ static void test_info(void **state) {
     assert_int_equal(other.size, 77);
 }
 
-static void test_mode_and_umask(void **state) {
+static void test_mode_and_umask(void **state)
+{
     (void)state;
     kith_file *file;
     kith_file_info info;
@@ -191,7 +204,25 @@ static void test_mode_and_umask(void **state) {
     umask(022);
 }
 
-static void test_symlinks(void **state) {
+static void test_set_mode_time(void **state)
+{
+    (void)state;
+    static const int64_t times[] = {INT64_C(1700000000123456789), 0, -1, INT64_C(-1500000000)};
+    kith_file_info info;
+    kith_file *file = open_file("a", KITH_FILE_WRITE | KITH_FILE_CREATE);
+    umask(027);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        assert_ok(files->set_mode_time(file, i % 2 ? 0444 : 07777, times[i]));
+        assert_ok(files->info(file, &info));
+        assert_int_equal(info.mode, i % 2 ? 0440 : 0750);
+        assert_true(info.modified_ns == times[i]);
+    }
+    assert_int_equal(umask(022), 027); /* read, not changed */
+    files->close(file);
+}
+
+static void test_symlinks(void **state)
+{
     (void)state;
     make("a", "text");
     assert_ok(symlink("a", in_folder("link")));
@@ -207,7 +238,8 @@ static void test_symlinks(void **state) {
     has("a", "text");
 }
 
-static void test_not_regular(void **state) {
+static void test_not_regular(void **state)
+{
     (void)state;
     kith_file *file;
     kith_file_info info;
@@ -233,7 +265,8 @@ static void test_not_regular(void **state) {
     close(fd);
 }
 
-static void test_truncate_reserve_sync(void **state) {
+static void test_truncate_reserve_sync(void **state)
+{
     (void)state;
     kith_file_info info;
     struct stat st;
@@ -262,7 +295,8 @@ static void test_truncate_reserve_sync(void **state) {
     assert_int_equal(files->sync_folder(t.env, in_folder("a")), KITH_ERR_NO_FILE);
 }
 
-static void test_names(void **state) {
+static void test_names(void **state)
+{
     (void)state;
     make("a", "A");
     make("b", "B");
@@ -285,7 +319,8 @@ static void test_names(void **state) {
     assert_int_equal(try_open(name, KITH_FILE_WRITE | KITH_FILE_CREATE), KITH_ERR_ARG);
 }
 
-static void check_rename_new(void) {
+static void check_rename_new(void)
+{
     make("a", "A");
     make("b", "B");
     assert_int_equal(files->rename_new(t.env, in_folder("a"), in_folder("b")), KITH_ERR_EXISTS);
@@ -308,13 +343,15 @@ static void check_rename_new(void) {
     assert_int_equal(files->rename_new(t.env, in_folder("c"), in_folder("dangling")), KITH_ERR_EXISTS);
 }
 
-static void test_rename_new(void **state) {
+static void test_rename_new(void **state)
+{
     (void)state;
     check_rename_new();
 }
 
 /* Have the kernel refuse a system call in this process, as a file system that does not know it would. */
-static bool refuse(unsigned call, unsigned error) {
+static bool refuse(unsigned call, unsigned error)
+{
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
@@ -326,7 +363,8 @@ static bool refuse(unsigned call, unsigned error) {
 }
 
 /* In a process of its own; its exit status says how it went (77: not possible here). */
-static void in_child(void (*body)(void)) {
+static void in_child(void (*body)(void))
+{
     fflush(stdout);
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -344,12 +382,14 @@ static void in_child(void (*body)(void)) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void by_links(void) {
+static void by_links(void)
+{
     if (!refuse(SYS_renameat2, EINVAL)) _exit(77);
     check_rename_new();
 }
 
-static void by_claims(void) {
+static void by_claims(void)
+{
     if (!refuse(SYS_renameat2, ENOSYS) || !refuse(SYS_linkat, EPERM)) _exit(77);
 #ifdef SYS_link
     if (!refuse(SYS_link, EPERM)) _exit(77);
@@ -357,17 +397,20 @@ static void by_claims(void) {
     check_rename_new();
 }
 
-static void test_rename_new_by_links(void **state) {
+static void test_rename_new_by_links(void **state)
+{
     (void)state;
     in_child(by_links);
 }
 
-static void test_rename_new_by_claims(void **state) {
+static void test_rename_new_by_claims(void **state)
+{
     (void)state;
     in_child(by_claims);
 }
 
-static void count_name(void *user, const char *name) {
+static void count_name(void *user, const char *name)
+{
     int *seen = user;
     char copy[16];
     snprintf(copy, sizeof copy, "%s", name);
@@ -379,7 +422,8 @@ static void count_name(void *user, const char *name) {
     }
 }
 
-static void test_list(void **state) {
+static void test_list(void **state)
+{
     (void)state;
     int seen[101] = {0};
     for (int i = 0; i < 100; i++) {
@@ -396,7 +440,8 @@ static void test_list(void **state) {
 
 /* ---- errors the system gives ---- */
 
-static void as_nobody(void) {
+static void as_nobody(void)
+{
     kith_file_info info;
     if (getuid() == 0 && (setgid(65534) || setuid(65534))) _exit(1);
     assert_int_equal(try_open("d/a", KITH_FILE_READ), KITH_ERR_PERMISSION);
@@ -405,7 +450,8 @@ static void as_nobody(void) {
     assert_int_equal(files->remove(t.env, in_folder("d/a")), KITH_ERR_PERMISSION);
 }
 
-static void test_permission(void **state) {
+static void test_permission(void **state)
+{
     (void)state;
     assert_ok(files->make_folder(t.env, in_folder("d"), 0700));
     make("d/a", "");
@@ -417,7 +463,8 @@ static void test_permission(void **state) {
     assert_ok(chmod(in_folder("d"), 0700));
 }
 
-static void too_many_files(void) {
+static void too_many_files(void)
+{
     struct rlimit limit = {0, 0};
     setrlimit(RLIMIT_NOFILE, &limit);
     assert_int_equal(try_open("a", KITH_FILE_READ), KITH_ERR_LIMIT);
@@ -425,13 +472,15 @@ static void too_many_files(void) {
     assert_int_equal(kith_io_new(&io), KITH_ERR_LIMIT);
 }
 
-static void test_too_many_files(void **state) {
+static void test_too_many_files(void **state)
+{
     (void)state;
     make("a", "");
     in_child(too_many_files);
 }
 
-static void too_large(void) {
+static void too_large(void)
+{
     struct rlimit limit = {1000, 1000};
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &limit);
@@ -442,12 +491,14 @@ static void too_large(void) {
     files->close(file);
 }
 
-static void test_too_large(void **state) {
+static void test_too_large(void **state)
+{
     (void)state;
     in_child(too_large);
 }
 
-static void test_full_disk(void **state) {
+static void test_full_disk(void **state)
+{
     (void)state;
     assert_ok(files->make_folder(t.env, in_folder("full"), 0700));
     if (mount("tmpfs", in_folder("full"), "tmpfs", 0, "size=64k,nr_inodes=4")) {
@@ -479,7 +530,8 @@ static void test_full_disk(void **state) {
     assert_int_equal(read_only, KITH_ERR_PERMISSION);
 }
 
-static void test_error_table(void **state) {
+static void test_error_table(void **state)
+{
     (void)state;
     static const struct {
         int error;
@@ -500,7 +552,8 @@ static void test_error_table(void **state) {
 
 /* ---- locks ---- */
 
-static void test_lock_in_process(void **state) {
+static void test_lock_in_process(void **state)
+{
     (void)state;
     kith_file *one = open_file("lock", KITH_FILE_WRITE | KITH_FILE_CREATE), *two = open_file("lock", KITH_FILE_READ);
     assert_ok(files->lock(one, false));
@@ -514,7 +567,8 @@ static void test_lock_in_process(void **state) {
     files->close(two);
 }
 
-static void test_lock_between_processes(void **state) {
+static void test_lock_between_processes(void **state)
+{
     (void)state;
     int ready[2], go[2];
     char byte = 0;
@@ -542,12 +596,14 @@ static void test_lock_between_processes(void **state) {
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         CASE(test_read_write),
         CASE(test_flags),
         CASE(test_info),
         CASE(test_mode_and_umask),
+        CASE(test_set_mode_time),
         CASE(test_symlinks),
         CASE(test_not_regular),
         CASE(test_truncate_reserve_sync),

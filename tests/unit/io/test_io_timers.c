@@ -6,7 +6,8 @@
 
 /* ---- the base ---- */
 
-static void test_base(void **state) {
+static void test_base(void **state)
+{
     (void)state;
     io_test t = io_test_new();
     const kith_env_base *base = t.env->base;
@@ -61,7 +62,8 @@ struct many {
     size_t last_number;
 };
 
-static void fired_in_order(void *user) {
+static void fired_in_order(void *user)
+{
     one *o = user;
     many *m = o->all;
     assert_true(m->t.env->base->now_ns(m->t.env) >= o->at_ns);
@@ -75,7 +77,8 @@ static void fired_in_order(void *user) {
 }
 
 /* Deadlines in no order, many of them equal, some moved, some unset, some closed before they come. */
-static void test_order(void **state) {
+static void test_order(void **state)
+{
     (void)state;
     static many m;
     m = (many){.t = io_test_new()};
@@ -113,18 +116,21 @@ typedef struct inside {
     uint64_t set_at;
 } inside;
 
-static void on_victim(void *user) {
+static void on_victim(void *user)
+{
     (void)user;
     fail_msg("a closed timer fired");
 }
 
-static void on_other(void *user) {
+static void on_other(void *user)
+{
     inside *in = user;
     in->other_count++;
 }
 
 /* Sets itself to the past again and again: the other timer and the loop must get their turn all the same. */
-static void on_again(void *user) {
+static void on_again(void *user)
+{
     inside *in = user;
     const kith_env_timers *timers = in->t.env->timers;
     in->again_count++;
@@ -142,7 +148,8 @@ static void on_again(void *user) {
     kith_io_stop(in->t.io);
 }
 
-static void test_inside_callbacks(void **state) {
+static void test_inside_callbacks(void **state)
+{
     (void)state;
     inside in = {.t = io_test_new()};
     const kith_env_timers *timers = in.t.env->timers;
@@ -160,13 +167,15 @@ static void test_inside_callbacks(void **state) {
 }
 
 /* A due timer that a callback before it moves away does not fire now. */
-static void move_away(void *user) {
+static void move_away(void *user)
+{
     inside *in = user;
     in->set_at = in->t.env->base->now_ns(in->t.env) + 5 * MS;
     in->t.env->timers->set(in->other, in->set_at);
 }
 
-static void on_moved(void *user) {
+static void on_moved(void *user)
+{
     inside *in = user;
     assert_true(in->set_at != 0);
     assert_true(in->t.env->base->now_ns(in->t.env) >= in->set_at);
@@ -175,7 +184,8 @@ static void on_moved(void *user) {
     kith_io_stop(in->t.io);
 }
 
-static void test_moved_while_due(void **state) {
+static void test_moved_while_due(void **state)
+{
     (void)state;
     inside in = {.t = io_test_new()};
     const kith_env_timers *timers = in.t.env->timers;
@@ -198,7 +208,8 @@ typedef struct pace {
     int ticks;
 } pace;
 
-static void on_tick(void *user) {
+static void on_tick(void *user)
+{
     pace *p = user;
     uint64_t now = p->t.env->base->now_ns(p->t.env);
     assert_true(now >= p->at);
@@ -212,14 +223,16 @@ static void on_tick(void *user) {
     kith_io_stop(p->t.io);
 }
 
-static int compare(const void *a, const void *b) {
+static int compare(const void *a, const void *b)
+{
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
 }
 
 /* Steps of 0.2 ms, never early.  That they are not rounded up to milliseconds shows in the best of them: the load of
  * the machine can delay any, but a millisecond clock delays all by 0.8 ms. */
-static void test_sub_millisecond(void **state) {
+static void test_sub_millisecond(void **state)
+{
     (void)state;
     pace p = {.t = io_test_new()};
     p.timer = p.t.env->timers->open(p.t.env, on_tick, &p);
@@ -241,32 +254,46 @@ typedef struct posting {
     void *first, *second, *self;
     atomic_int first_posts, second_posts; /* written by the threads before each post */
     int first_calls, second_calls, self_calls;
+    kith_timer *timer;
+    bool ticked;
     pthread_t loop_thread;
 } posting;
 
-static void maybe_stop(posting *p) {
-    if (atomic_load(&p->first_posts) < POSTS || atomic_load(&p->second_posts) < POSTS || !p->first) return;
+static void maybe_stop(posting *p)
+{
+    if (atomic_load(&p->first_posts) < POSTS || atomic_load(&p->second_posts) < POSTS) return;
+    if (!p->first || !p->ticked || !p->first_calls || !p->second_calls) return;
     p->t.env->post->close(p->first);
     p->t.env->post->close(p->second);
     p->t.env->post->close(p->self);
+    p->t.env->timers->close(p->timer);
     p->first = NULL;
     kith_io_stop(p->t.io);
 }
 
-static void on_self(void *user) {
+static void on_posting_timer(void *user)
+{
+    posting *p = user;
+    p->ticked = true;
+}
+
+static void on_self(void *user)
+{
     posting *p = user;
     p->self_calls++;
-    p->t.env->post->post(p->self); /* for ever: the others come through all the same */
+    p->t.env->post->post(p->self); /* for ever: the others and the timer come through all the same */
     maybe_stop(p);
 }
 
-static void on_first(void *user) {
+static void on_first(void *user)
+{
     posting *p = user;
     p->first_calls++;
     assert_true(pthread_equal(pthread_self(), p->loop_thread));
 }
 
-static void on_second(void *user) {
+static void on_second(void *user)
+{
     posting *p = user;
     p->second_calls++;
 }
@@ -277,7 +304,8 @@ typedef struct poster {
     atomic_int *posts;
 } poster;
 
-static void *post_many(void *argument) {
+static void *post_many(void *argument)
+{
     poster *q = argument;
     for (int i = 0; i < POSTS; i++) {
         q->p->t.env->post->post(q->handle);
@@ -286,7 +314,8 @@ static void *post_many(void *argument) {
     return NULL;
 }
 
-static void *post_both(void *argument) {
+static void *post_both(void *argument)
+{
     posting *p = argument;
     pthread_t threads[2];
     poster first = {p, p->first, &p->first_posts}, second = {p, p->second, &p->second_posts};
@@ -300,7 +329,8 @@ static void *post_both(void *argument) {
     return NULL;
 }
 
-static void test_post(void **state) {
+static void test_post(void **state)
+{
     (void)state;
     posting p = {.t = io_test_new()};
     pthread_t thread;
@@ -308,6 +338,8 @@ static void test_post(void **state) {
     p.first = p.t.env->post->open(p.t.env, on_first, &p);
     p.second = p.t.env->post->open(p.t.env, on_second, &p);
     p.self = p.t.env->post->open(p.t.env, on_self, &p);
+    p.timer = p.t.env->timers->open(p.t.env, on_posting_timer, &p);
+    p.t.env->timers->set(p.timer, p.t.env->base->now_ns(p.t.env) + 2 * MS);
     p.t.env->post->post(p.self);
     pthread_create(&thread, NULL, post_both, &p);
     kith_io_run(p.t.io);
@@ -319,7 +351,8 @@ static void test_post(void **state) {
 }
 
 /* Closing one that is posted takes the call back. */
-static void close_first(void *user) {
+static void close_first(void *user)
+{
     posting *p = user;
     p->t.env->post->close(p->first);
     p->t.env->post->close(p->second);
@@ -327,7 +360,8 @@ static void close_first(void *user) {
     kith_io_stop(p->t.io);
 }
 
-static void test_post_closed(void **state) {
+static void test_post_closed(void **state)
+{
     (void)state;
     posting p = {.t = io_test_new()};
     p.second = p.t.env->post->open(p.t.env, close_first, &p);
@@ -340,7 +374,8 @@ static void test_post_closed(void **state) {
 
 /* ---- an io's life ---- */
 
-static void test_stop_before_run(void **state) {
+static void test_stop_before_run(void **state)
+{
     (void)state;
     io_test t = io_test_new();
     kith_io_stop(t.io);
@@ -350,13 +385,15 @@ static void test_stop_before_run(void **state) {
 }
 
 /* Run goes on for what is open when stop comes: its callbacks still come. */
-static void close_late(void *user) {
+static void close_late(void *user)
+{
     inside *in = user;
     in->other_count++;
     in->t.env->timers->close(in->other);
 }
 
-static void test_stop_waits(void **state) {
+static void test_stop_waits(void **state)
+{
     (void)state;
     inside in = {.t = io_test_new()};
     in.other = in.t.env->timers->open(in.t.env, close_late, &in);
@@ -367,7 +404,8 @@ static void test_stop_waits(void **state) {
     io_test_end(&in.t);
 }
 
-static void test_leak_is_counted(void **state) {
+static void test_leak_is_counted(void **state)
+{
     (void)state;
     io_test t = io_test_new();
     kith_timer *timer = t.env->timers->open(t.env, on_victim, NULL);
@@ -378,7 +416,8 @@ static void test_leak_is_counted(void **state) {
     kith_free(timer); /* what the process would have lost */
 }
 
-static int everything(void *user) {
+static int everything(void *user)
+{
     (void)user;
     kith_io *io;
     kith_err err = kith_io_new(&io);
@@ -405,14 +444,16 @@ static int everything(void *user) {
     return err;
 }
 
-static void test_out_of_memory(void **state) {
+static void test_out_of_memory(void **state)
+{
     (void)state;
     size_t leaked = kith_io_leaked();
     test_every_allocation(everything, NULL);
     assert_int_equal(kith_io_leaked(), leaked);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(test_base),
         TEST(test_order),

@@ -29,7 +29,8 @@ typedef struct pair {
     bool echo, close_at_first;
 } pair;
 
-static void pair_close(pair *p) {
+static void pair_close(pair *p)
+{
     p->t.env->udp->close(p->a.udp);
     p->t.env->udp->close(p->b.udp);
     p->t.env->udp->close(NULL);
@@ -37,7 +38,8 @@ static void pair_close(pair *p) {
     kith_io_stop(p->t.io);
 }
 
-static void on_received(void *user, const kith_packet *packets, size_t count) {
+static void on_received(void *user, const kith_packet *packets, size_t count)
+{
     end *e = user;
     pair *p = e->pair;
     assert_non_null(e->udp);
@@ -69,14 +71,16 @@ static void on_received(void *user, const kith_packet *packets, size_t count) {
     }
 }
 
-static void on_writable(void *user) {
+static void on_writable(void *user)
+{
     end *e = user;
     e->writable++;
 }
 
 static const kith_udp_events events = {on_received, on_writable};
 
-static void end_open(pair *p, end *e, const char *at) {
+static void end_open(pair *p, end *e, const char *at)
+{
     kith_addr bind;
     e->pair = p;
     assert_ok(kith_addr_parse(at, &bind));
@@ -85,7 +89,8 @@ static void end_open(pair *p, end *e, const char *at) {
     assert_int_not_equal(e->at.port, 0);
 }
 
-static pair *pair_new(const char *a, const char *b) {
+static pair *pair_new(const char *a, const char *b)
+{
     pair *p = calloc(1, sizeof *p);
     p->t = io_test_new();
     end_open(p, &p->a, a);
@@ -93,26 +98,27 @@ static pair *pair_new(const char *a, const char *b) {
     return p;
 }
 
-static void pair_end(pair *p) {
+static void pair_end(pair *p)
+{
     io_test_end(&p->t);
     free(p);
 }
 
 static uint8_t payload[KITH_PACKET_RUN_MAX];
 
-static kith_packet packet_to(const char *ip, uint16_t port, size_t size, size_t segment) {
+static kith_packet packet_to(const char *ip, uint16_t port, size_t size, size_t segment)
+{
     kith_packet out = {.data = payload, .size = size, .segment = segment};
     assert_ok(kith_addr_parse(ip, &out.remote));
     out.remote.port = port;
     return out;
 }
 
-static kith_err send_from(const end *e, const kith_packet *packet) {
-    return e->pair->t.env->udp->send(e->udp, packet);
-}
+static kith_err send_from(const end *e, const kith_packet *packet) { return e->pair->t.env->udp->send(e->udp, packet); }
 
 /* Send one packet from a to b at `ip`, run until it is there, and check all that is told of it. */
-static void exchange(const char *bind_a, const char *bind_b, const char *ip, size_t size, size_t segment, uint8_t ecn) {
+static void exchange(const char *bind_a, const char *bind_b, const char *ip, size_t size, size_t segment, uint8_t ecn)
+{
     pair *p = pair_new(bind_a, bind_b);
     kith_packet packet = packet_to(ip, p->b.at.port, size, segment);
     packet.ecn = ecn;
@@ -132,13 +138,15 @@ static void exchange(const char *bind_a, const char *bind_b, const char *ip, siz
     pair_end(p);
 }
 
-static void need_v6(void) {
+static void need_v6(void)
+{
     if (has_v6) return;
     print_message("no IPv6 here\n");
     skip();
 }
 
-static void need_isolation(void) {
+static void need_isolation(void)
+{
     if (isolated) return;
     print_message("needs a network namespace\n");
     skip();
@@ -146,19 +154,22 @@ static void need_isolation(void) {
 
 /* ---- sending and receiving ---- */
 
-static void test_v4(void **state) {
+static void test_v4(void **state)
+{
     (void)state;
     exchange("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1", 1200, 1200, 0);
     exchange("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1", 1, 1, 0);
 }
 
-static void test_v6(void **state) {
+static void test_v6(void **state)
+{
     (void)state;
     need_v6();
     exchange("[::1]:0", "[::1]:0", "::1", 1200, 1200, 0);
 }
 
-static void test_dual_stack(void **state) {
+static void test_dual_stack(void **state)
+{
     (void)state;
     need_v6();
     exchange("[::]:0", "[::]:0", "127.0.0.1", 1200, 1200, 0);
@@ -168,7 +179,8 @@ static void test_dual_stack(void **state) {
 }
 
 /* A socket bound to one family's address is reached over that family alone. */
-static void test_one_family(void **state) {
+static void test_one_family(void **state)
+{
     (void)state;
     need_v6();
     pair *p = pair_new("127.0.0.1:0", "[::1]:0");
@@ -180,7 +192,8 @@ static void test_one_family(void **state) {
     pair_end(p);
 }
 
-static void test_ecn(void **state) {
+static void test_ecn(void **state)
+{
     (void)state;
     for (uint8_t ecn = 0; ecn < 4; ecn++) {
         exchange("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1", 3000, 1200, ecn);
@@ -192,7 +205,8 @@ static void test_ecn(void **state) {
 }
 
 /* The source asked for is used, and the address it was sent to is told: by it the answer finds its way back. */
-static void local_address(const char *bind, const char *source, const char *destination) {
+static void local_address(const char *bind, const char *source, const char *destination)
+{
     pair *p = pair_new(bind, bind);
     kith_packet packet = packet_to(destination, p->b.at.port, 2400, 1200);
     assert_ok(kith_addr_parse(source, &packet.local));
@@ -208,7 +222,8 @@ static void local_address(const char *bind, const char *source, const char *dest
     pair_end(p);
 }
 
-static void test_local_address(void **state) {
+static void test_local_address(void **state)
+{
     (void)state;
     local_address("0.0.0.0:0", "127.0.0.7", "127.0.0.9");
     local_address("127.0.0.1:0", "127.0.0.1", "127.0.0.1");
@@ -218,13 +233,19 @@ static void test_local_address(void **state) {
     kith_packet packet = packet_to("127.0.0.1", p->b.at.port, 2400, 1200);
     assert_ok(kith_addr_parse("192.0.2.77", &packet.local));
     assert_int_equal(send_from(&p->a, &packet), KITH_ERR_UNREACHABLE);
+    if (has_v6) {
+        packet = packet_to("::1", p->b.at.port, 2400, 1200);
+        assert_ok(kith_addr_parse("2001:db8::77", &packet.local));
+        assert_int_equal(send_from(&p->a, &packet), KITH_ERR_UNREACHABLE);
+    }
     assert_true(kith_io_udp_uses_gso(p->a.udp)); /* which does not speak against sending runs */
     pair_close(p);
     kith_io_run(p->t.io);
     pair_end(p);
 }
 
-static void test_runs(void **state) {
+static void test_runs(void **state)
+{
     (void)state;
     static const size_t segments[] = {1200, 1452, 100, 1};
     for (size_t i = 0; i < sizeof segments / sizeof *segments; i++) {
@@ -238,7 +259,8 @@ static void test_runs(void **state) {
 }
 
 /* Runs stay runs: that the bytes arrive at all would not show that GSO and GRO are at work. */
-static void test_runs_stay_whole(void **state) {
+static void test_runs_stay_whole(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     kith_packet packet = packet_to("127.0.0.1", p->b.at.port, 40 * 1200, 1200);
@@ -255,7 +277,8 @@ static void test_runs_stay_whole(void **state) {
 }
 
 /* The kernel may join more datagrams than a run holds: they are handed over as several. */
-static void test_long_train_is_cut(void **state) {
+static void test_long_train_is_cut(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     struct sockaddr_storage name;
@@ -275,7 +298,8 @@ static void test_long_train_is_cut(void **state) {
 }
 
 /* A kernel refuses to cut runs for sockets that send without checksums: the socket goes on with single datagrams. */
-static void test_without_gso(void **state) {
+static void test_without_gso(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     int on = 1;
@@ -297,7 +321,8 @@ static void test_without_gso(void **state) {
 
 /* ---- errors ---- */
 
-static void test_too_large(void **state) {
+static void test_too_large(void **state)
+{
     (void)state;
     need_isolation();
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
@@ -324,7 +349,8 @@ static void test_too_large(void **state) {
     pair_end(p);
 }
 
-static void test_bad_packets(void **state) {
+static void test_bad_packets(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     kith_packet good = packet_to("127.0.0.1", p->b.at.port, 100, 100), bad = good;
@@ -351,7 +377,8 @@ static void test_bad_packets(void **state) {
     pair_end(p);
 }
 
-static void test_open_errors(void **state) {
+static void test_open_errors(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     kith_udp *udp = (kith_udp *)p;
@@ -365,7 +392,8 @@ static void test_open_errors(void **state) {
     pair_end(p);
 }
 
-static void test_no_route(void **state) {
+static void test_no_route(void **state)
+{
     (void)state;
     need_isolation();
     pair *p = pair_new("0.0.0.0:0", "0.0.0.0:0");
@@ -380,7 +408,8 @@ static void test_no_route(void **state) {
 }
 
 /* Without IPv6 an any-address of either family is IPv4's. */
-static void test_without_v6(void **state) {
+static void test_without_v6(void **state)
+{
     (void)state;
     need_isolation();
     if (!write_text("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")) {
@@ -393,7 +422,8 @@ static void test_without_v6(void **state) {
 
 /* An error the kernel kept for the socket (an answer to something sent earlier) neither fails a send nor stops
  * receiving. */
-static void test_kept_error(void **state) {
+static void test_kept_error(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     pair *closed = pair_new("127.0.0.1:0", "127.0.0.1:0");
@@ -425,7 +455,8 @@ static void test_kept_error(void **state) {
 
 /* ---- strange datagrams ---- */
 
-static void test_empty_and_huge(void **state) {
+static void test_empty_and_huge(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     struct sockaddr_storage name;
@@ -445,7 +476,8 @@ static void test_empty_and_huge(void **state) {
 
 /* ---- closing ---- */
 
-static void test_close_in_callback(void **state) {
+static void test_close_in_callback(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     kith_packet packet = packet_to("127.0.0.1", p->b.at.port, 1000, 1000);
@@ -459,7 +491,8 @@ static void test_close_in_callback(void **state) {
     pair_end(p);
 }
 
-static void test_close_without_run(void **state) {
+static void test_close_without_run(void **state)
+{
     (void)state;
     pair *p = pair_new("127.0.0.1:0", "127.0.0.1:0");
     kith_packet packet = packet_to("127.0.0.1", p->b.at.port, 1000, 1000);
@@ -482,7 +515,8 @@ typedef struct flood {
 } flood;
 
 /* Each run starts with its number, so that lost, doubled and reordered pieces show. */
-static void flood_more(flood *f) {
+static void flood_more(flood *f)
+{
     while (f->sent < f->wanted) {
         for (size_t at = 0; at < f->packet.size; at += f->packet.segment) {
             uint32_t number = (uint32_t)(f->sent * 50 + at / f->packet.segment);
@@ -499,13 +533,15 @@ static void flood_more(flood *f) {
     }
 }
 
-static void flood_writable(void *user) {
+static void flood_writable(void *user)
+{
     flood *f = user;
     f->writable++;
     flood_more(f);
 }
 
-static void flood_received(void *user, const kith_packet *packets, size_t count) {
+static void flood_received(void *user, const kith_packet *packets, size_t count)
+{
     flood *f = user;
     for (size_t i = 0; i < count; i++) {
         for (size_t at = 0; at < packets[i].size; at += packets[i].segment) {
@@ -521,13 +557,15 @@ static void flood_received(void *user, const kith_packet *packets, size_t count)
     kith_io_stop(f->t.io);
 }
 
-static void flood_nothing(void *user, const kith_packet *packets, size_t count) {
+static void flood_nothing(void *user, const kith_packet *packets, size_t count)
+{
     (void)user, (void)packets, (void)count;
 }
 
 /* Through a slow link with a small buffer: AGAIN comes, `writable` follows, and everything arrives once and in order.
  */
-static void full_socket(bool gso) {
+static void full_socket(bool gso)
+{
     static const kith_udp_events from_events = {flood_nothing, flood_writable},
                                  to_events = {flood_received, flood_writable};
     flood f = {.t = io_test_new(), .wanted = 60};
@@ -550,7 +588,8 @@ static void full_socket(bool gso) {
     io_test_end(&f.t);
 }
 
-static void test_full_socket(void **state) {
+static void test_full_socket(void **state)
+{
     (void)state;
     need_isolation();
     if (system("tc qdisc replace dev lo root tbf rate 100mbit burst 100k limit 32m 2>/dev/null")) {
@@ -562,7 +601,8 @@ static void test_full_socket(void **state) {
     if (system("tc qdisc del dev lo root")) fail_msg("tc qdisc del");
 }
 
-int main(void) {
+int main(void)
+{
     isolated = own_network();
     if (isolated) link_up("lo", NETWORK_MTU);
     int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
