@@ -1,10 +1,12 @@
 /* A file on its way in.  Beside where it will be there are, of mode 0600,
  *
  *   .kith-<16 hex>.part      the groups that arrived, each at its place
- *   .kith-<16 hex>.journal   which of them are there (store/incoming_journal.h); locked while somebody receives this file
+ *   .kith-<16 hex>.journal   which of them are there (store/incoming_journal.h); locked while somebody receives this
+ * file
  *
- * named after the sender, its tag for this content, and the size, so that a later attempt finds them and goes on.  Whatever
- * state a crash, a full disk or a stranger left them in, an attempt uses the part that is provably good, or begins again.
+ * named after the sender, its tag for this content, and the size, so that a later attempt finds them and goes on.
+ * Whatever state a crash, a full disk or a stranger left them in, an attempt uses the part that is provably good, or
+ * begins again.
  *
  * All functions block and belong into jobs.  An object is used by one job at a time, except that any number of
  * kith_incoming_keep may run side by side. */
@@ -36,16 +38,17 @@ typedef struct kith_incoming_config {
 
 typedef struct kith_incoming kith_incoming;
 
-/* Find or make the two files; *resume is the tree over what is there already (groups 0: nothing).  After a restart of the machine that
- * is read and hashed again.  AGAIN: somebody is receiving this very file into this folder.  NO_FILE, PERMISSION, NO_SPACE, IO ...: the
- * folder's.  CANCELLED.  NOMEM. */
+/* Find or make the two files; *resume is the tree over what is there already (groups 0: nothing).  After a restart of
+ * the machine that is read and hashed again.  AGAIN: somebody is receiving this very file into this folder.  NO_FILE,
+ * PERMISSION, NO_SPACE, IO ...: the folder's.  CANCELLED.  NOMEM. */
 KITH_MUST_CHECK kith_err kith_incoming_open(const kith_incoming_config *config, kith_tree *resume, kith_incoming **out);
 
 /* Take the disk space for the whole file: NO_SPACE now instead of in the middle. */
 KITH_MUST_CHECK kith_err kith_incoming_reserve(kith_incoming *in);
 
-/* Check a group against its CV (CORRUPT), write it, and note it when all before it are.  ARG: its index or size is wrong, or it was kept
- * already; LIMIT: it is KITH_INCOMING_WINDOW or more ahead.  Safe to call from several threads. */
+/* Check a group against its CV (CORRUPT), write it, and note it when all before it are.  ARG: its index or size is
+ * wrong, or it was kept already; LIMIT: it is KITH_INCOMING_WINDOW or more ahead.  Safe to call from several threads.
+ */
 KITH_MUST_CHECK kith_err kith_incoming_keep(kith_incoming *in, uint64_t index, const void *data, size_t size,
                                             const uint8_t cv[static KITH_BLAKE3_SIZE]);
 
@@ -67,10 +70,12 @@ typedef struct kith_incoming_result {
     bool already; /* that file was there before: an identical one (KEEP), or any (SKIP); what arrived is gone */
 } kith_incoming_result;
 
-/* With every group kept: make it durable and give it its name.  FORMAT: the name is one that kith_file_name_clean refuses.  EXISTS: too
- * many of this name.  After an error it is as before and may be tried again, unless the file got its name and only the folder could not
- * be synced.  STATE: groups are missing, or it was done. */
-KITH_MUST_CHECK kith_err kith_incoming_finish(kith_incoming *in, const kith_incoming_place *place, kith_incoming_result *out);
+/* With every group kept: make it durable and give it its name.  NOT_ALLOWED: the name is one that kith_file_name_clean
+ * refuses.  EXISTS: too many of this name.  STATE: groups are missing, or it was done.  After an error it may be tried
+ * again, except that what could not be synced needs a new attempt (close, and open again), and that when only the
+ * folder could not be synced the file has its name. */
+KITH_MUST_CHECK kith_err kith_incoming_finish(kith_incoming *in, const kith_incoming_place *place,
+                                              kith_incoming_result *out);
 
 /* Release it; what arrived stays for a later attempt, if anything did.  NULL is fine. */
 void kith_incoming_close(kith_incoming *in);

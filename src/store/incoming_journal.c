@@ -23,7 +23,8 @@ void kith_journal_init(kith_journal *journal, const kith_env_file *disk, kith_fi
     kith_blake3_derive(key_context, bytes, sizeof bytes, journal->key, sizeof journal->key);
 }
 
-static void make_header(const kith_journal *journal, const uint8_t *boot_id, uint8_t out[static KITH_JOURNAL_HEADER_SIZE])
+static void make_header(const kith_journal *journal, const uint8_t *boot_id,
+                        uint8_t out[static KITH_JOURNAL_HEADER_SIZE])
 {
     kith_writer w = kith_writer_of(out, KITH_JOURNAL_HEADER_SIZE);
     kith_write_bytes(&w, magic, sizeof magic);
@@ -68,7 +69,8 @@ size_t kith_journal_read(const kith_journal *journal, uint64_t first, size_t cou
     size_t done = 0;
     while (done < count) {
         size_t n = count - done < BATCH ? count - done : BATCH, got;
-        if (journal->disk->read(journal->file, record_offset(first + done), found, n * sizeof *found, &got)) return done;
+        if (journal->disk->read(journal->file, record_offset(first + done), found, n * sizeof *found, &got))
+            return done;
         size_t whole = got / sizeof *found;
         for (size_t i = 0; i < whole; i++, done++) {
             make_record(journal, first + done, found[i], want);
