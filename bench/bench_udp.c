@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define DATAGRAM 1200
-#define IN_FLIGHT                                                                                                      \
-    (256 * 1024)  /* well below what a receive buffer holds, with the kernel's overhead for each datagram */
-#define A_TURN 16 /* runs sent before the loop's other work gets its turn */
+#define DATAGRAM ((size_t)1200)
+/* Well below what a receive buffer holds, with the kernel's overhead for each datagram. */
+#define IN_FLIGHT (UINT64_C(256) << 10)
+#define A_TURN    16 /* runs sent before the loop's other work gets its turn */
 
 typedef struct bench {
     kith_io *io;
@@ -92,7 +92,7 @@ static void measure(const char *bind, const char *to, size_t segments, uint64_t 
     b.env->post->post(b.more);
     kith_io_run(b.io);
     cpu = cpu_seconds() - cpu;
-    printf("udp %-9s %2zu x %d B: %7.0f MB/s  %6.3f CPU s/GB\n", to, segments, DATAGRAM,
+    printf("udp %-9s %2zu x %zu B: %7.0f MB/s  %6.3f CPU s/GB\n", to, segments, DATAGRAM,
            (double)b.received / 1e6 / ((double)b.took_ns / 1e9), cpu / ((double)b.received / 1e9));
     kith_io_free(b.io);
 }

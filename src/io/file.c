@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -214,12 +215,15 @@ static void file_close(kith_file *file)
  * well. Where it does not, nothing is for others. */
 static mode_t read_umask(void)
 {
+    static const char key[] = "Umask:";
     char line[128];
-    unsigned mask = 077;
+    unsigned long mask = 077;
     FILE *status = fopen("/proc/self/status", "re");
     if (!status) return (mode_t)mask;
     while (fgets(line, sizeof line, status)) {
-        if (sscanf(line, "Umask: %o", &mask) == 1) break;
+        if (strncmp(line, key, sizeof key - 1) != 0) continue;
+        mask = strtoul(line + sizeof key - 1, NULL, 8);
+        break;
     }
     fclose(status);
     return (mode_t)mask;
@@ -318,7 +322,7 @@ static kith_err file_list(kith_env *env, const char *path, void (*each)(void *us
             if (errno) err = kith_io_file_error(errno);
             break;
         }
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) each(user, entry->d_name);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) each(user, entry->d_name);
     }
     closedir(folder);
     return err;

@@ -1,15 +1,16 @@
 /* The machine's addresses, and word of their changes from rtnetlink(7). */
 #include "base/mem.h"
+#include "base/text.h"
 #include "io/io_internal.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
-#include <inttypes.h>
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,18 +34,23 @@ typedef struct not_ready { /* IPv6 addresses in duplicate address detection, or 
  * of its own.  Where it is missing, no address counts as tentative. */
 static void read_not_ready(not_ready *out)
 {
+    char line[128];
     out->count = 0;
     FILE *file = fopen("/proc/thread-self/net/if_inet6", "re");
     if (!file) return;
-    uint32_t word[4], index, flags;
-    while (out->count < NOT_READY_MAX &&
-           fscanf(file, "%8" SCNx32 "%8" SCNx32 "%8" SCNx32 "%8" SCNx32 "%" SCNx32 " %*x %*x %" SCNx32 " %*s", &word[0],
-                  &word[1], &word[2], &word[3], &index, &flags) == 6) {
+    while (out->count < NOT_READY_MAX && fgets(line, sizeof line, file)) {
+        /* address, interface index, prefix length, scope, flags (all hexadecimal), name */
+        char *at = strchr(line, ' ');
+        if (!at) continue;
+        *at++ = 0;
+        unsigned long index = strtoul(at, &at, 16);
+        (void)strtoul(at, &at, 16);
+        (void)strtoul(at, &at, 16);
+        unsigned long flags = strtoul(at, &at, 16);
         bool optimistic = flags & IFA_F_OPTIMISTIC; /* RFC 4429: tentative, and usable */
         if (!(flags & IFA_F_DADFAILED) && (!(flags & IFA_F_TENTATIVE) || optimistic)) continue;
-        uint8_t *ip = out->entries[out->count].ip;
-        for (size_t i = 0; i < 16; i++) ip[i] = (uint8_t)(word[i / 4] >> (24 - 8 * (i % 4)));
-        out->entries[out->count++].index = index;
+        if (kith_unhex(line, out->entries[out->count].ip, 16)) continue;
+        out->entries[out->count++].index = (uint32_t)index;
     }
     fclose(file);
 }
