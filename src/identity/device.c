@@ -5,7 +5,8 @@
 #include <string.h>
 
 kith_err kith_device_make(const uint8_t random[static KITH_UUID_SIZE], const char *name, const char *os,
-                          const char *hardware_model, int64_t now_ms, kith_device *out) {
+                          const char *hardware_model, int64_t now_ms, kith_device *out)
+{
     kith_device device = {.created_at_ms = now_ms};
     kith_err err = kith_name_check(name, strlen(name), device.name);
     if (err) return err;
@@ -19,13 +20,14 @@ kith_err kith_device_make(const uint8_t random[static KITH_UUID_SIZE], const cha
     return KITH_OK;
 }
 
-static bool absent(const json_t *object, const char *name) {
+static bool absent(const json_t *object, const char *name)
+{
     const json_t *member = json_object_get(object, name);
     return !member || json_is_null(member);
 }
 
-static kith_err read_text(const json_t *object, const char *name, char out[static KITH_NAME_SIZE],
-                          kith_reason *reason) {
+static kith_err read_text(const json_t *object, const char *name, char out[static KITH_NAME_SIZE], kith_reason *reason)
+{
     const char *text = json_string_value(json_object_get(object, name));
     if (absent(object, name)) {
         out[0] = 0;
@@ -36,7 +38,8 @@ static kith_err read_text(const json_t *object, const char *name, char out[stati
     return KITH_OK;
 }
 
-static kith_err read_members(const json_t *object, kith_device *out, kith_reason *reason) {
+static kith_err read_members(const json_t *object, kith_device *out, kith_reason *reason)
+{
     static const uint8_t nil[KITH_UUID_SIZE];
     const char *id = json_string_value(json_object_get(object, "id"));
     const char *name = json_string_value(json_object_get(object, "name"));
@@ -54,7 +57,8 @@ static kith_err read_members(const json_t *object, kith_device *out, kith_reason
     return absent(object, "created_at") ? KITH_OK : kith__json_time(object, "created_at", &out->created_at_ms, reason);
 }
 
-kith_err kith_device_decode(const void *data, size_t size, kith_device *out, kith_reason *reason) {
+kith_err kith_device_decode(const void *data, size_t size, kith_device *out, kith_reason *reason)
+{
     json_t *root = NULL;
     kith_device device = {0};
     kith_err err = kith__json_load(data, size, &root, reason);
@@ -65,7 +69,8 @@ kith_err kith_device_decode(const void *data, size_t size, kith_device *out, kit
 }
 
 /* Only what differs from `was` is set, so that the rest keeps the host application's spelling. */
-static bool set_members(json_t *object, const kith_device *device, const kith_device *was) {
+static bool set_members(json_t *object, const kith_device *device, const kith_device *was)
+{
     char id[KITH_UUID_TEXT_SIZE];
     bool good = true;
     if (absent(object, "version")) good = good && kith__json_set_number(object, "version", KITH_DEVICE_VERSION);
@@ -81,7 +86,8 @@ static bool set_members(json_t *object, const kith_device *device, const kith_de
 }
 
 kith_err kith_device_encode(const kith_device *device, const void *old, size_t old_size, uint8_t **out,
-                            size_t *out_size, kith_reason *reason) {
+                            size_t *out_size, kith_reason *reason)
+{
     kith_device was = {0};
     json_t *root = NULL;
     kith_err err = KITH_OK;

@@ -11,7 +11,8 @@
 #define OVERHEAD 64 /* above what the three heads and the checksum take */
 
 kith_err kith_envelope_make(const char *context, uint64_t version, const void *body, size_t body_size, uint8_t **out,
-                            size_t *out_size) {
+                            size_t *out_size)
+{
     uint8_t sum[KITH_BLAKE3_SIZE], *data = kith_malloc(body_size + OVERHEAD);
     if (!data) return KITH_ERR_NOMEM;
     kith_writer w = kith_writer_of(data, body_size + OVERHEAD);
@@ -25,13 +26,15 @@ kith_err kith_envelope_make(const char *context, uint64_t version, const void *b
     return KITH_OK;
 }
 
-kith_err kith_envelope_bad(const kith_cbor_reader *r, const uint8_t *body, const char *what, kith_reason *reason) {
+kith_err kith_envelope_bad(const kith_cbor_reader *r, const uint8_t *body, const char *what, kith_reason *reason)
+{
     snprintf(reason->text, sizeof reason->text, "byte %zu: %s", (size_t)(r->at - body), what);
     return KITH_ERR_DAMAGED;
 }
 
 kith_err kith_envelope_open(const char *context, uint64_t known, const void *data, size_t size, const uint8_t **body,
-                            size_t *body_size, kith_reason *reason) {
+                            size_t *body_size, kith_reason *reason)
+{
     kith_cbor_reader r = kith_cbor_reader_of(data, size);
     uint8_t found[KITH_BLAKE3_SIZE], right[KITH_BLAKE3_SIZE];
     size_t items = kith_cbor_read_array(&r), inner_size;

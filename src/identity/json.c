@@ -10,7 +10,8 @@
 
 #define HEX_MAX 64 /* bytes of the largest member in hex */
 
-kith_err kith__json_load(const void *data, size_t size, json_t **out, kith_reason *reason) {
+kith_err kith__json_load(const void *data, size_t size, json_t **out, kith_reason *reason)
+{
     json_error_t error = {.text = ""};
     char text[sizeof error.text * 4];
     json_t *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
@@ -30,7 +31,8 @@ kith_err kith__json_load(const void *data, size_t size, json_t **out, kith_reaso
     return KITH_OK;
 }
 
-kith_err kith__json_dump(const json_t *object, uint8_t **out, size_t *size) {
+kith_err kith__json_dump(const json_t *object, uint8_t **out, size_t *size)
+{
     const size_t flags = JSON_INDENT(2);
     size_t length = json_dumpb(object, NULL, 0, flags);
     char *text = length ? kith_malloc(length + 1) : NULL;
@@ -44,18 +46,21 @@ kith_err kith__json_dump(const json_t *object, uint8_t **out, size_t *size) {
     return KITH_OK;
 }
 
-kith_err kith__json_bad(kith_reason *reason, const char *name, const char *what) {
+kith_err kith__json_bad(kith_reason *reason, const char *name, const char *what)
+{
     snprintf(reason->text, sizeof reason->text, "%s: %s", name, what);
     return KITH_ERR_DAMAGED;
 }
 
-kith_err kith__newer(kith_reason *reason, uint64_t found, uint64_t known) {
+kith_err kith__newer(kith_reason *reason, uint64_t found, uint64_t known)
+{
     snprintf(reason->text, sizeof reason->text, "format %" PRIu64 ", this version of Kith knows up to %" PRIu64, found,
              known);
     return KITH_ERR_VERSION;
 }
 
-kith_err kith__json_hex(const json_t *object, const char *name, void *out, size_t size, kith_reason *reason) {
+kith_err kith__json_hex(const json_t *object, const char *name, void *out, size_t size, kith_reason *reason)
+{
     const char *text = json_string_value(json_object_get(object, name));
     uint8_t bytes[HEX_MAX];
     if (!text) return kith__json_bad(reason, name, "missing, or not a string");
@@ -69,14 +74,16 @@ kith_err kith__json_hex(const json_t *object, const char *name, void *out, size_
     return KITH_OK;
 }
 
-kith_err kith__json_time(const json_t *object, const char *name, int64_t *ms, kith_reason *reason) {
+kith_err kith__json_time(const json_t *object, const char *name, int64_t *ms, kith_reason *reason)
+{
     const char *text = json_string_value(json_object_get(object, name));
     if (!text || kith_rfc3339_parse(text, ms)) return kith__json_bad(reason, name, "missing, or not an RFC 3339 time");
     return KITH_OK;
 }
 
 kith_err kith__json_number(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *out,
-                           kith_reason *reason) {
+                           kith_reason *reason)
+{
     const json_t *member = json_object_get(object, name);
     if (!json_is_integer(member)) return kith__json_bad(reason, name, "missing, or not an integer");
     int64_t value = json_integer_value(member);
@@ -89,27 +96,32 @@ kith_err kith__json_number(const json_t *object, const char *name, int64_t min, 
     return KITH_OK;
 }
 
-kith_err kith__json_version(const json_t *object, const char *name, int64_t known, kith_reason *reason) {
+kith_err kith__json_version(const json_t *object, const char *name, int64_t known, kith_reason *reason)
+{
     int64_t version;
     kith_err err = kith__json_number(object, name, 1, INT64_MAX, &version, reason);
     if (err) return err;
     return version > known ? kith__newer(reason, (uint64_t)version, (uint64_t)known) : KITH_OK;
 }
 
-bool kith__json_set_hex(json_t *object, const char *name, const void *data, size_t size) {
+bool kith__json_set_hex(json_t *object, const char *name, const void *data, size_t size)
+{
     char text[2 * HEX_MAX + 1];
     return size <= HEX_MAX && kith__json_set_text(object, name, kith_hex(data, size, text));
 }
 
-bool kith__json_set_text(json_t *object, const char *name, const char *text) {
+bool kith__json_set_text(json_t *object, const char *name, const char *text)
+{
     return json_object_set_new(object, name, json_string(text)) == 0;
 }
 
-bool kith__json_set_time(json_t *object, const char *name, int64_t ms) {
+bool kith__json_set_time(json_t *object, const char *name, int64_t ms)
+{
     char text[KITH_RFC3339_SIZE];
     return kith__json_set_text(object, name, kith_rfc3339_text(ms, text));
 }
 
-bool kith__json_set_number(json_t *object, const char *name, int64_t value) {
+bool kith__json_set_number(json_t *object, const char *name, int64_t value)
+{
     return json_object_set_new(object, name, json_integer(value)) == 0;
 }

@@ -16,7 +16,8 @@
 /* Everything that is authenticated: fixed sizes and two constants, so no two contents share one form. */
 #define BOUND_SIZE (sizeof DOMAIN + 4 + 16 + 32 + 32 + sizeof ALGORITHM + 12 + 8)
 
-static void bound(const kith_keys_file *keys, uint8_t out[static BOUND_SIZE]) {
+static void bound(const kith_keys_file *keys, uint8_t out[static BOUND_SIZE])
+{
     kith_writer w = kith_writer_of(out, BOUND_SIZE);
     kith_write_bytes(&w, DOMAIN, sizeof DOMAIN);
     kith_write_u32(&w, KITH_KEYS_VERSION);
@@ -30,21 +31,24 @@ static void bound(const kith_keys_file *keys, uint8_t out[static BOUND_SIZE]) {
     kith_write_u64(&w, (uint64_t)keys->created_at_ms);
 }
 
-static void checksum(const kith_keys_file *keys, uint8_t out[static CHECKSUM_SIZE]) {
+static void checksum(const kith_keys_file *keys, uint8_t out[static CHECKSUM_SIZE])
+{
     uint8_t all[BOUND_SIZE + KITH_KEYS_SEALED_SIZE];
     bound(keys, all);
     memcpy(all + BOUND_SIZE, keys->sealed, KITH_KEYS_SEALED_SIZE);
     kith_blake3_derive(CHECKSUM, all, sizeof all, out, CHECKSUM_SIZE);
 }
 
-static bool within_bounds(const kith_kdf_params *kdf) {
+static bool within_bounds(const kith_kdf_params *kdf)
+{
     return kdf->lanes >= 1 && kdf->lanes <= KITH_KDF_LANES_MAX && kdf->passes >= 1 &&
            kdf->passes <= KITH_KDF_PASSES_MAX && kdf->memory_kib >= KITH_KDF_MEMORY_MIN_KIB &&
            kdf->memory_kib >= LANE_MIN_KIB * kdf->lanes && kdf->memory_kib <= KITH_KDF_MEMORY_MAX_KIB;
 }
 
 kith_err kith_keys_password_key(const kith_keys_file *keys, kith_bytes password,
-                                uint8_t key[static KITH_PASSWORD_KEY_SIZE]) {
+                                uint8_t key[static KITH_PASSWORD_KEY_SIZE])
+{
     const kith_bytes none = {NULL, 0};
     if (password.size == 0) return KITH_ERR_ARG;
     if (!within_bounds(&keys->kdf)) return KITH_ERR_DAMAGED;
@@ -54,7 +58,8 @@ kith_err kith_keys_password_key(const kith_keys_file *keys, kith_bytes password,
 
 kith_err kith_keys_slot_seal(const kith_keys_file *keys, const uint8_t key[static KITH_PASSWORD_KEY_SIZE],
                              const char *context, const uint8_t nonce[static KITH_AEAD_NONCE_SIZE], const void *secret,
-                             size_t size, uint8_t *out) {
+                             size_t size, uint8_t *out)
+{
     uint8_t ad[BOUND_SIZE], subkey[KITH_AEAD_KEY_SIZE];
     bound(keys, ad);
     kith_blake3_derive(context, key, KITH_PASSWORD_KEY_SIZE, subkey, sizeof subkey);
@@ -65,7 +70,8 @@ kith_err kith_keys_slot_seal(const kith_keys_file *keys, const uint8_t key[stati
 }
 
 kith_err kith_keys_slot_open(const kith_keys_file *keys, const uint8_t key[static KITH_PASSWORD_KEY_SIZE],
-                             const char *context, const uint8_t *sealed, size_t size, uint8_t *out) {
+                             const char *context, const uint8_t *sealed, size_t size, uint8_t *out)
+{
     uint8_t ad[BOUND_SIZE], subkey[KITH_AEAD_KEY_SIZE];
     if (size < KITH_KEYS_OVERHEAD) return KITH_ERR_PASSWORD;
     bound(keys, ad);
@@ -77,7 +83,8 @@ kith_err kith_keys_slot_open(const kith_keys_file *keys, const uint8_t key[stati
 }
 
 kith_err kith_keys_seal(kith_keys_file *keys, kith_bytes password, const uint8_t seed[static KITH_ED25519_SEED_SIZE],
-                        const uint8_t nonce[static KITH_AEAD_NONCE_SIZE]) {
+                        const uint8_t nonce[static KITH_AEAD_NONCE_SIZE])
+{
     uint8_t key[KITH_PASSWORD_KEY_SIZE];
     kith_keys_file made = *keys;
     kith_err err = kith_crypto_init();
@@ -90,7 +97,8 @@ kith_err kith_keys_seal(kith_keys_file *keys, kith_bytes password, const uint8_t
     return err;
 }
 
-kith_err kith_keys_open(const kith_keys_file *keys, kith_bytes password, uint8_t seed[static KITH_ED25519_SEED_SIZE]) {
+kith_err kith_keys_open(const kith_keys_file *keys, kith_bytes password, uint8_t seed[static KITH_ED25519_SEED_SIZE])
+{
     uint8_t key[KITH_PASSWORD_KEY_SIZE], opened[KITH_ED25519_SEED_SIZE], public_key[KITH_ED25519_PUBLIC_SIZE];
     kith_err err = kith_crypto_init();
     if (!err) err = kith_keys_password_key(keys, password, key);
@@ -106,14 +114,15 @@ kith_err kith_keys_open(const kith_keys_file *keys, kith_bytes password, uint8_t
     return err;
 }
 
-static kith_err read_kdf(const json_t *object, kith_kdf_params *out, kith_reason *reason) {
+static kith_err read_kdf(const json_t *object, kith_kdf_params *out, kith_reason *reason)
+{
     const json_t *kdf = json_object_get(object, "kdf_params");
     const char *algorithm = json_string_value(json_object_get(kdf, "algorithm"));
+    const uint32_t max_memory = KITH_KDF_MEMORY_MAX_KIB;
     int64_t memory, passes, lanes;
     if (!algorithm || strcmp(algorithm, ALGORITHM) != 0)
         return kith__json_bad(reason, "kdf_params.algorithm", "not \"argon2id\"");
-    kith_err err =
-        kith__json_number(kdf, "memory_kib", KITH_KDF_MEMORY_MIN_KIB, KITH_KDF_MEMORY_MAX_KIB, &memory, reason);
+    kith_err err = kith__json_number(kdf, "memory_kib", KITH_KDF_MEMORY_MIN_KIB, max_memory, &memory, reason);
     if (!err) err = kith__json_number(kdf, "passes", 1, KITH_KDF_PASSES_MAX, &passes, reason);
     if (!err) err = kith__json_number(kdf, "lanes", 1, KITH_KDF_LANES_MAX, &lanes, reason);
     if (err) return err;
@@ -121,7 +130,8 @@ static kith_err read_kdf(const json_t *object, kith_kdf_params *out, kith_reason
     return within_bounds(out) ? KITH_OK : kith__json_bad(reason, "memory_kib", "less than 8 for each lane");
 }
 
-static kith_err read_members(const json_t *root, kith_keys_file *out, kith_reason *reason) {
+static kith_err read_members(const json_t *root, kith_keys_file *out, kith_reason *reason)
+{
     const char *id = json_string_value(json_object_get(root, "device_id"));
     uint8_t found[CHECKSUM_SIZE], right[CHECKSUM_SIZE];
     kith_err err = kith__json_version(root, "version", KITH_KEYS_VERSION, reason);
@@ -141,7 +151,8 @@ static kith_err read_members(const json_t *root, kith_keys_file *out, kith_reaso
                : kith__json_bad(reason, "checksum", "does not fit the rest of the file");
 }
 
-kith_err kith_keys_decode(const void *data, size_t size, kith_keys_file *out, kith_reason *reason) {
+kith_err kith_keys_decode(const void *data, size_t size, kith_keys_file *out, kith_reason *reason)
+{
     json_t *root = NULL;
     kith_keys_file keys;
     kith_err err = kith__json_load(data, size, &root, reason);
@@ -152,7 +163,8 @@ kith_err kith_keys_decode(const void *data, size_t size, kith_keys_file *out, ki
 }
 
 /* The KDF's parameters, beside members of kdf_params that we do not know. */
-static bool set_kdf(json_t *root, const kith_kdf_params *kdf) {
+static bool set_kdf(json_t *root, const kith_kdf_params *kdf)
+{
     if (!json_is_object(json_object_get(root, "kdf_params")) && json_object_set_new(root, "kdf_params", json_object()))
         return false;
     json_t *object = json_object_get(root, "kdf_params");
@@ -161,7 +173,8 @@ static bool set_kdf(json_t *root, const kith_kdf_params *kdf) {
            kith__json_set_number(object, "passes", kdf->passes) && kith__json_set_number(object, "lanes", kdf->lanes);
 }
 
-static bool set_members(json_t *root, const kith_keys_file *keys) {
+static bool set_members(json_t *root, const kith_keys_file *keys)
+{
     char id[KITH_UUID_TEXT_SIZE];
     uint8_t sum[CHECKSUM_SIZE];
     checksum(keys, sum);
@@ -175,7 +188,8 @@ static bool set_members(json_t *root, const kith_keys_file *keys) {
 }
 
 kith_err kith_keys_encode(const kith_keys_file *keys, const void *old, size_t old_size, uint8_t **out, size_t *out_size,
-                          kith_reason *reason) {
+                          kith_reason *reason)
+{
     kith_keys_file was;
     json_t *root = NULL;
     kith_err err = KITH_OK;

@@ -4,23 +4,24 @@
 
 #include <string.h>
 
-static bool space(char c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
+static bool space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-static void trim(const char **text, size_t *size) {
+static void trim(const char **text, size_t *size)
+{
     while (*size && space((*text)[*size - 1])) (*size)--;
     while (*size && space((*text)[0])) (*text)++, (*size)--;
 }
 
 /* What can be printed is what kith_printable leaves as it is: one list of hidden characters for all of Kith. */
-static bool printable(const char *text, size_t size) {
+static bool printable(const char *text, size_t size)
+{
     char out[KITH_NAME_SIZE + 8]; /* with room for the "..." it never needs */
     return kith_utf8_valid(text, size) && strlen(kith_printable(text, size, out, sizeof out)) == size &&
            memcmp(text, out, size) == 0;
 }
 
-kith_err kith_name_check(const char *text, size_t size, char out[static KITH_NAME_SIZE]) {
+kith_err kith_name_check(const char *text, size_t size, char out[static KITH_NAME_SIZE])
+{
     trim(&text, &size);
     if (size == 0 || size > KITH_NAME_MAX || !printable(text, size)) return KITH_ERR_ARG;
     memcpy(out, text, size);
@@ -28,18 +29,18 @@ kith_err kith_name_check(const char *text, size_t size, char out[static KITH_NAM
     return KITH_OK;
 }
 
-bool kith_name_valid(const char *name) {
+bool kith_name_valid(const char *name)
+{
     char out[KITH_NAME_SIZE];
     return strlen(name) <= KITH_NAME_MAX && kith_name_check(name, strlen(name), out) == KITH_OK &&
            strcmp(name, out) == 0;
 }
 
 /* Bytes of the character that begins with `lead`, by its lead byte alone. */
-static size_t length_of(unsigned char lead) {
-    return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-}
+static size_t length_of(unsigned char lead) { return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4; }
 
-char *kith_name_clean(const char *text, size_t size, char *out, size_t out_size) {
+char *kith_name_clean(const char *text, size_t size, char *out, size_t out_size)
+{
     size_t n = 0;
     trim(&text, &size);
     for (size_t i = 0; i < size;) {
@@ -60,7 +61,8 @@ char *kith_name_clean(const char *text, size_t size, char *out, size_t out_size)
     return out;
 }
 
-size_t kith_name_cut(const char *text, size_t max) {
+size_t kith_name_cut(const char *text, size_t max)
+{
     size_t size = strlen(text);
     if (size <= max) return size;
     while (max && ((unsigned char)text[max] & 0xc0) == 0x80) max--;

@@ -17,8 +17,8 @@ KITH_MUST_CHECK kith_err kith_name_check(const char *text, size_t size, char out
 /* Whether `name` follows the rule as it stands, trimmed already. */
 bool kith_name_valid(const char *name);
 /* What the rule allows of `text` (a host name, another program's file): such characters and bad bytes left out,
- * trimmed, and cut at a character's end to out_size - 1 bytes.  May be empty.  The rest of `out` is zero; returns `out`.
- * out_size > 0. */
+ * trimmed, and cut at a character's end to out_size - 1 bytes.  May be empty.  The rest of `out` is zero; returns
+ * `out`. out_size > 0. */
 char *kith_name_clean(const char *text, size_t size, char *out, size_t out_size);
 /* Bytes of the longest prefix of well-formed `text` that is at most `max` bytes and ends with a whole character. */
 size_t kith_name_cut(const char *text, size_t max);

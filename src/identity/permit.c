@@ -17,7 +17,8 @@ static const kith_permit table[][KITH_STANDING_OWN + 1] = {
         {[KITH_STANDING_OWN] = KITH_ALLOW, [KITH_STANDING_CONTACT] = KITH_ASK, [KITH_STANDING_ONE_TIME] = KITH_ASK},
 };
 
-kith_permit kith_permit_of(kith_service service, kith_standing standing) {
+kith_permit kith_permit_of(kith_service service, kith_standing standing)
+{
     size_t row = (size_t)service, column = (size_t)standing;
     if (row >= sizeof table / sizeof *table || column >= sizeof table[0] / sizeof table[0][0]) return KITH_DENY;
     return table[row][column];

@@ -5,22 +5,23 @@
 
 #define MS_A_DAY INT64_C(86400000)
 
-static bool leap(int64_t year) {
-    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
+static bool leap(int64_t year) { return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0; }
 
-static int64_t days_in_month(int64_t year, int64_t month) {
+static int64_t days_in_month(int64_t year, int64_t month)
+{
     static const int8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     return days[month - 1] + (month == 2 && leap(year));
 }
 
 /* Days from 1 January 1970 to 1 January of `year`: 365 each and one for each leap year passed. */
-static int64_t days_to_year(int64_t year) {
+static int64_t days_to_year(int64_t year)
+{
     int64_t passed = year - 1;
     return (year - 1970) * 365 + (passed / 4 - passed / 100 + passed / 400) - (1969 / 4 - 1969 / 100 + 1969 / 400);
 }
 
-char *kith_rfc3339_text(int64_t ms, char out[static KITH_RFC3339_SIZE]) {
+char *kith_rfc3339_text(int64_t ms, char out[static KITH_RFC3339_SIZE])
+{
     ms = ms < 0 ? 0 : ms > KITH_RFC3339_MAX_MS ? KITH_RFC3339_MAX_MS : ms;
     int64_t day = ms / MS_A_DAY, rest = ms % MS_A_DAY, month = 1;
     int64_t year = 1970 + day / 366; /* not after the right one, and near it */
@@ -35,7 +36,8 @@ char *kith_rfc3339_text(int64_t ms, char out[static KITH_RFC3339_SIZE]) {
 }
 
 /* `count` digits, then `after` unless that is 0; -1 when they are not there. */
-static int64_t digits(const char **at, int count, char after) {
+static int64_t digits(const char **at, int count, char after)
+{
     int64_t value = 0;
     for (int i = 0; i < count; i++, (*at)++) {
         if (**at < '0' || **at > '9') return -1;
@@ -45,7 +47,8 @@ static int64_t digits(const char **at, int count, char after) {
     return value;
 }
 
-static int64_t fraction_ms(const char **at) {
+static int64_t fraction_ms(const char **at)
+{
     int64_t value = 0, unit = 100;
     if (**at != '.') return 0;
     (*at)++;
@@ -55,7 +58,8 @@ static int64_t fraction_ms(const char **at) {
 }
 
 /* Minutes east of UTC in *out. */
-static bool offset(const char **at, int64_t *out) {
+static bool offset(const char **at, int64_t *out)
+{
     char sign = *(*at)++;
     *out = 0;
     if (sign == 'Z' || sign == 'z') return true;
@@ -66,7 +70,8 @@ static bool offset(const char **at, int64_t *out) {
     return true;
 }
 
-kith_err kith_rfc3339_parse(const char *text, int64_t *ms) {
+kith_err kith_rfc3339_parse(const char *text, int64_t *ms)
+{
     const char *at = text;
     int64_t year = digits(&at, 4, '-');
     int64_t month = year < 0 ? -1 : digits(&at, 2, '-');

@@ -17,34 +17,37 @@ struct kith_seen {
     size_t count, room;
 };
 
-kith_err kith_seen_new(kith_seen **out) {
+kith_err kith_seen_new(kith_seen **out)
+{
     kith_seen *seen = kith_calloc(1, sizeof *seen);
     if (!seen) return KITH_ERR_NOMEM;
     *out = seen;
     return KITH_OK;
 }
 
-void kith_seen_free(kith_seen *seen) {
+void kith_seen_free(kith_seen *seen)
+{
     if (!seen) return;
     kith_free(seen->peers);
     kith_free(seen);
 }
 
-size_t kith_seen_count(const kith_seen *seen) {
-    return seen->count;
-}
+size_t kith_seen_count(const kith_seen *seen) { return seen->count; }
 
-static kith_seen_peer *find(const kith_seen *seen, const uint8_t *fingerprint) {
+static kith_seen_peer *find(const kith_seen *seen, const uint8_t *fingerprint)
+{
     for (size_t i = 0; i < seen->count; i++)
         if (memcmp(seen->peers[i].fingerprint, fingerprint, KITH_FINGERPRINT_SIZE) == 0) return &seen->peers[i];
     return NULL;
 }
 
-const kith_seen_peer *kith_seen_find(const kith_seen *seen, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE]) {
+const kith_seen_peer *kith_seen_find(const kith_seen *seen, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE])
+{
     return find(seen, fingerprint);
 }
 
-static kith_seen_peer *oldest(kith_seen *seen) {
+static kith_seen_peer *oldest(kith_seen *seen)
+{
     kith_seen_peer *found = seen->peers;
     for (size_t i = 1; i < seen->count; i++)
         if (seen->peers[i].last_seen_ms < found->last_seen_ms) found = &seen->peers[i];
@@ -52,7 +55,8 @@ static kith_seen_peer *oldest(kith_seen *seen) {
 }
 
 /* A place for one more peer; NULL when there is no memory. */
-static kith_seen_peer *place_for_one(kith_seen *seen) {
+static kith_seen_peer *place_for_one(kith_seen *seen)
+{
     if (seen->count == KITH_SEEN_PEERS_MAX) return oldest(seen);
     if (seen->count == seen->room) {
         size_t room = seen->room ? 2 * seen->room : FIRST_ROOM;
@@ -65,7 +69,8 @@ static kith_seen_peer *place_for_one(kith_seen *seen) {
 }
 
 /* Only an address that can be dialled, in the one form it has (see base/addr.h). */
-static bool usable(const kith_addr *addr) {
+static bool usable(const kith_addr *addr)
+{
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     if (addr->port == 0 || kith_addr_is_any(addr)) return false;
     if (addr->family == KITH_FAMILY_IPV4) return addr->scope == 0;
@@ -73,7 +78,8 @@ static bool usable(const kith_addr *addr) {
            (addr->scope == 0 || kith_addr_is_link_local(addr));
 }
 
-static void put_first(kith_seen_peer *peer, const kith_addr *addr) {
+static void put_first(kith_seen_peer *peer, const kith_addr *addr)
+{
     size_t at = 0;
     while (at < peer->addr_count && !kith_addr_equal(&peer->addrs[at], addr)) at++;
     if (at == peer->addr_count && peer->addr_count < KITH_SEEN_ADDRS_MAX) peer->addr_count++;
@@ -83,7 +89,8 @@ static void put_first(kith_seen_peer *peer, const kith_addr *addr) {
 }
 
 kith_err kith_seen_note(kith_seen *seen, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], const kith_addr *addr,
-                        int64_t now_ms) {
+                        int64_t now_ms)
+{
     kith_seen_peer *peer = find(seen, fingerprint);
     if (!peer) {
         if (!(peer = place_for_one(seen))) return KITH_ERR_NOMEM;
@@ -95,19 +102,22 @@ kith_err kith_seen_note(kith_seen *seen, const uint8_t fingerprint[static KITH_F
     return KITH_OK;
 }
 
-void kith_seen_forget(kith_seen *seen, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE]) {
+void kith_seen_forget(kith_seen *seen, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE])
+{
     kith_seen_peer *peer = find(seen, fingerprint);
     if (peer) *peer = seen->peers[--seen->count];
 }
 
-static void write_addr(kith_writer *w, const kith_addr *addr) {
+static void write_addr(kith_writer *w, const kith_addr *addr)
+{
     kith_cbor_write_array(w, ADDR_ITEMS);
     kith_cbor_write_uint(w, addr->port);
     kith_cbor_write_uint(w, addr->scope);
     kith_cbor_write_bytes(w, addr->ip, addr->family == KITH_FAMILY_IPV4 ? IPV4_SIZE : IPV6_SIZE);
 }
 
-kith_err kith_seen_encode(const kith_seen *seen, uint8_t **out, size_t *size) {
+kith_err kith_seen_encode(const kith_seen *seen, uint8_t **out, size_t *size)
+{
     size_t room = seen->count * KITH_SEEN_ENCODED_MAX + BODY_HEAD_MAX;
     uint8_t *body = kith_malloc(room);
     if (!body) return KITH_ERR_NOMEM;
@@ -128,7 +138,8 @@ kith_err kith_seen_encode(const kith_seen *seen, uint8_t **out, size_t *size) {
     return err;
 }
 
-static void read_addr(kith_cbor_reader *r, kith_addr *out) {
+static void read_addr(kith_cbor_reader *r, kith_addr *out)
+{
     size_t items = kith_cbor_read_array(r), size;
     uint64_t port = kith_cbor_read_uint(r), scope = kith_cbor_read_uint(r);
     const uint8_t *ip = kith_cbor_read_bytes(r, &size);
@@ -143,7 +154,8 @@ static void read_addr(kith_cbor_reader *r, kith_addr *out) {
     if (!usable(out)) r->bad = true;
 }
 
-static void read_peer(kith_cbor_reader *r, kith_seen_peer *out) {
+static void read_peer(kith_cbor_reader *r, kith_seen_peer *out)
+{
     *out = (kith_seen_peer){0};
     if (kith_cbor_read_array(r) != PEER_ITEMS) r->bad = true;
     kith_cbor_read_copy(r, out->fingerprint, sizeof out->fingerprint);
@@ -159,7 +171,8 @@ static void read_peer(kith_cbor_reader *r, kith_seen_peer *out) {
     }
 }
 
-static kith_err read_peers(kith_seen *seen, const uint8_t *body, size_t size, kith_reason *reason) {
+static kith_err read_peers(kith_seen *seen, const uint8_t *body, size_t size, kith_reason *reason)
+{
     kith_cbor_reader r = kith_cbor_reader_of(body, size);
     size_t count = kith_cbor_read_array(&r);
     if (count > KITH_SEEN_PEERS_MAX) return kith_envelope_bad(&r, body, "more peers than there can be", reason);
@@ -174,7 +187,8 @@ static kith_err read_peers(kith_seen *seen, const uint8_t *body, size_t size, ki
     return kith_cbor_done(&r) ? KITH_OK : kith_envelope_bad(&r, body, "not a list of peers", reason);
 }
 
-kith_err kith_seen_decode(const void *data, size_t size, kith_seen **out, kith_reason *reason) {
+kith_err kith_seen_decode(const void *data, size_t size, kith_seen **out, kith_reason *reason)
+{
     const uint8_t *body;
     size_t body_size;
     kith_seen *seen = NULL;

@@ -10,6 +10,7 @@
 #define PEER_MEMBERS  10
 #define UNNAMED       "device"
 #define FIRST_ROOM    8
+#define DIGITS_MAX    ((size_t)2 * KITH_FINGERPRINT_SIZE)
 #define BODY_HEAD_MAX 9 /* the array's head */
 
 /* An array: a set is small, and looking through it costs less than the handshake that asks. */
@@ -18,41 +19,45 @@ struct kith_trust {
     size_t count, room;
 };
 
-kith_err kith_trust_new(kith_trust **out) {
+kith_err kith_trust_new(kith_trust **out)
+{
     kith_trust *trust = kith_calloc(1, sizeof *trust);
     if (!trust) return KITH_ERR_NOMEM;
     *out = trust;
     return KITH_OK;
 }
 
-void kith_trust_free(kith_trust *trust) {
+void kith_trust_free(kith_trust *trust)
+{
     if (!trust) return;
     kith_free(trust->peers);
     kith_free(trust);
 }
 
-size_t kith_trust_count(const kith_trust *trust) {
-    return trust->count;
-}
+size_t kith_trust_count(const kith_trust *trust) { return trust->count; }
 
-const kith_peer *kith_trust_at(const kith_trust *trust, size_t index) {
+const kith_peer *kith_trust_at(const kith_trust *trust, size_t index)
+{
     return index < trust->count ? &trust->peers[index] : NULL;
 }
 
-static kith_err derive(kith_peer *peer) {
+static kith_err derive(kith_peer *peer)
+{
     kith_err err = kith_crypto_init();
     if (!err) err = kith_ed25519_public_to_x25519(peer->ed25519, peer->x25519);
     if (!err) kith_fingerprint(peer->uuid, peer->ed25519, peer->fingerprint);
     return err;
 }
 
-static void clean(const char *text, char out[static KITH_NAME_SIZE]) {
+static void clean(const char *text, char out[static KITH_NAME_SIZE])
+{
     kith_name_clean(text ? text : "", text ? strlen(text) : 0, out, KITH_NAME_SIZE);
 }
 
 kith_err kith_peer_make(const uint8_t uuid[static KITH_UUID_SIZE],
                         const uint8_t ed25519[static KITH_ED25519_PUBLIC_SIZE], const char *name, const char *os,
-                        const char *hardware_model, kith_peer_kind kind, int64_t now_ms, kith_peer *out) {
+                        const char *hardware_model, kith_peer_kind kind, int64_t now_ms, kith_peer *out)
+{
     kith_peer peer = {.kind = kind, .how = KITH_PEER_PAIRED, .added_at_ms = now_ms};
     memcpy(peer.uuid, uuid, sizeof peer.uuid);
     memcpy(peer.ed25519, ed25519, sizeof peer.ed25519);
@@ -69,30 +74,36 @@ kith_err kith_peer_make(const uint8_t uuid[static KITH_UUID_SIZE],
 /* ---- finding ---- */
 
 /* The peer whose member at `offset` has these bytes; NULL when none has. */
-static kith_peer *find_bytes(const kith_trust *trust, size_t offset, const uint8_t *bytes, size_t size) {
+static kith_peer *find_bytes(const kith_trust *trust, size_t offset, const uint8_t *bytes, size_t size)
+{
     for (size_t i = 0; i < trust->count; i++)
         if (memcmp((const char *)&trust->peers[i] + offset, bytes, size) == 0) return &trust->peers[i];
     return NULL;
 }
 
-const kith_peer *kith_trust_by_uuid(const kith_trust *trust, const uint8_t uuid[static KITH_UUID_SIZE]) {
+const kith_peer *kith_trust_by_uuid(const kith_trust *trust, const uint8_t uuid[static KITH_UUID_SIZE])
+{
     return find_bytes(trust, offsetof(kith_peer, uuid), uuid, KITH_UUID_SIZE);
 }
 
-const kith_peer *kith_trust_by_x25519(const kith_trust *trust, const uint8_t x25519[static KITH_X25519_SIZE]) {
+const kith_peer *kith_trust_by_x25519(const kith_trust *trust, const uint8_t x25519[static KITH_X25519_SIZE])
+{
     return find_bytes(trust, offsetof(kith_peer, x25519), x25519, KITH_X25519_SIZE);
 }
 
-static kith_peer *by_fingerprint(const kith_trust *trust, const uint8_t *fingerprint) {
+static kith_peer *by_fingerprint(const kith_trust *trust, const uint8_t *fingerprint)
+{
     return find_bytes(trust, offsetof(kith_peer, fingerprint), fingerprint, KITH_FINGERPRINT_SIZE);
 }
 
 const kith_peer *kith_trust_by_fingerprint(const kith_trust *trust,
-                                           const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE]) {
+                                           const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE])
+{
     return by_fingerprint(trust, fingerprint);
 }
 
-static kith_peer *by_local_name(const kith_trust *trust, const char *name) {
+static kith_peer *by_local_name(const kith_trust *trust, const char *name)
+{
     for (size_t i = 0; i < trust->count; i++)
         if (strcmp(trust->peers[i].local_name, name) == 0) return &trust->peers[i];
     return NULL;
@@ -100,26 +111,28 @@ static kith_peer *by_local_name(const kith_trust *trust, const char *name) {
 
 /* The hex digits of `text` in lower case, without dashes; false when they are too few or too many, or there is
  * something else. */
-static bool prefix_digits(const char *text, char out[static 2 * KITH_FINGERPRINT_SIZE + 1]) {
+static bool prefix_digits(const char *text, char out[static DIGITS_MAX + 1])
+{
     size_t n = 0;
     for (; *text; text++) {
         if (*text == '-') continue;
-        if (!isxdigit((unsigned char)*text) || n == 2 * KITH_FINGERPRINT_SIZE) return false;
+        if (!isxdigit((unsigned char)*text) || n == DIGITS_MAX) return false;
         out[n++] = (char)tolower((unsigned char)*text);
     }
     out[n] = 0;
     return n >= KITH_DEVICE_PREFIX_MIN;
 }
 
-static bool has_prefix(const uint8_t *bytes, size_t size, const char *digits) {
-    char text[2 * KITH_FINGERPRINT_SIZE + 1];
+static bool has_prefix(const uint8_t *bytes, size_t size, const char *digits)
+{
+    char text[DIGITS_MAX + 1];
     return strncmp(kith_hex(bytes, size, text), digits, strlen(digits)) == 0;
 }
 
-kith_err kith_trust_find(const kith_trust *trust, const char *text, const kith_peer **found, size_t cap,
-                         size_t *count) {
+kith_err kith_trust_find(const kith_trust *trust, const char *text, const kith_peer **found, size_t cap, size_t *count)
+{
     uint8_t uuid[KITH_UUID_SIZE];
-    char digits[2 * KITH_FINGERPRINT_SIZE + 1];
+    char digits[DIGITS_MAX + 1];
     const kith_peer *peer = NULL;
     size_t fits = 0;
     if (kith_uuid_parse(text, uuid) == KITH_OK) peer = kith_trust_by_uuid(trust, uuid);
@@ -141,7 +154,8 @@ kith_err kith_trust_find(const kith_trust *trust, const char *text, const kith_p
     return fits == 0 ? KITH_ERR_NOT_FOUND : fits == 1 ? KITH_OK : KITH_ERR_AMBIGUOUS;
 }
 
-kith_err kith_trust_check(const kith_trust *trust, const kith_peer *peer) {
+kith_err kith_trust_check(const kith_trust *trust, const kith_peer *peer)
+{
     const kith_peer *known = kith_trust_by_uuid(trust, peer->uuid);
     if (known) return memcmp(known->ed25519, peer->ed25519, sizeof peer->ed25519) == 0 ? KITH_OK : KITH_ERR_KEY_CHANGED;
     return kith_trust_by_x25519(trust, peer->x25519) ? KITH_ERR_ID_CHANGED : KITH_ERR_NOT_FOUND;
@@ -152,7 +166,8 @@ kith_err kith_trust_check(const kith_trust *trust, const kith_peer *peer) {
 /* `wanted`, or where another peer than `self` (may be NULL) has it the first of "wanted-2", "wanted-3" ... that is
  * free. */
 static void unique_name(const kith_trust *trust, const kith_peer *self, const char *wanted,
-                        char out[static KITH_NAME_SIZE]) {
+                        char out[static KITH_NAME_SIZE])
+{
     char name[KITH_NAME_SIZE + 16] = {0}, suffix[16];
     snprintf(name, sizeof name, "%s", wanted);
     for (unsigned n = 2;; n++) {
@@ -164,17 +179,20 @@ static void unique_name(const kith_trust *trust, const kith_peer *self, const ch
     memcpy(out, name, KITH_NAME_SIZE);
 }
 
-static bool text_valid(const char text[static KITH_NAME_SIZE]) {
+static bool text_valid(const char text[static KITH_NAME_SIZE])
+{
     return memchr(text, 0, KITH_NAME_SIZE) && (text[0] == 0 || kith_name_valid(text));
 }
 
-static bool valid(const kith_peer *peer) {
+static bool valid(const kith_peer *peer)
+{
     return text_valid(peer->name) && peer->name[0] && text_valid(peer->local_name) && peer->local_name[0] &&
            text_valid(peer->os) && text_valid(peer->hardware_model) &&
            (peer->kind == KITH_PEER_OWN || peer->kind == KITH_PEER_CONTACT) && peer->how == KITH_PEER_PAIRED;
 }
 
-static kith_err make_room(kith_trust *trust) {
+static kith_err make_room(kith_trust *trust)
+{
     if (trust->count == KITH_PEERS_MAX) return KITH_ERR_LIMIT;
     if (trust->count < trust->room) return KITH_OK;
     size_t room = trust->room ? 2 * trust->room : FIRST_ROOM;
@@ -185,7 +203,8 @@ static kith_err make_room(kith_trust *trust) {
     return KITH_OK;
 }
 
-kith_err kith_trust_add(kith_trust *trust, const kith_peer *peer, const kith_peer **added) {
+kith_err kith_trust_add(kith_trust *trust, const kith_peer *peer, const kith_peer **added)
+{
     kith_peer made = *peer;
     if (!valid(peer)) return KITH_ERR_ARG;
     kith_err err = derive(&made);
@@ -200,13 +219,15 @@ kith_err kith_trust_add(kith_trust *trust, const kith_peer *peer, const kith_pee
     return KITH_OK;
 }
 
-static void remove_at(kith_trust *trust, const kith_peer *peer) {
+static void remove_at(kith_trust *trust, const kith_peer *peer)
+{
     size_t index = (size_t)(peer - trust->peers);
     trust->count--;
     memmove(&trust->peers[index], &trust->peers[index + 1], (trust->count - index) * sizeof *peer);
 }
 
-kith_err kith_trust_replace(kith_trust *trust, const kith_peer *peer, const kith_peer **added) {
+kith_err kith_trust_replace(kith_trust *trust, const kith_peer *peer, const kith_peer **added)
+{
     kith_peer made = *peer;
     if (!valid(peer)) return KITH_ERR_ARG;
     kith_err err = derive(&made);
@@ -231,7 +252,8 @@ kith_err kith_trust_replace(kith_trust *trust, const kith_peer *peer, const kith
     return KITH_OK;
 }
 
-kith_err kith_trust_remove(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE]) {
+kith_err kith_trust_remove(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE])
+{
     kith_peer *peer = by_fingerprint(trust, fingerprint);
     if (!peer) return KITH_ERR_NOT_FOUND;
     remove_at(trust, peer);
@@ -239,7 +261,8 @@ kith_err kith_trust_remove(kith_trust *trust, const uint8_t fingerprint[static K
 }
 
 kith_err kith_trust_rename(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], const char *name,
-                           const kith_peer **renamed) {
+                           const kith_peer **renamed)
+{
     char checked[KITH_NAME_SIZE];
     kith_err err = kith_name_check(name, strlen(name), checked);
     kith_peer *peer = by_fingerprint(trust, fingerprint);
@@ -250,7 +273,8 @@ kith_err kith_trust_rename(kith_trust *trust, const uint8_t fingerprint[static K
     return KITH_OK;
 }
 
-kith_err kith_trust_verify(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], bool verified) {
+kith_err kith_trust_verify(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], bool verified)
+{
     kith_peer *peer = by_fingerprint(trust, fingerprint);
     if (!peer) return KITH_ERR_NOT_FOUND;
     peer->verified = verified;
@@ -261,12 +285,14 @@ kith_err kith_trust_verify(kith_trust *trust, const uint8_t fingerprint[static K
 
 enum { UUID = 1, ED25519, NAME, LOCAL_NAME, OS, HARDWARE_MODEL, KIND, VERIFIED, ADDED, HOW };
 
-static void write_text(kith_writer *w, uint64_t key, const char *text) {
+static void write_text(kith_writer *w, uint64_t key, const char *text)
+{
     kith_cbor_write_uint(w, key);
     kith_cbor_write_text(w, text, strlen(text));
 }
 
-static void write_peer(kith_writer *w, const kith_peer *peer) {
+static void write_peer(kith_writer *w, const kith_peer *peer)
+{
     kith_cbor_write_map(w, PEER_MEMBERS);
     kith_cbor_write_uint(w, UUID);
     kith_cbor_write_bytes(w, peer->uuid, sizeof peer->uuid);
@@ -286,7 +312,8 @@ static void write_peer(kith_writer *w, const kith_peer *peer) {
     kith_cbor_write_uint(w, (uint64_t)peer->how);
 }
 
-kith_err kith_trust_encode(const kith_trust *trust, uint8_t **out, size_t *size) {
+kith_err kith_trust_encode(const kith_trust *trust, uint8_t **out, size_t *size)
+{
     size_t room = trust->count * KITH_PEER_ENCODED_MAX + BODY_HEAD_MAX;
     uint8_t *body = kith_malloc(room);
     if (!body) return KITH_ERR_NOMEM;
@@ -300,17 +327,20 @@ kith_err kith_trust_encode(const kith_trust *trust, uint8_t **out, size_t *size)
     return err;
 }
 
-static void read_text(kith_cbor_reader *r, kith_cbor_walk *walk, uint64_t key, char out[static KITH_NAME_SIZE]) {
+static void read_text(kith_cbor_reader *r, kith_cbor_walk *walk, uint64_t key, char out[static KITH_NAME_SIZE])
+{
     memset(out, 0, KITH_NAME_SIZE);
     if (kith_cbor_need(r, walk, key)) kith_cbor_read_string(r, out, KITH_NAME_SIZE);
 }
 
-static uint64_t read_small(kith_cbor_reader *r, kith_cbor_walk *walk, uint64_t key) {
+static uint64_t read_small(kith_cbor_reader *r, kith_cbor_walk *walk, uint64_t key)
+{
     uint64_t value = kith_cbor_need(r, walk, key) ? kith_cbor_read_uint(r) : 0;
     return value <= UINT8_MAX ? value : 0; /* no enumeration has a 0, so that is refused */
 }
 
-static void read_peer(kith_cbor_reader *r, kith_peer *out) {
+static void read_peer(kith_cbor_reader *r, kith_peer *out)
+{
     *out = (kith_peer){0};
     kith_cbor_walk walk = kith_cbor_enter(r);
     if (walk.left != PEER_MEMBERS) r->bad = true;
@@ -327,7 +357,8 @@ static void read_peer(kith_cbor_reader *r, kith_peer *out) {
     kith_cbor_leave(r, &walk);
 }
 
-static kith_err read_peers(kith_trust *trust, const uint8_t *body, size_t size, kith_reason *reason) {
+static kith_err read_peers(kith_trust *trust, const uint8_t *body, size_t size, kith_reason *reason)
+{
     kith_cbor_reader r = kith_cbor_reader_of(body, size);
     size_t count = kith_cbor_read_array(&r);
     if (count > KITH_PEERS_MAX) return kith_envelope_bad(&r, body, "more devices than there can be", reason);
@@ -345,7 +376,8 @@ static kith_err read_peers(kith_trust *trust, const uint8_t *body, size_t size, 
     return kith_cbor_done(&r) ? KITH_OK : kith_envelope_bad(&r, body, "not a list of devices", reason);
 }
 
-kith_err kith_trust_decode(const void *data, size_t size, kith_trust **out, kith_reason *reason) {
+kith_err kith_trust_decode(const void *data, size_t size, kith_trust **out, kith_reason *reason)
+{
     const uint8_t *body;
     size_t body_size;
     kith_trust *trust = NULL;

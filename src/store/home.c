@@ -235,7 +235,7 @@ static kith_err read_both(const kith_home *home, identity *out, kith_problem *pr
     static const char *const after_device[] = {KEYS, TRUST, MASTER_KEY}, *const after_keys[] = {TRUST, MASTER_KEY};
     kith_reason reason;
     uint8_t *data = NULL;
-    size_t size;
+    size_t size = 0;
     kith_err err = read_device(home, &out->device, &data, &size, problem);
     kith_free(data);
     if (err == KITH_ERR_NO_FILE) return check_remains(home, DEVICE, after_device, 3, problem);
@@ -352,7 +352,19 @@ static kith_err write_file(const kith_home *home, const char *name, const void *
     return err ? say_disk(home, name, "writing", err, problem) : KITH_OK;
 }
 
-/* Each missing folder of the path, durable in the one above it. */
+/* Make one folder, durable in the one above it. */
+static kith_err make_folder(kith_env *env, const char *path)
+{
+    kith_err err = env->file->make_folder(env, path, FOLDER_MODE);
+    if (err) return err == KITH_ERR_EXISTS ? KITH_OK : err; /* another process was faster */
+    char *above = kith_strdup(path), *last = above ? strrchr(above, '/') : NULL;
+    if (!above) return KITH_ERR_NOMEM;
+    if (last) last[last == above] = 0; /* "/" stays for what is directly below it */
+    err = env->file->sync_folder(env, last ? above : ".");
+    kith_free(above);
+    return err;
+}
+
 static kith_err make_folders(const kith_home *home, kith_problem *problem)
 {
     kith_env *env = home->env;
@@ -363,19 +375,10 @@ static kith_err make_folders(const kith_home *home, kith_problem *problem)
         char *slash = strchr(at + 1, '/');
         if (slash) *slash = 0;
         err = env->file->stat(env, path, true, &info);
-        if (err == KITH_ERR_NO_FILE) {
-            err = env->file->make_folder(env, path, FOLDER_MODE);
-            char *last = strrchr(path, '/');
-            if (!err && last) {
-                char *above = last == path ? kith_strdup("/") : kith_memdup(path, (size_t)(last - path) + 1);
-                if (above) above[last == path ? 1 : last - path] = 0;
-                err = above ? env->file->sync_folder(env, above) : KITH_ERR_NOMEM;
-                kith_free(above);
-            }
-            if (err == KITH_ERR_EXISTS) err = KITH_OK; /* another process was faster */
-        } else if (!err && info.kind != KITH_FILE_FOLDER) {
+        if (err == KITH_ERR_NO_FILE)
+            err = make_folder(env, path);
+        else if (!err && info.kind != KITH_FILE_FOLDER)
             err = KITH_ERR_NOT_REGULAR;
-        }
         if (slash) *slash = '/';
         at = slash;
     }
@@ -405,7 +408,7 @@ static kith_err write_keys(const kith_home *home, const identity *found, kith_pr
 {
     kith_reason reason;
     uint8_t *data = NULL;
-    size_t size;
+    size_t size = 0;
     kith_err err = kith_keys_encode(&found->keys, found->keys_data, found->keys_size, &data, &size, &reason);
     if (err) return say_decode(home, KEYS, err, &reason, problem);
     err = write_file(home, KEYS, data, size, problem);
@@ -418,7 +421,7 @@ static kith_err write_device(const kith_home *home, const kith_device *device, c
 {
     kith_reason reason;
     uint8_t *data = NULL;
-    size_t size;
+    size_t size = 0;
     kith_err err = kith_device_encode(device, old, old_size, &data, &size, &reason);
     if (err) return say_decode(home, DEVICE, err, &reason, problem);
     err = write_file(home, DEVICE, data, size, problem);
@@ -503,7 +506,7 @@ kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *pro
     kith_file *lock = NULL;
     char checked[KITH_NAME_SIZE];
     uint8_t *old = NULL;
-    size_t old_size;
+    size_t old_size = 0;
     *problem = (kith_problem){0};
     if (kith_name_check(name, strlen(name), checked))
         return say(problem, KITH_ERR_ARG, "a device's name is 1 to %d bytes of plain text on one line", KITH_NAME_MAX);
@@ -538,7 +541,7 @@ static kith_err read_trust(const kith_home *home, kith_trust **out, uint8_t **da
 kith_err kith_home_load_trust(kith_home *home, kith_trust **out, kith_problem *problem)
 {
     uint8_t *data = NULL;
-    size_t size;
+    size_t size = 0;
     *problem = (kith_problem){0};
     kith_err err = read_trust(home, out, &data, &size, problem);
     kith_free(data);
@@ -589,7 +592,7 @@ kith_err kith_home_load_seen(kith_home *home, kith_seen **out)
     kith_reason reason;
     kith_seen *seen = NULL;
     uint8_t *data = NULL;
-    size_t size;
+    size_t size = 0;
     kith_err err = read_file(home, &seen_file, &data, &size, &ignored);
     if (!err) err = kith_seen_decode(data, size, &seen, &reason);
     if (err && err != KITH_ERR_NOMEM) err = kith_seen_new(&seen);
@@ -603,7 +606,7 @@ kith_err kith_home_update_seen(kith_home *home, kith_home_seen_fn *fn, void *use
     kith_file *lock = NULL;
     kith_seen *seen = NULL;
     uint8_t *data = NULL;
-    size_t size;
+    size_t size = 0;
     *problem = (kith_problem){0};
     kith_err err = lock_home(home, &lock, problem);
     if (!err && (err = kith_home_load_seen(home, &seen))) say_plain(problem, err);

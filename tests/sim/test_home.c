@@ -164,6 +164,26 @@ static void two_homes_are_two_devices(void **state)
     says("two different devices");
 }
 
+/* 64 MiB, t = 3, p = 4 where nothing else is asked for. */
+static void the_usual_cost(void **state)
+{
+    (void)state;
+    kith_home_self self;
+    bool created;
+    uint8_t *seed;
+    const kith_home_init_options options = {.name = "x", .password = PASSWORD, .rng = &rng};
+    assert_ok(kith_home_init(home, &options, &self, &created, &problem));
+    test_bytes keys = slurp("network_keys.json");
+    json_t *file = json_loadb((char *)keys.data, keys.size, 0, NULL), *kdf = json_object_get(file, "kdf_params");
+    assert_int_equal(json_integer_value(json_object_get(kdf, "memory_kib")), 65536);
+    assert_int_equal(json_integer_value(json_object_get(kdf, "passes")), 3);
+    assert_int_equal(json_integer_value(json_object_get(kdf, "lanes")), 4);
+    assert_ok(kith_home_unlock(home, PASSWORD, &seed, &problem));
+    kith_secret_free(seed);
+    json_decref(file);
+    test_bytes_free(&keys);
+}
+
 static void wrong_arguments_make_nothing(void **state)
 {
     (void)state;
@@ -737,6 +757,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOME_TEST(init_makes_all),
         HOME_TEST(two_homes_are_two_devices),
+        HOME_TEST(the_usual_cost),
         HOME_TEST(wrong_arguments_make_nothing),
         HOME_TEST(a_hosts_device_file_is_used),
         HOME_TEST(passwords),

@@ -7,11 +7,13 @@
 
 #define ID "0192f3c1-9d0b-4c36-8a52-7f3c1d2e4b5a"
 
-static kith_err decode(const char *text, kith_device *out, kith_reason *reason) {
+static kith_err decode(const char *text, kith_device *out, kith_reason *reason)
+{
     return kith_device_decode(text, strlen(text), out, reason);
 }
 
-static void a_new_device(void **state) {
+static void a_new_device(void **state)
+{
     (void)state;
     uint8_t random[16];
     kith_device device;
@@ -28,7 +30,8 @@ static void a_new_device(void **state) {
     assert_int_equal(kith_device_make(random, "  ", "Linux", NULL, 1, &device), KITH_ERR_ARG);
 }
 
-static void names(void **state) {
+static void names(void **state)
+{
     (void)state;
     static const char *good[] = {"a", "Jamie's phone", "Büro", "電話", "👋", "a\\b", "-", "laptop-2"};
     static const struct {
@@ -82,7 +85,8 @@ static void names(void **state) {
     assert_memory_equal(cut, "123456\0", sizeof cut); /* nothing is left behind the end */
 }
 
-static void a_whole_file(void **state) {
+static void a_whole_file(void **state)
+{
     (void)state;
     kith_device device;
     kith_reason reason;
@@ -104,7 +108,8 @@ static const char host_file[] =
     "\"version\":\"0.1.0\",\"library\":{\"order\":[3,1,2],\"big\":9223372036854775807,\"f\":0.1},"
     "\"\\u00e9\":\"\\u00df\"}";
 
-static void a_hosts_file_is_kept(void **state) {
+static void a_hosts_file_is_kept(void **state)
+{
     (void)state;
     kith_device device;
     kith_reason reason;
@@ -133,7 +138,8 @@ static void a_hosts_file_is_kept(void **state) {
     kith_free(out);
 }
 
-static void there_and_back(void **state) {
+static void there_and_back(void **state)
+{
     (void)state;
     uint8_t random[16] = {1, 2, 3}, *out;
     size_t size;
@@ -151,7 +157,8 @@ static void there_and_back(void **state) {
     kith_free(out);
 }
 
-static void damage_is_named(void **state) {
+static void damage_is_named(void **state)
+{
     (void)state;
     static const struct {
         const char *file;
@@ -199,7 +206,8 @@ static void damage_is_named(void **state) {
 
 /* device.json has no checksum (an application may write it), so a flipped byte may give another device; never one that
  * breaks the rules, and never a crash. */
-static void every_cut_and_every_flip(void **state) {
+static void every_cut_and_every_flip(void **state)
+{
     (void)state;
     const size_t size = strlen(host_file);
     kith_device whole, device;
@@ -226,7 +234,8 @@ static void every_cut_and_every_flip(void **state) {
     assert_true(accepted < size * 8);
 }
 
-static int all_of_it(void *arg) {
+static int all_of_it(void *arg)
+{
     (void)arg;
     kith_device device;
     kith_reason reason;
@@ -243,14 +252,16 @@ static int all_of_it(void *arg) {
     return err;
 }
 
-static void failing_allocations(void **state) {
+static void failing_allocations(void **state)
+{
     (void)state;
     test_every_allocation(all_of_it, NULL);
 }
 
 /* Jansson's own allocations too: it may call a failed one a syntax error, but nothing crashes, leaks or comes out
  * wrong. */
-static void failing_allocations_of_jansson(void **state) {
+static void failing_allocations_of_jansson(void **state)
+{
     (void)state;
     json_set_alloc_funcs(kith_malloc, kith_free);
     for (uint64_t n = 1;; n++) {
@@ -266,7 +277,8 @@ static void failing_allocations_of_jansson(void **state) {
     json_set_alloc_funcs(malloc, free);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(a_new_device),
         TEST(names),

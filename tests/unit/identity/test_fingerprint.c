@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-static void is_blake3_of_uuid_and_key(void **state) {
+static void is_blake3_of_uuid_and_key(void **state)
+{
     (void)state;
     uint8_t uuid[16], key[32], both[48], want[32], got[32], other[32];
     for (size_t i = 0; i < 48; i++) both[i] = (uint8_t)(i * 5 + 1);
@@ -23,7 +24,8 @@ static void is_blake3_of_uuid_and_key(void **state) {
     assert_memory_not_equal(got, other, 32);
 }
 
-static void text_forms(void **state) {
+static void text_forms(void **state)
+{
     (void)state;
     uint8_t fingerprint[32], back[32];
     char text[KITH_FINGERPRINT_LONG_SIZE], brief[KITH_FINGERPRINT_SHORT_SIZE];
@@ -50,7 +52,8 @@ static void text_forms(void **state) {
     assert_int_equal(back[0] & back[31], 7);
 }
 
-static void times(void **state) {
+static void times(void **state)
+{
     (void)state;
     static const struct {
         const char *text;
@@ -112,7 +115,8 @@ static void times(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(is_blake3_of_uuid_and_key),
         TEST(text_forms),

@@ -2,7 +2,8 @@
 #include "testlib.h"
 
 /* The whole table, written out a second time: changing who may do what takes two hands. */
-static void whole_table(void **state) {
+static void whole_table(void **state)
+{
     (void)state;
     static const struct {
         kith_service service;
@@ -21,7 +22,8 @@ static void whole_table(void **state) {
     }
 }
 
-static void closed_by_default(void **state) {
+static void closed_by_default(void **state)
+{
     (void)state;
     assert_int_equal(KITH_DENY, 0);
     for (int service = KITH_SERVICE_FILE + 1; service < 300; service++)
@@ -31,7 +33,8 @@ static void closed_by_default(void **state) {
     assert_int_equal(kith_permit_of(KITH_SERVICE_HELLO, (kith_standing)-1), KITH_DENY);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {TEST(whole_table), TEST(closed_by_default)};
     return cmocka_run_group_tests_name("identity/permit", tests, NULL, NULL);
 }

@@ -6,20 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint8_t *number(unsigned n) {
+static const uint8_t *number(unsigned n)
+{
     static uint8_t fingerprint[KITH_FINGERPRINT_SIZE];
     memset(fingerprint, 0, sizeof fingerprint);
     memcpy(fingerprint, &n, sizeof n);
     return fingerprint;
 }
 
-static kith_addr at(const char *text) {
+static kith_addr at(const char *text)
+{
     kith_addr addr;
     assert_ok(kith_addr_parse(text, &addr));
     return addr;
 }
 
-static kith_seen *some(void) {
+static kith_seen *some(void)
+{
     kith_seen *seen;
     kith_addr a = at("192.0.2.1:443"), b = at("[2001:db8::1]:7000"), c = at("[fe80::1%3]:7000");
     assert_ok(kith_seen_new(&seen));
@@ -30,7 +33,8 @@ static kith_seen *some(void) {
     return seen;
 }
 
-static void the_latest_four(void **state) {
+static void the_latest_four(void **state)
+{
     (void)state;
     kith_seen *seen;
     static const char *addrs[] = {"192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3", "192.0.2.1:4", "192.0.2.1:5"};
@@ -66,7 +70,8 @@ static void the_latest_four(void **state) {
     kith_seen_free(seen);
 }
 
-static void the_oldest_makes_room(void **state) {
+static void the_oldest_makes_room(void **state)
+{
     (void)state;
     kith_seen *seen, *again;
     kith_reason reason;
@@ -95,7 +100,8 @@ static void the_oldest_makes_room(void **state) {
     kith_seen_free(seen);
 }
 
-static void there_and_back(void **state) {
+static void there_and_back(void **state)
+{
     (void)state;
     kith_seen *seen = some(), *again;
     uint8_t *data, *second;
@@ -134,7 +140,8 @@ static void there_and_back(void **state) {
 }
 
 /* One peer with these addresses in hex, in a body whose checksum fits. */
-static kith_err with_addrs(const char *count_hex, const char *hex) {
+static kith_err with_addrs(const char *count_hex, const char *hex)
+{
     uint8_t body[256], *data;
     size_t size;
     kith_seen *seen = NULL;
@@ -156,7 +163,8 @@ static kith_err with_addrs(const char *count_hex, const char *hex) {
     return err;
 }
 
-static void addresses_that_break_a_rule(void **state) {
+static void addresses_that_break_a_rule(void **state)
+{
     (void)state;
     assert_ok(with_addrs("80", ""));
     assert_ok(with_addrs("81", "83010044c0000201"));
@@ -186,7 +194,8 @@ static void addresses_that_break_a_rule(void **state) {
         if (with_addrs(bad[i][0], bad[i][1]) != KITH_ERR_DAMAGED) fail_msg("accepted: %s", bad[i][1]);
 }
 
-static int all_of_it(void *arg) {
+static int all_of_it(void *arg)
+{
     (void)arg;
     kith_seen *seen = NULL, *again = NULL;
     uint8_t *data = NULL;
@@ -202,12 +211,14 @@ static int all_of_it(void *arg) {
     return err;
 }
 
-static void failing_allocations(void **state) {
+static void failing_allocations(void **state)
+{
     (void)state;
     test_every_allocation(all_of_it, NULL);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(the_latest_four),     TEST(the_oldest_makes_room), TEST(there_and_back), TEST(addresses_that_break_a_rule),
         TEST(failing_allocations),

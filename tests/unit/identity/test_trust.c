@@ -8,7 +8,8 @@
 #include <string.h>
 
 /* Device number n: its UUID begins with the bytes n, its key is made from a seed of n. */
-static kith_peer device(uint8_t n, const char *name) {
+static kith_peer device(uint8_t n, const char *name)
+{
     uint8_t uuid[16], seed[32], key[32];
     kith_peer peer;
     memset(uuid, n, sizeof uuid);
@@ -19,7 +20,8 @@ static kith_peer device(uint8_t n, const char *name) {
     return peer;
 }
 
-static kith_trust *set_of(size_t count) {
+static kith_trust *set_of(size_t count)
+{
     kith_trust *trust;
     assert_ok(kith_trust_new(&trust));
     for (size_t n = 1; n <= count; n++) {
@@ -30,7 +32,8 @@ static kith_trust *set_of(size_t count) {
     return trust;
 }
 
-static void equal_sets(const kith_trust *a, const kith_trust *b) {
+static void equal_sets(const kith_trust *a, const kith_trust *b)
+{
     assert_int_equal(kith_trust_count(a), kith_trust_count(b));
     for (size_t i = 0; i < kith_trust_count(a); i++) {
         const kith_peer *p = kith_trust_at(a, i), *q = kith_trust_at(b, i);
@@ -49,7 +52,8 @@ static void equal_sets(const kith_trust *a, const kith_trust *b) {
     }
 }
 
-static void what_is_derived(void **state) {
+static void what_is_derived(void **state)
+{
     (void)state;
     kith_peer peer = device(7, "a\x1b"
                                "b\n");
@@ -83,7 +87,8 @@ static void what_is_derived(void **state) {
     kith_trust_free(trust);
 }
 
-static void finding(void **state) {
+static void finding(void **state)
+{
     (void)state;
     kith_trust *trust = set_of(3);
     kith_peer second = device(2, "x"), stranger = device(9, "x");
@@ -99,7 +104,8 @@ static void finding(void **state) {
     kith_trust_free(trust);
 }
 
-static void expect_found(const kith_trust *trust, const char *text, kith_err want, uint8_t number, size_t want_count) {
+static void expect_found(const kith_trust *trust, const char *text, kith_err want, uint8_t number, size_t want_count)
+{
     const kith_peer *found[8] = {NULL};
     size_t count = 99;
     kith_err err = kith_trust_find(trust, text, found, 8, &count);
@@ -107,10 +113,11 @@ static void expect_found(const kith_trust *trust, const char *text, kith_err wan
         fail_msg("%s: error %d, %zu found", text, err, count);
 }
 
-static void the_device_argument(void **state) {
+static void the_device_argument(void **state)
+{
     (void)state;
     kith_trust *trust = set_of(4); /* laptop, laptop-2, laptop-3, laptop-4 */
-    char text[80];
+    char text[KITH_FINGERPRINT_LONG_SIZE + 1];
     const kith_peer *found[2];
     size_t count;
     expect_found(trust, "02020202-0202-0202-0202-020202020202", KITH_OK, 2, 1);
@@ -163,7 +170,8 @@ static void the_device_argument(void **state) {
     kith_trust_free(trust);
 }
 
-static void conflicts_are_seen(void **state) {
+static void conflicts_are_seen(void **state)
+{
     (void)state;
     kith_trust *trust = set_of(3);
     kith_peer same = device(2, "again"), key = device(2, "x"), id = device(2, "x"), both = device(2, "x"),
@@ -187,7 +195,8 @@ static void conflicts_are_seen(void **state) {
     kith_trust_free(trust);
 }
 
-static void bad_peers(void **state) {
+static void bad_peers(void **state)
+{
     (void)state;
     kith_trust *trust = set_of(0);
     kith_peer bad[8];
@@ -208,7 +217,8 @@ static void bad_peers(void **state) {
     kith_trust_free(trust);
 }
 
-static void replacing(void **state) {
+static void replacing(void **state)
+{
     (void)state;
     const kith_peer *now;
     /* The same device again: what it says of itself is new, what we know stays. */
@@ -253,7 +263,8 @@ static void replacing(void **state) {
     kith_trust_free(trust);
 }
 
-static void names_stay_unique(void **state) {
+static void names_stay_unique(void **state)
+{
     (void)state;
     kith_trust *trust = set_of(3);
     const kith_peer *peer;
@@ -288,7 +299,8 @@ static void names_stay_unique(void **state) {
     kith_trust_free(trust);
 }
 
-static void removing_and_verifying(void **state) {
+static void removing_and_verifying(void **state)
+{
     (void)state;
     kith_trust *trust = set_of(3);
     uint8_t second[32];
@@ -305,7 +317,8 @@ static void removing_and_verifying(void **state) {
     kith_trust_free(trust);
 }
 
-static void there_and_back(void **state) {
+static void there_and_back(void **state)
+{
     (void)state;
     for (size_t n = 0; n < 40; n += 13) {
         kith_trust *trust = set_of(n), *again;
@@ -326,7 +339,8 @@ static void there_and_back(void **state) {
 }
 
 /* With its checksum, nothing changed in the file passes. */
-static void every_cut_and_every_flip(void **state) {
+static void every_cut_and_every_flip(void **state)
+{
     (void)state;
     kith_trust *trust = set_of(2), *out = NULL;
     uint8_t *data;
@@ -356,7 +370,8 @@ static void every_cut_and_every_flip(void **state) {
 }
 
 /* Bodies that are whole (the checksum fits) and wrong, as a bug or a hostile hand would write them. */
-static kith_err decode_body(const uint8_t *body, size_t size, uint64_t version) {
+static kith_err decode_body(const uint8_t *body, size_t size, uint64_t version)
+{
     uint8_t *data;
     size_t data_size;
     kith_trust *out = NULL;
@@ -369,7 +384,8 @@ static kith_err decode_body(const uint8_t *body, size_t size, uint64_t version) 
     return err;
 }
 
-static void bodies_that_break_a_rule(void **state) {
+static void bodies_that_break_a_rule(void **state)
+{
     (void)state;
     kith_trust *trust = set_of(2);
     uint8_t *data, body[1024];
@@ -405,7 +421,8 @@ static void bodies_that_break_a_rule(void **state) {
     kith_trust_free(trust);
 }
 
-static void the_cap(void **state) {
+static void the_cap(void **state)
+{
     (void)state;
     kith_trust *trust;
     kith_peer peer = device(1, "x");
@@ -438,7 +455,8 @@ static void the_cap(void **state) {
     kith_trust_free(trust);
 }
 
-static int all_of_it(void *arg) {
+static int all_of_it(void *arg)
+{
     (void)arg;
     kith_trust *trust = NULL, *again = NULL;
     uint8_t *data = NULL;
@@ -457,12 +475,14 @@ static int all_of_it(void *arg) {
     return err;
 }
 
-static void failing_allocations(void **state) {
+static void failing_allocations(void **state)
+{
     (void)state;
     test_every_allocation(all_of_it, NULL);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(what_is_derived),
         TEST(finding),
