@@ -1,0 +1,127 @@
+/* What the halves of mDNS share: mdns.c is the loop's thread, the others are Avahi's thread.  Only they include this.
+ */
+#ifndef KITH_IO_MDNS_INTERNAL_H
+#define KITH_IO_MDNS_INTERNAL_H
+
+#include "base/list.h"
+#include "io/mdns.h"
+
+#include <avahi-common/simple-watch.h>
+#include <avahi-core/core.h>
+#include <avahi-core/lookup.h>
+#include <avahi-core/publish.h>
+#include <pthread.h>
+
+#define MDNS_DOMAIN "local"
+
+typedef struct mdns_wanted {
+    size_t count;
+    char prefixes[KITH_LAN_WANTED_MAX][KITH_LAN_INSTANCE_SIZE];
+} mdns_wanted;
+
+/* What the loop's thread wishes. */
+typedef struct mdns_wish {
+    bool announce;
+    kith_lan_record record;
+    size_t addr_count;
+    kith_interface_addr addrs[KITH_LAN_ANNOUNCED_MAX];
+    mdns_wanted wanted;
+} mdns_wish;
+
+typedef struct mdns_news {
+    kith_link link;
+    bool seen; /* else gone; only the instance counts then */
+    bool wanted;
+    kith_lan_record record;
+} mdns_news;
+
+/* Between the threads; both hold it, the last to let go frees it. */
+typedef struct mdns_box {
+    pthread_mutex_t lock;
+    pthread_cond_t ended_cond;
+    int wake; /* eventfd: the wishes changed, or quit */
+    unsigned holders;
+    /* under the lock, from the loop: */
+    bool quit, wish_is_new;
+    mdns_wish wish;
+    const kith_env_post *post_table;
+    void *post; /* NULL once the loop's side is closed */
+    /* under the lock, to the loop: */
+    kith_list news;
+    size_t news_count;
+    uint64_t dropped;
+    bool ended;
+} mdns_box;
+
+void mdns_box_release(mdns_box *box);
+/* Replaces what was waiting of the same instance. */
+void mdns_box_tell(mdns_box *box, const kith_lan_record *record, bool seen, bool wanted);
+
+/* ---- Avahi's thread ---- */
+
+typedef struct mdns_guard mdns_guard; /* between Avahi and the network */
+typedef struct mdns_address {         /* an address of ours that is announced */
+    uint32_t interface;
+    kith_addr addr;
+    AvahiSEntryGroup *group;
+    bool keep;
+} mdns_address;
+
+typedef struct mdns_thread {
+    mdns_box *box;
+    mdns_wish wish; /* the thread's copy */
+    AvahiSimplePoll *simple;
+    const AvahiPoll *poll;
+    AvahiWatch *wake;
+    bool quit, has_wish, rename, rebuild;
+    /* the session: what ends with the server */
+    mdns_guard *guard;
+    AvahiServer *server;
+    AvahiSServiceBrowser *browser;
+    bool on_loopback; /* there is no other interface */
+    AvahiTimeout *retry;
+    uint64_t flush_wait; /* checks of the cache to let pass before it may be flushed again */
+    uint64_t flush_passed;
+    AvahiTimeout *check;
+    /* announcing */
+    AvahiSEntryGroup *service;
+    kith_lan_record announced;
+    char name[KITH_LAN_INSTANCE_SIZE]; /* the instance's, after collisions */
+    char host[KITH_LAN_INSTANCE_SIZE + sizeof "." MDNS_DOMAIN];
+    mdns_address addresses[KITH_LAN_ANNOUNCED_MAX];
+    size_t address_count;
+    /* browsing */
+    kith_list peers; /* oldest first */
+    size_t peer_count;
+    AvahiTimeout *report, *sweep;
+    bool report_set;
+} mdns_thread;
+
+/* NULL and *err = NETWORK or NOMEM.  The caller takes the thread's hold on the box. */
+mdns_thread *mdns_thread_new(mdns_box *box, kith_err *err);
+void mdns_thread_free(mdns_thread *t); /* of one that does not run */
+void *mdns_thread_main(void *t);       /* frees it, and lets go of the box */
+
+/* Set a timeout `ms` from now. */
+void mdns_timeout(const mdns_thread *t, AvahiTimeout *timeout, unsigned ms);
+
+/* Announce what is wished now, changing as little as possible. (mdns_announce.c) */
+void mdns_announce(mdns_thread *t);
+void mdns_announce_renamed(mdns_thread *t); /* after a collision */
+void mdns_announce_forget(mdns_thread *t);  /* after the server is gone */
+
+/* (mdns_browse.c) */
+bool mdns_browse_init(mdns_thread *t);
+bool mdns_browse_start(mdns_thread *t);
+void mdns_browse_forget(mdns_thread *t); /* after the server is gone: those not seen again soon are gone */
+void mdns_browse_wanted(mdns_thread *t); /* the wish's prefixes changed */
+void mdns_browse_done(mdns_thread *t);
+
+/* (mdns_guard.c) */
+mdns_guard *mdns_guard_new(const AvahiPoll *inner);
+const AvahiPoll *mdns_guard_poll(mdns_guard *guard);
+void mdns_guard_free(mdns_guard *guard); /* after the server */
+/* Whether a datagram may reach Avahi: a whole DNS message that holds no CNAME. */
+bool mdns_guard_accepts(const void *data, size_t size);
+
+#endif
