@@ -1,13 +1,13 @@
-/* QUIC (RFC 9000, 9002) between devices, with the Hyphae v1 Noise handshake in place of TLS, on ngtcp2.  A state machine over
- * datagrams: no I/O, no clock, no callbacks to the user; randomness from the seed given.
+/* QUIC (RFC 9000, 9002) between devices, with the Hyphae v1 Noise handshake in place of TLS, on ngtcp2.  A state
+ * machine over datagrams: no I/O, no clock, no callbacks to the user; randomness from the seed given.
  *
- * One kith_quic ("endpoint") serves any number of connections in both roles over one socket.  The owner hands in what arrives
- * (input), sends what comes out (output, until it says false), takes events (event, until it says false) after every
- * input/expire/call, and calls expire at the deadline.
+ * One kith_quic ("endpoint") serves any number of connections in both roles over one socket.  The owner hands in what
+ * arrives (input), sends what comes out (output, until it says false), takes events (event, until it says false) after
+ * every input/expire/call, and calls expire at the deadline.
  *
- * Handles: a kith_conn lives from dial or its ACCEPTED event until kith_conn_free, which is due once its CLOSED event came (or at
- * any time before: then it is closed abruptly).  A kith_stream lives until kith_stream_free or kith_conn_free.  Events that were
- * queued for a freed handle are dropped. */
+ * Handles: a kith_conn lives from dial or its ACCEPTED event until kith_conn_free, which is due once its CLOSED event
+ * came (or at any time before: then it is closed abruptly).  A kith_stream lives until kith_stream_free or
+ * kith_conn_free.  Events that were queued for a freed handle are dropped. */
 #ifndef KITH_QUIC_QUIC_H
 #define KITH_QUIC_QUIC_H
 
@@ -18,14 +18,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KITH_QUIC_CONNS_MAX      4096 /* of one endpoint; the next Initial is not answered */
-#define KITH_QUIC_RETRY_ABOVE    64   /* half-open accepted connections above which a Retry is asked (RFC 9000 section 8.1.2) */
-#define KITH_QUIC_STREAMS_MAX    64   /* that a peer may have open at once, of each kind */
-#define KITH_QUIC_REASON_MAX     128  /* bytes of a close's reason text */
-#define KITH_QUIC_STREAM_WINDOW_MAX (6u << 20)  /* receive window of a stream, auto-tuned up to this */
+#define KITH_QUIC_CONNS_MAX 4096 /* of one endpoint; the next Initial is not answered */
+#define KITH_QUIC_RETRY_ABOVE                                                                                          \
+    64 /* half-open accepted connections above which a Retry is asked (RFC 9000 section 8.1.2) */
+#define KITH_QUIC_STREAMS_MAX       64         /* that a peer may have open at once, of each kind */
+#define KITH_QUIC_REASON_MAX        128        /* bytes of a close's reason text */
+#define KITH_QUIC_STREAM_WINDOW_MAX (6u << 20) /* receive window of a stream, auto-tuned up to this */
 #define KITH_QUIC_CONN_WINDOW_MAX   (8u << 20)
-#define KITH_QUIC_IDLE_NS        UINT64_C(30000000000)
-#define KITH_QUIC_KEEP_ALIVE_NS  UINT64_C(10000000000)
+#define KITH_QUIC_IDLE_NS           UINT64_C(30000000000)
+#define KITH_QUIC_KEEP_ALIVE_NS     UINT64_C(10000000000)
 
 typedef struct kith_quic kith_quic;
 typedef struct kith_conn kith_conn;
@@ -37,9 +38,10 @@ typedef struct kith_quic_config {
     bool accept;                  /* answer those who dial us */
     bool always_retry;            /* prove every address first */
     uint64_t idle_ns;             /* 0: KITH_QUIC_IDLE_NS.  max_idle_timeout of our transport parameters */
-    uint64_t keep_alive_ns;       /* 0: KITH_QUIC_KEEP_ALIVE_NS, under half the idle time-out of both; UINT64_MAX: none */
-    size_t conns_max;             /* 0: KITH_QUIC_CONNS_MAX */
-    size_t retry_above;           /* 0: KITH_QUIC_RETRY_ABOVE */
+    uint64_t keep_alive_ns; /* 0: KITH_QUIC_KEEP_ALIVE_NS, under half the idle time-out of both; UINT64_MAX: none */
+    size_t conns_max;       /* 0: KITH_QUIC_CONNS_MAX */
+    size_t retry_above;     /* 0: KITH_QUIC_RETRY_ABOVE */
+    size_t packet_max;      /* 0: 1,452.  Largest datagram tried; up to KITH_PACKET_RUN_MAX on paths without an MTU */
 } kith_quic_config;
 
 KITH_MUST_CHECK kith_err kith_quic_new(const kith_quic_config *config, kith_quic **out);
@@ -50,34 +52,34 @@ void kith_quic_free(kith_quic *quic); /* with all its connections, saying nothin
 void kith_quic_input(kith_quic *quic, const kith_packet *packet, uint64_t now_ns);
 /* The next run to send into out->data[0..KITH_PACKET_RUN_MAX), memory of the caller's.  False: nothing to send now. */
 bool kith_quic_output(kith_quic *quic, kith_packet *out, uint64_t now_ns);
-/* The kernel said that a datagram of this size does not fit the route to `remote` (a path MTU probe, usually).  Packets that are lost tell
- * us the same, later. */
+/* The kernel said that a datagram of this size does not fit the route to `remote` (a path MTU probe, usually).  Packets
+ * that are lost tell us the same, later. */
 void kith_quic_too_big(kith_quic *quic, const kith_addr *remote, size_t size);
 uint64_t kith_quic_deadline_ns(const kith_quic *quic); /* UINT64_MAX: none */
 void kith_quic_expire(kith_quic *quic, uint64_t now_ns);
 
 /* ---- events ---- */
 typedef enum kith_quic_event_kind {
-    KITH_QUIC_ACCEPTED = 1,  /* conn: somebody dialled us and the handshake is complete */
-    KITH_QUIC_CONNECTED,     /* conn: our dial's handshake is complete */
-    KITH_QUIC_OPENED,        /* stream: the peer opened it (data may be there already; a READABLE follows) */
-    KITH_QUIC_READABLE,      /* stream: bytes or the end are there; comes again only after kith_stream_peek said "nothing" */
-    KITH_QUIC_WRITABLE,      /* stream: kith_stream_unsent fell below the low mark after it was above the high mark */
-    KITH_QUIC_RETURNED,      /* stream: lent memory was acknowledged: see kith_stream_returned */
-    KITH_QUIC_RESET,         /* stream: the peer gave up sending (code); what was not consumed yet is gone */
-    KITH_QUIC_STOPPED,       /* stream: the peer does not want more (code); our side was reset with that code */
-    KITH_QUIC_PATH,          /* conn: a probe asked for by kith_conn_probe was answered (path, rtt_ns), or not (err = TIMEOUT) */
-    KITH_QUIC_MOVED,         /* conn: it now runs over `path` (we migrated, or the peer's address changed) */
-    KITH_QUIC_CLOSED,        /* conn: over.  err, code, reason, by_peer.  kith_conn_free is due */
+    KITH_QUIC_ACCEPTED = 1, /* conn: somebody dialled us and the handshake is complete */
+    KITH_QUIC_CONNECTED,    /* conn: our dial's handshake is complete */
+    KITH_QUIC_OPENED,       /* stream: the peer opened it (data may be there already; a READABLE follows) */
+    KITH_QUIC_READABLE, /* stream: bytes or the end are there; comes again only after kith_stream_peek said "nothing" */
+    KITH_QUIC_WRITABLE, /* stream: kith_stream_unsent fell below the low mark after it was above the high mark */
+    KITH_QUIC_RETURNED, /* stream: lent memory was acknowledged: see kith_stream_returned */
+    KITH_QUIC_RESET,    /* stream: the peer gave up sending (code); what was not consumed yet is gone */
+    KITH_QUIC_STOPPED,  /* stream: the peer does not want more (code); our side was reset with that code */
+    KITH_QUIC_PATH, /* conn: a probe asked for by kith_conn_probe was answered (path, rtt_ns), or not (err = TIMEOUT) */
+    KITH_QUIC_MOVED,  /* conn: it now runs over `path` (we migrated, or the peer's address changed) */
+    KITH_QUIC_CLOSED, /* conn: over.  err, code, reason, by_peer.  kith_conn_free is due */
 } kith_quic_event_kind;
 
 typedef struct kith_quic_event {
     kith_quic_event_kind kind;
     kith_conn *conn;
     kith_stream *stream; /* or NULL */
-    kith_err err;        /* CLOSED: OK (clean, code says), TIMEOUT (handshake), LOST (idle), WRONG_DEVICE, CLOSED (by the peer, code says),
-                            CRYPTO, PROTOCOL, UNSUPPORTED (version), NOMEM, INTERNAL */
-    uint64_t code;       /* application error code of a reset, stop or close */
+    kith_err err; /* CLOSED: OK (clean, code says), TIMEOUT (handshake), LOST (idle), WRONG_DEVICE, CLOSED (by the peer,
+                     code says), CRYPTO, PROTOCOL, UNSUPPORTED (version), NOMEM, INTERNAL */
+    uint64_t code; /* application error code of a reset, stop or close */
     bool by_peer;
     char reason[KITH_QUIC_REASON_MAX + 1]; /* as the peer sent it: not to be shown unescaped */
     uint32_t path;
@@ -87,10 +89,10 @@ typedef struct kith_quic_event {
 bool kith_quic_event_take(kith_quic *quic, kith_quic_event *out);
 
 /* ---- connections ---- */
-/* Dial.  `expected_static` (32 bytes) names who must answer: if another key answers the attempt ends before our own key was shown,
- * with WRONG_DEVICE; NULL takes anyone (pairing).  LIMIT, NOMEM. */
-KITH_MUST_CHECK kith_err kith_quic_dial(kith_quic *quic, const kith_addr *remote, const uint8_t *expected_static, uint64_t now_ns,
-                                        kith_conn **out);
+/* Dial.  `expected_static` (32 bytes) names who must answer: if another key answers the attempt ends before our own key
+ * was shown, with WRONG_DEVICE; NULL takes anyone (pairing).  LIMIT, NOMEM. */
+KITH_MUST_CHECK kith_err kith_quic_dial(kith_quic *quic, const kith_addr *remote, const uint8_t *expected_static,
+                                        uint64_t now_ns, kith_conn **out);
 void kith_conn_set_user(kith_conn *conn, void *user);
 void *kith_conn_user(const kith_conn *conn);
 bool kith_conn_is_dialler(const kith_conn *conn);
@@ -106,19 +108,24 @@ typedef struct kith_conn_stats {
     uint32_t path;
 } kith_conn_stats;
 void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out);
-/* Say goodbye (CONNECTION_CLOSE with this application code and text, at most KITH_QUIC_REASON_MAX bytes).  CLOSED follows at once with
- * err OK; the packet is in the next output; stragglers are answered as RFC 9000 section 10.2 says until kith_conn_free or 3 PTO. */
+/* Say goodbye (CONNECTION_CLOSE with this application code and text, at most KITH_QUIC_REASON_MAX bytes).  CLOSED
+ * follows at once with err OK; the packet is in the next output; stragglers are answered as RFC 9000 section 10.2 says
+ * until kith_conn_free or 3 PTO. */
 void kith_conn_close(kith_conn *conn, uint64_t code, const char *reason, uint64_t now_ns);
 void kith_conn_free(kith_conn *conn);
 /* Start a key update (RFC 9001 section 6); AGAIN while the last one is not confirmed. */
 KITH_MUST_CHECK kith_err kith_conn_update_keys(kith_conn *conn, uint64_t now_ns);
 
 /* ---- paths ---- */
-/* Paths have numbers from 0 (the dialled one) up to KITH_CONN_PATHS_MAX, agreed by probes.  Ask whether the peer is reached at `remote`
- * (from `local`, or whatever the system picks): a PATH event answers.  Only on connections that are established. */
+/* Paths have numbers from 0 (the dialled one) up to KITH_CONN_PATHS_MAX, agreed by probes.  Ask whether the peer is
+ * reached at `remote` (from `local`, or whatever the system picks): a PATH event answers.  Only on connections that are
+ * established. */
 #define KITH_CONN_PATHS_MAX 8
-#define KITH_CONN_PROBE_NS  UINT64_C(3000000000) /* unanswered after this: TIMEOUT; sent again meanwhile with back-off */
-KITH_MUST_CHECK kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote, uint64_t now_ns, uint32_t *path);
+#define KITH_CONN_PROBE_NS                                                                                             \
+    UINT64_C(3000000000) /* unanswered after this: TIMEOUT; sent again meanwhile with back-off                         \
+                          */
+KITH_MUST_CHECK kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote,
+                                         uint64_t now_ns, uint32_t *path);
 /* Go over to a probed path; only the dialler can (STATE).  `dead`: the old one is silent, do not wait for validation.
  * AGAIN while another move is under way or KITH_CONN_MOVE_GAP_NS has not passed. */
 #define KITH_CONN_MOVE_GAP_NS UINT64_C(500000000)
@@ -134,8 +141,8 @@ void *kith_stream_user(const kith_stream *stream);
 
 /* Queue bytes (copied).  Always takes all of them: mind kith_stream_unsent.  STATE after fin, reset or close; NOMEM. */
 KITH_MUST_CHECK kith_err kith_stream_write(kith_stream *stream, const void *data, size_t size);
-/* Queue bytes that stay where they are: the memory must not change until `kith_stream_returned` passed the stream offset of its end, or
- * the stream or connection is freed, or RESET/STOPPED/CLOSED came for it. */
+/* Queue bytes that stay where they are: the memory must not change until `kith_stream_returned` passed the stream
+ * offset of its end, or the stream or connection is freed, or RESET/STOPPED/CLOSED came for it. */
 KITH_MUST_CHECK kith_err kith_stream_lend(kith_stream *stream, const void *data, size_t size);
 KITH_MUST_CHECK kith_err kith_stream_finish(kith_stream *stream); /* no more bytes; STATE when finished before */
 #define KITH_STREAM_HIGH_MARK (1u << 20)
@@ -145,13 +152,14 @@ uint64_t kith_stream_unsent(const kith_stream *stream);   /* queued and never se
 uint64_t kith_stream_returned(const kith_stream *stream); /* offset: all before it is acknowledged */
 bool kith_stream_all_acked(const kith_stream *stream);    /* all, and the end */
 
-/* What arrived, in order: a view of the bytes at hand (false: none now, and *fin says whether the stream ended there).  The view is valid
- * until consume or the next input. */
+/* What arrived, in order: a view of the bytes at hand (false: none now, and *fin says whether the stream ended there).
+ * The view is valid until consume or the next input. */
 bool kith_stream_peek(kith_stream *stream, const uint8_t **data, size_t *size, bool *fin);
 void kith_stream_consume(kith_stream *stream, size_t size); /* gives the peer as much credit */
 void kith_stream_reset(kith_stream *stream, uint64_t code); /* give up sending */
 void kith_stream_stop(kith_stream *stream, uint64_t code);  /* ask the peer to give up */
-/* Done with it: what is unfinished is reset/stopped with code 0; a finished sending side is still delivered (lent memory: see above). */
+/* Done with it: what is unfinished is reset/stopped with code 0; a finished sending side is still delivered (lent
+ * memory: see above). */
 void kith_stream_free(kith_stream *stream);
 
 #endif

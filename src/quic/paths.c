@@ -1,0 +1,360 @@
+/* Paths.  ngtcp2 sees one constant pair of made-up addresses per path number, so that it never sees an address change
+ * that was not a migration; which real addresses a number stands for is decided here, by probes that prove who is
+ * there.
+ *
+ *     us -> peer  ASK(path, token)            sent by kith_conn_probe, again with back-off
+ *     peer -> us  ANSWER(path, echo, token')  to where ASK came from
+ *     us -> peer  CONFIRM(path, echo')        only now the peer takes that address for the path
+ *
+ * A NAT that rebinds shows as authentic QUIC packets from an address that is no path's.  They count (under the current
+ * path), and the address is sent a CHALLENGE, which the peer answers with CONFIRM.  A CHALLENGE is answered only when
+ * it comes from an address we send to: who replays packets from elsewhere, or relays challenges, does not get our
+ * traffic. */
+#include "quic/state.h"
+
+#include "quic/probe.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#define VIRTUAL_PORT       1000
+#define PROBE_AGAIN_NS     UINT64_C(100000000) /* the first repetition of an ASK; doubled each time */
+#define CHALLENGE_AGAIN_NS UINT64_C(250000000)
+#define ANSWERS_PER_SECOND 20 /* to one connection's ASKs and CHALLENGEs */
+#define WINDOW             64
+
+/* ---- made-up addresses ---- */
+
+void kith__path_addresses(uint32_t number, ngtcp2_path_storage *out)
+{
+    struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(VIRTUAL_PORT + number))},
+                       remote = local;
+    local.sin_addr.s_addr =
+        htonl(UINT32_C(0xc0000200) + number); /* 192.0.2.0/24 and 198.51.100.0/24 are for documentation */
+    remote.sin_addr.s_addr = htonl(UINT32_C(0xc6336400) + number); /* (RFC 5737): they never leave this process */
+    ngtcp2_path_storage_init(out, (const struct sockaddr *)&local, sizeof local, (const struct sockaddr *)&remote,
+                             sizeof remote, NULL);
+}
+
+uint32_t kith__path_number(const ngtcp2_path *path)
+{
+    struct sockaddr_in local;
+    memcpy(&local, path->local.addr, sizeof local);
+    uint32_t number = (uint32_t)ntohs(local.sin_port) - VIRTUAL_PORT;
+    return number < KITH_CONN_PATHS_MAX ? number : 0;
+}
+
+/* ---- real ones ---- */
+
+static bool same_place(const kith_addr *local, const kith_addr *remote, const kith_addr *local_b,
+                       const kith_addr *remote_b)
+{
+    if (!kith_addr_equal(remote, remote_b)) return false;
+    return local->family == KITH_FAMILY_NONE || local_b->family == KITH_FAMILY_NONE ||
+           kith_addr_same_ip(local, local_b);
+}
+
+int kith__path_find(const kith_conn *conn, const kith_addr *local, const kith_addr *remote)
+{
+    /* The current one first: two numbers may stand for the same place. */
+    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
+        uint32_t number = (conn->path + i) % KITH_CONN_PATHS_MAX;
+        const kith_path *path = &conn->paths[number];
+        if (path->used && same_place(&path->local, &path->remote, local, remote)) return (int)number;
+    }
+    return -1;
+}
+
+static bool is_a_remote(const kith_conn *conn, const kith_addr *remote)
+{
+    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++)
+        if (conn->paths[i].used && kith_addr_equal(&conn->paths[i].remote, remote)) return true;
+    return false;
+}
+
+static void moved(kith_conn *conn) { kith__event_conn(conn, KITH_QUIC_MOVED); }
+
+void kith__paths_follow(kith_conn *conn)
+{
+    if (conn->state != KITH_CONN_LIVE) return;
+    uint32_t now = kith__path_number(ngtcp2_conn_get_path(conn->ng));
+    if (now == conn->path) return;
+    conn->path = now;
+    conn->paths[now].used_ns = conn->quic->now;
+    moved(conn);
+}
+
+kith_err kith__paths_established(kith_conn *conn)
+{
+    uint8_t keys[3][32];
+    size_t mine = conn->dialler ? 0 : 1; /* keys[0] and the first id go from the dialler to the other */
+    kith_hyphae_export(conn->hyphae, "kith path probe v1", keys);
+    memcpy(conn->probe_keys[0], keys[mine], 32);
+    memcpy(conn->probe_keys[1], keys[!mine], 32);
+    memcpy(conn->probe_ids[0], keys[2] + 8 * mine, KITH_PROBE_ID_SIZE);
+    memcpy(conn->probe_ids[1], keys[2] + 8 * !mine, KITH_PROBE_ID_SIZE);
+    kith_err err = kith_idmap_add(conn->quic->probes, conn->probe_ids[1], KITH_PROBE_ID_SIZE, conn, &conn->ids);
+    return err == KITH_ERR_EXISTS ? KITH_ERR_INTERNAL : err;
+}
+
+/* ---- sending probes ---- */
+
+static void send_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote, const kith_probe *probe)
+{
+    kith_reply *reply = kith__quic_reply(conn->quic, local, remote);
+    if (!reply) return;
+    if (kith_probe_seal(conn->probe_keys[0], conn->probe_ids[0], conn->probe_sent++, probe, reply->data) == KITH_OK)
+        reply->size = KITH_PROBE_SIZE;
+}
+
+static void ask(kith_conn *conn, uint32_t number)
+{
+    kith_path *path = &conn->paths[number];
+    kith_probe probe = {.kind = KITH_PROBE_ASK, .path = (uint8_t)number};
+    memcpy(probe.token, path->token, sizeof probe.token);
+    path->asked_ns = conn->quic->now;
+    path->again_ns = conn->quic->now + path->back_off_ns;
+    path->back_off_ns *= 2;
+    send_probe(conn, &path->local, &path->remote, &probe);
+}
+
+/* A free number of ours (the dialler's are even), else the one that was of no use for longest. */
+static int pick_number(const kith_conn *conn)
+{
+    int best = -1;
+    for (uint32_t i = conn->dialler ? 0 : 1; i < KITH_CONN_PATHS_MAX; i += 2) {
+        const kith_path *path = &conn->paths[i];
+        if (!path->used) return (int)i;
+        if (i == conn->path || path->probing || conn->quic->now - path->used_ns < KITH_CONN_PROBE_NS) continue;
+        if (best < 0 || path->used_ns < conn->paths[best].used_ns) best = (int)i;
+    }
+    return best;
+}
+
+kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote, uint64_t now_ns,
+                         uint32_t *number)
+{
+    static const kith_addr any;
+    kith_quic *quic = conn->quic;
+    kith__quic_clock(quic, now_ns);
+    if (!local) local = &any;
+    if (conn->state != KITH_CONN_LIVE || !conn->established) return KITH_ERR_STATE;
+    int found = kith__path_find(conn, local, remote);
+    if (found < 0) {
+        found = pick_number(conn);
+        if (found < 0) return KITH_ERR_LIMIT;
+        conn->paths[found] = (kith_path){.used = true, .local = *local, .remote = *remote};
+    }
+    kith_path *path = &conn->paths[found];
+    *number = (uint32_t)found;
+    path->used_ns = quic->now;
+    if (path->probing) return KITH_OK;
+    path->probing = true;
+    path->first_ns = quic->now;
+    path->back_off_ns = PROBE_AGAIN_NS;
+    kith_rng_bytes(&quic->rng, path->token, sizeof path->token);
+    ask(conn, (uint32_t)found);
+    kith__conn_dirty(conn);
+    return KITH_OK;
+}
+
+static void report(kith_conn *conn, kith_path *path, kith_err err)
+{
+    path->report = true;
+    path->report_err = err;
+    kith__event_conn(conn, KITH_QUIC_PATH);
+}
+
+uint64_t kith__paths_deadline(const kith_conn *conn)
+{
+    uint64_t at = UINT64_MAX;
+    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++)
+        if (conn->paths[i].probing && conn->paths[i].again_ns < at) at = conn->paths[i].again_ns;
+    return at;
+}
+
+void kith__paths_expire(kith_conn *conn)
+{
+    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
+        kith_path *path = &conn->paths[i];
+        if (!path->probing || path->again_ns > conn->quic->now) continue;
+        if (conn->quic->now - path->first_ns < KITH_CONN_PROBE_NS) {
+            ask(conn, i);
+            continue;
+        }
+        path->probing = false;
+        report(conn, path, KITH_ERR_TIMEOUT);
+    }
+}
+
+/* ---- who proves an address ---- */
+
+/* The slot for this address, a free one, or one that waits in vain; NULL: it was challenged a moment ago, or all are
+ * busy. */
+static kith_rebind *rebind_slot(kith_conn *conn, const kith_addr *local, const kith_addr *remote, bool again)
+{
+    kith_rebind *free_one = NULL;
+    for (size_t i = 0; i < KITH_REBINDS_MAX; i++) {
+        kith_rebind *r = &conn->rebinds[i];
+        bool stale = !r->used || conn->quic->now - r->asked_ns >= CHALLENGE_AGAIN_NS;
+        if (r->used && same_place(&r->local, &r->remote, local, remote)) return stale || again ? r : NULL;
+        if (stale && (!free_one || !r->used || (free_one->used && r->asked_ns < free_one->asked_ns))) free_one = r;
+    }
+    return free_one;
+}
+
+static kith_rebind *challenge(kith_conn *conn, const kith_addr *local, const kith_addr *remote, uint32_t path,
+                              bool again)
+{
+    kith_rebind *r = rebind_slot(conn, local, remote, again);
+    if (!r) return NULL;
+    *r = (kith_rebind){.used = true, .local = *local, .remote = *remote, .path = path, .asked_ns = conn->quic->now};
+    kith_rng_bytes(&conn->quic->rng, r->token, sizeof r->token);
+    return r;
+}
+
+void kith__paths_stranger(kith_conn *conn, const kith_addr *local, const kith_addr *remote)
+{
+    kith_rebind *r = challenge(conn, local, remote, conn->path, false);
+    if (!r) return;
+    kith_probe probe = {.kind = KITH_PROBE_CHALLENGE, .path = (uint8_t)r->path};
+    memcpy(probe.token, r->token, sizeof probe.token);
+    send_probe(conn, local, remote, &probe);
+}
+
+static void on_ask(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
+{
+    if (!kith__bucket_take(&conn->probes_answered, ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, conn->quic->now)) return;
+    kith_rebind *r = challenge(conn, &packet->local, &packet->remote, in->path, true);
+    kith_probe out = {.kind = KITH_PROBE_ANSWER, .path = in->path};
+    memcpy(out.echo, in->token, sizeof out.echo);
+    if (r) memcpy(out.token, r->token, sizeof out.token);
+    send_probe(conn, &packet->local, &packet->remote, &out);
+}
+
+static void confirm(kith_conn *conn, const kith_path *path, const kith_probe *in)
+{
+    kith_probe out = {.kind = KITH_PROBE_CONFIRM, .path = in->path};
+    memcpy(out.echo, in->token, sizeof out.echo);
+    send_probe(conn, &path->local, &path->remote, &out);
+}
+
+static void on_answer(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
+{
+    kith_path *path = &conn->paths[in->path];
+    if (!path->used || !kith_addr_equal(&path->remote, &packet->remote) ||
+        memcmp(path->token, in->echo, sizeof path->token) != 0)
+        return;
+    confirm(conn, path, in);
+    if (!path->probing) return;
+    path->probing = false;
+    path->good = true;
+    path->used_ns = conn->quic->now;
+    path->rtt_ns = conn->quic->now - path->asked_ns;
+    report(conn, path, KITH_OK);
+}
+
+static void on_challenge(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
+{
+    if (!is_a_remote(conn, &packet->remote)) return;
+    if (!kith__bucket_take(&conn->probes_answered, ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, conn->quic->now)) return;
+    int found = kith__path_find(conn, &packet->local, &packet->remote);
+    kith_path any = {.remote = packet->remote};
+    confirm(conn, found < 0 ? &any : &conn->paths[found], in);
+}
+
+static void on_confirm(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
+{
+    for (size_t i = 0; i < KITH_REBINDS_MAX; i++) {
+        kith_rebind *r = &conn->rebinds[i];
+        if (!r->used || memcmp(r->token, in->echo, sizeof r->token) != 0) continue;
+        if (!kith_addr_equal(&r->remote, &packet->remote)) continue;
+        kith_path *path = &conn->paths[r->path];
+        bool changed = !path->used || !same_place(&path->local, &path->remote, &r->local, &r->remote);
+        r->used = false;
+        path->used_ns = conn->quic->now;
+        path->good = true;
+        if (!changed) return;
+        path->used = true;
+        path->cap = 0;
+        path->local = r->local;
+        path->remote = r->remote;
+        if (r->path == conn->path) moved(conn);
+        kith__conn_dirty(conn);
+        return;
+    }
+}
+
+/* Each number once (RFC 6479's window, of one word). */
+static bool fresh(kith_conn *conn, uint64_t number)
+{
+    uint64_t behind;
+    number++; /* 0 means none yet */
+    if (number > conn->probe_highest) {
+        uint64_t ahead = number - conn->probe_highest;
+        conn->probe_window = ahead >= WINDOW ? 1 : conn->probe_window << ahead | 1;
+        conn->probe_highest = number;
+        return true;
+    }
+    behind = conn->probe_highest - number;
+    if (behind >= WINDOW || conn->probe_window >> behind & 1) return false;
+    conn->probe_window |= UINT64_C(1) << behind;
+    return true;
+}
+
+void kith__paths_input(kith_quic *quic, const kith_packet *packet, const uint8_t *datagram, size_t size)
+{
+    uint64_t number;
+    kith_probe probe;
+    const uint8_t *id = kith_probe_id(datagram, size);
+    kith_conn *conn = id ? kith_idmap_find(quic->probes, id, KITH_PROBE_ID_SIZE) : NULL;
+    if (!conn || conn->state != KITH_CONN_LIVE) return;
+    if (kith_probe_open(conn->probe_keys[1], datagram, &number, &probe) || number == UINT64_MAX) return;
+    if (probe.path >= KITH_CONN_PATHS_MAX || !fresh(conn, number)) return;
+    switch (probe.kind) {
+    case KITH_PROBE_ASK: on_ask(conn, packet, &probe); break;
+    case KITH_PROBE_ANSWER: on_answer(conn, packet, &probe); break;
+    case KITH_PROBE_CHALLENGE: on_challenge(conn, packet, &probe); break;
+    case KITH_PROBE_CONFIRM: on_confirm(conn, packet, &probe); break;
+    }
+    kith__conn_dirty(conn);
+}
+
+/* ---- moving ---- */
+
+kith_err kith_conn_move(kith_conn *conn, uint32_t number, bool dead, uint64_t now_ns)
+{
+    ngtcp2_path_storage path;
+    kith__quic_clock(conn->quic, now_ns);
+    uint64_t now = conn->quic->now;
+    if (!conn->dialler || conn->state != KITH_CONN_LIVE || number >= KITH_CONN_PATHS_MAX || !conn->paths[number].good)
+        return KITH_ERR_STATE;
+    if (number == conn->path) return conn->moving ? KITH_ERR_AGAIN : KITH_OK;
+    if (conn->moved_ns && now - conn->moved_ns < KITH_CONN_MOVE_GAP_NS) return KITH_ERR_AGAIN;
+    if (conn->moving && !dead) return KITH_ERR_AGAIN;
+    kith__path_addresses(number, &path);
+    int rv = dead ? ngtcp2_conn_initiate_immediate_migration(conn->ng, &path.path, now)
+                  : ngtcp2_conn_initiate_migration(conn->ng, &path.path, now);
+    if (rv == NGTCP2_ERR_CONN_ID_BLOCKED || rv == NGTCP2_ERR_INVALID_STATE) return KITH_ERR_AGAIN;
+    if (rv) {
+        kith__conn_failed(conn, rv);
+        return rv == NGTCP2_ERR_NOMEM ? KITH_ERR_NOMEM : KITH_ERR_INTERNAL;
+    }
+    conn->moving = true;
+    conn->moved_ns = now;
+    conn->moving_to = number;
+    conn->paths[number].used_ns = now;
+    conn->paths[number].cap = 0;
+    kith__paths_follow(conn);
+    kith__conn_dirty(conn);
+    return KITH_OK;
+}
+
+void kith__paths_validated(kith_conn *conn, const ngtcp2_path *validated, bool ok)
+{
+    uint32_t number = kith__path_number(validated);
+    if (!conn->moving || number != conn->moving_to) return;
+    conn->moving = false;
+    conn->paths[number].good = ok;
+    if (!ok) report(conn, &conn->paths[number], KITH_ERR_TIMEOUT);
+}
