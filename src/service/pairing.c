@@ -372,10 +372,12 @@ void kith_pairing_input(kith_pairing *pair, const void *data, size_t size, bool 
         size_t room = sizeof pair->in - pair->in_size, take = size < room ? size : room, body_size;
         uint64_t type;
         const uint8_t *body;
-        if (take) memcpy(pair->in + pair->in_size, at, take);
-        pair->in_size += take;
-        at += take;
-        size -= take;
+        if (take) {
+            memcpy(pair->in + pair->in_size, at, take);
+            pair->in_size += take;
+            at += take;
+            size -= take;
+        }
         size_t used = next_message(pair, &type, &body, &body_size);
         if (used == 0) break;
         if (used == SIZE_MAX || !take_message(pair, type, body, body_size)) {
