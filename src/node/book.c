@@ -36,10 +36,10 @@ static kith_err refresh(kith_core *core, kith_problem *problem)
 static void refresh_or_warn(kith_core *core)
 {
     kith_problem problem = {0};
-    if (refresh(core, &problem)) core_log(core, KITH_LOG_ERROR, "%s", problem.message);
+    if (refresh(core, &problem)) kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
 }
 
-kith_err book_open(kith_core *core, kith_problem *problem)
+kith_err kith__book_open(kith_core *core, kith_problem *problem)
 {
     kith_home_self self;
     struct book *book = core->book = kith_calloc(1, sizeof *book);
@@ -74,14 +74,14 @@ static kith_err write_noted(kith_seen *seen, void *user)
     return KITH_OK;
 }
 
-void book_close(kith_core *core)
+void kith__book_close(kith_core *core)
 {
     struct book *book = core->book;
     kith_problem problem = {0};
     if (!book) return;
     /* A cache: when it cannot be written the next start merely knows less. */
     if (!kith_list_empty(&book->noted) && kith_home_update_seen(core->home, write_noted, book, &problem))
-        core_log(core, KITH_LOG_WARN, "not remembered when devices were seen: %s", problem.message);
+        kith__core_log(core, KITH_LOG_WARN, "not remembered when devices were seen: %s", problem.message);
     for (kith_link *at; (at = kith_list_take_first(&book->noted));) kith_free(KITH_OF(at, note, link));
     kith_trust_free(book->trust);
     kith_seen_free(book->seen);
@@ -89,7 +89,7 @@ void book_close(kith_core *core)
     core->book = NULL;
 }
 
-bool core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out)
+bool kith__core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out)
 {
     refresh_or_warn(core);
     const kith_peer *peer = kith_trust_by_fingerprint(core->book->trust, fingerprint);
@@ -97,7 +97,7 @@ bool core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_
     return peer != NULL;
 }
 
-bool core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why)
+bool kith__core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why)
 {
     uint8_t uuid[KITH_UUID_SIZE];
     *why = kith_uuid_parse(device_id, uuid) ? KITH_ERR_ARG : KITH_ERR_NOT_FOUND;
@@ -108,14 +108,14 @@ bool core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, k
     return peer != NULL;
 }
 
-bool core_peer_at(kith_core *core, size_t index, kith_peer *out)
+bool kith__core_peer_at(kith_core *core, size_t index, kith_peer *out)
 {
     const kith_peer *peer = kith_trust_at(core->book->trust, index);
     if (peer) *out = *peer;
     return peer != NULL;
 }
 
-size_t core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap)
+size_t kith__core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap)
 {
     const kith_seen_peer *seen = kith_seen_find(core->book->seen, peer->fingerprint);
     size_t count = seen ? seen->addr_count : 0;
@@ -125,7 +125,7 @@ size_t core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *ou
 }
 
 /* A device that dials us does so from the port it listens on (one socket), so its address can be dialled back. */
-void core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr)
+void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr)
 {
     struct book *book = core->book;
     note *n = NULL;
@@ -176,26 +176,27 @@ static void pin_done(kith_job *job)
     pin_job *p = KITH_OF(job, pin_job, job);
     kith_core *core = p->core;
     if (p->err)
-        core_log(core, KITH_LOG_ERROR, "pinning \"%s\" failed: %s", p->peer.name,
-                 *p->message ? p->message : kith_err_text(p->err));
+        kith__core_log(core, KITH_LOG_ERROR, "pinning \"%s\" failed: %s", p->peer.name,
+                       *p->message ? p->message : kith_err_text(p->err));
     refresh_or_warn(core);
     p->done(p);
-    core_job_done(core);
-    core_pump(core);
+    kith__core_job_done(core);
+    kith__core_pump(core);
 }
 
-void book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind, void (*done)(pin_job *job))
+void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind,
+                    void (*done)(pin_job *job))
 {
     *job = (pin_job){.job = {.run = pin_run, .done = pin_done}, .core = core, .done = done};
     job->err = kith_peer_make(hello->uuid, hello->public_key, hello->name, hello->os, hello->hardware_model, kind,
                               core->env->base->wall_ms(core->env), &job->peer);
     if (job->err) job->job.run = pin_nothing;
-    core_submit(core, &job->job);
+    kith__core_submit(core, &job->job);
 }
 
 /* ---- as events show them ---- */
 
-void core_describe(const kith_peer *peer, kith_device_info *out)
+void kith__core_describe(const kith_peer *peer, kith_device_info *out)
 {
     *out = (kith_device_info){0};
     kith_uuid_text(peer->uuid, out->id);
@@ -208,7 +209,7 @@ void core_describe(const kith_peer *peer, kith_device_info *out)
     out->added_ms = peer->added_at_ms;
 }
 
-void core_describe_hello(const kith_hello *hello, kith_device_info *out)
+void kith__core_describe_hello(const kith_hello *hello, kith_device_info *out)
 {
     *out = (kith_device_info){0};
     kith_uuid_text(hello->uuid, out->id);

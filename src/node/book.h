@@ -8,8 +8,8 @@
 
 /* Read the home: who we are (core->signer, core->self) and whom we know.  A missing or damaged file is an error with a
  * sentence. */
-KITH_MUST_CHECK kith_err book_open(kith_core *core, kith_problem *problem);
-void book_close(kith_core *core); /* writes what was seen */
+KITH_MUST_CHECK kith_err kith__book_open(kith_core *core, kith_problem *problem);
+void kith__book_close(kith_core *core); /* writes what was seen */
 
 typedef struct pin_job {
     kith_job job;
@@ -22,6 +22,7 @@ typedef struct pin_job {
 } pin_job;
 
 /* Pin a device that people have confirmed; `job` is the caller's until `done` was called on the loop. */
-void book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind, void (*done)(pin_job *job));
+void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind,
+                    void (*done)(pin_job *job));
 
 #endif

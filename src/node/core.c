@@ -14,9 +14,9 @@
 #define RUNS_A_PUMP    16 /* packet runs sent before the socket is read again: acknowledgements must get their turn */
 #define CLOSE_GRACE_NS (SECOND_NS / 5) /* for goodbyes to leave */
 
-uint64_t core_now(const kith_core *core) { return core->env->base->now_ns(core->env); }
+uint64_t kith__core_now(const kith_core *core) { return core->env->base->now_ns(core->env); }
 
-void core_log(kith_core *core, kith_level level, const char *format, ...)
+void kith__core_log(kith_core *core, kith_level level, const char *format, ...)
 {
     char line[LOG_LINE_MAX], shown[LOG_LINE_MAX + 64];
     va_list arguments;
@@ -29,7 +29,7 @@ void core_log(kith_core *core, kith_level level, const char *format, ...)
     core->config.log(core->config.log_user, level, shown);
 }
 
-void core_emit(kith_core *core, const kith_event *event) { core->config.emit(core->config.emit_user, event); }
+void kith__core_emit(kith_core *core, const kith_event *event) { core->config.emit(core->config.emit_user, event); }
 
 /* ---- the loop side ---- */
 
@@ -40,7 +40,7 @@ static bool send_one(kith_core *core)
     if (core->blocked) return false;
     if (!p->size) {
         p->data = core->held_memory;
-        if (!kith_quic_output(core->quic, p, core_now(core))) {
+        if (!kith_quic_output(core->quic, p, kith__core_now(core))) {
             p->size = 0;
             return false;
         }
@@ -52,12 +52,12 @@ static bool send_one(kith_core *core)
     }
     if (err == KITH_ERR_LIMIT) kith_quic_too_big(core->quic, &p->remote, p->segment);
     if (err && err != KITH_ERR_LIMIT && err != KITH_ERR_UNREACHABLE)
-        core_log(core, KITH_LOG_WARN, "sending failed: %s", kith_err_text(err));
+        kith__core_log(core, KITH_LOG_WARN, "sending failed: %s", kith_err_text(err));
     p->size = 0; /* what could not be sent is a lost packet: QUIC repairs it */
     return true;
 }
 
-void core_pump(kith_core *core)
+void kith__core_pump(kith_core *core)
 {
     kith_quic_event event;
     if (!core->quic || core->pumping) {
@@ -69,41 +69,41 @@ void core_pump(kith_core *core)
     bool more;
     do {
         core->again = false;
-        while (kith_quic_event_take(core->quic, &event)) session_event(core, &event);
+        while (kith_quic_event_take(core->quic, &event)) kith__session_event(core, &event);
         more = runs < RUNS_A_PUMP && send_one(core);
         runs += more;
     } while (more || core->again);
     core->pumping = false;
     uint64_t deadline = kith_quic_deadline_ns(core->quic);
-    if (runs >= RUNS_A_PUMP) deadline = core_now(core);
+    if (runs >= RUNS_A_PUMP) deadline = kith__core_now(core);
     core->env->timers->set(core->timer, deadline);
 }
 
 static void on_received(void *user, const kith_packet *packets, size_t count)
 {
     kith_core *core = user;
-    uint64_t now = core_now(core);
+    uint64_t now = kith__core_now(core);
     for (size_t i = 0; i < count; i++) kith_quic_input(core->quic, &packets[i], now);
-    core_pump(core);
+    kith__core_pump(core);
 }
 
 static void on_writable(void *user)
 {
     kith_core *core = user;
     core->blocked = false;
-    core_pump(core);
+    kith__core_pump(core);
 }
 
 static void on_timer(void *user)
 {
     kith_core *core = user;
-    kith_quic_expire(core->quic, core_now(core));
-    core_pump(core);
+    kith_quic_expire(core->quic, kith__core_now(core));
+    kith__core_pump(core);
 }
 
 /* ---- operations ---- */
 
-bool core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind)
+bool kith__core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind)
 {
     size_t count = 0;
     KITH_EACH (at, &core->ops) count++;
@@ -111,30 +111,30 @@ bool core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind)
     o->id = id;
     o->kind = kind;
     if (core->closing || count >= OPS_MAX) {
-        core_refuse(core, id, core->closing ? KITH_ERR_CANCELLED : KITH_ERR_LIMIT, NULL);
+        kith__core_refuse(core, id, core->closing ? KITH_ERR_CANCELLED : KITH_ERR_LIMIT, NULL);
         return false;
     }
     if (!core->quic && kind->needs_keys) {
-        core_refuse(core, id, KITH_ERR_PASSWORD, "this needs the device's password");
+        kith__core_refuse(core, id, KITH_ERR_PASSWORD, "this needs the device's password");
         return false;
     }
     kith_list_append(&core->ops, &o->link);
     return true;
 }
 
-void core_refuse(kith_core *core, kith_op id, kith_err err, const char *message)
+void kith__core_refuse(kith_core *core, kith_op id, kith_err err, const char *message)
 {
     kith_event event = {.kind = KITH_EVENT_END, .op = id, .err = err};
     snprintf(event.message, sizeof event.message, "%s", message ? message : kith_err_text(err));
-    core_emit(core, &event);
+    kith__core_emit(core, &event);
 }
 
 static void try_closed(kith_core *core);
 
-void op_end(op *o, kith_err err, const char *message)
+void kith__op_end(op *o, kith_err err, const char *message)
 {
     kith_list_remove(&o->link);
-    core_refuse(o->core, o->id, err, message);
+    kith__core_refuse(o->core, o->id, err, message);
     try_closed(o->core);
 }
 
@@ -144,7 +144,7 @@ void kith_core_answer(kith_core *core, kith_op question, bool yes)
         op *o = KITH_OF(at, op, link);
         if (o->kind->answer && o->kind->answer(o, question, yes)) break;
     }
-    core_pump(core);
+    kith__core_pump(core);
 }
 
 void kith_core_cancel(kith_core *core, kith_op id)
@@ -157,18 +157,18 @@ void kith_core_cancel(kith_core *core, kith_op id)
         }
         if (o->kind->cancel_part && o->kind->cancel_part(o, id)) break;
     }
-    core_pump(core);
+    kith__core_pump(core);
 }
 
 /* ---- jobs ---- */
 
-void core_submit(kith_core *core, kith_job *job)
+void kith__core_submit(kith_core *core, kith_job *job)
 {
     core->jobs++;
     core->env->work->submit(core->env, job);
 }
 
-void core_job_done(kith_core *core)
+void kith__core_job_done(kith_core *core)
 {
     core->jobs--;
     try_closed(core);
@@ -219,10 +219,10 @@ kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_pro
     core->held_memory = kith_malloc(KITH_PACKET_RUN_MAX);
     core->timer = core->env->timers->open(core->env, on_timer, core);
     err = core->held_memory && core->timer ? KITH_OK : KITH_ERR_NOMEM;
-    if (!err) err = book_open(core, problem);
+    if (!err) err = kith__book_open(core, problem);
     if (!err && config->seed) err = open_network(core, problem);
-    if (!err && !config->no_lan && lan_start(core))
-        core_log(core, KITH_LOG_WARN, "the local network cannot be searched: multicast DNS does not work here");
+    if (!err && !config->no_lan && kith__lan_start(core))
+        kith__core_log(core, KITH_LOG_WARN, "the local network cannot be searched: multicast DNS does not work here");
     if (err) goto fail;
     *out = core;
     return KITH_OK;
@@ -244,7 +244,7 @@ static void on_closing_timer(void *user)
     kith_core *core = user;
     void (*closed)(void *) = core->closed;
     core->closed = NULL;
-    lan_stop(core);
+    kith__lan_stop(core);
     core->env->udp->close(core->udp);
     core->udp = NULL;
     if (closed) closed(core->closed_user);
@@ -255,11 +255,11 @@ static void try_closed(kith_core *core)
     if (!core->closing || core->jobs || !kith_list_empty(&core->ops) || !core->closed) return;
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
-        if (!s->why) session_close(s, KITH_OK);
+        if (!s->why) kith__session_close(s, KITH_OK);
     }
-    core_pump(core);
+    kith__core_pump(core);
     bool goodbyes = core->quic && core->held.size; /* the socket is full just now */
-    core->env->timers->set(core->closing_timer, core_now(core) + (goodbyes ? CLOSE_GRACE_NS : 0));
+    core->env->timers->set(core->closing_timer, kith__core_now(core) + (goodbyes ? CLOSE_GRACE_NS : 0));
 }
 
 void kith_core_close(kith_core *core, void (*closed)(void *user), void *user)
@@ -282,13 +282,13 @@ void kith_core_close(kith_core *core, void (*closed)(void *user), void *user)
 void kith_core_free(kith_core *core)
 {
     if (!core) return;
-    session_free_all(core);
-    lan_stop(core);
+    kith__session_free_all(core);
+    kith__lan_stop(core);
     core->env->udp->close(core->udp);
     core->env->timers->close(core->timer);
     core->env->timers->close(core->closing_timer);
     kith_quic_free(core->quic);
-    book_close(core);
+    kith__book_close(core);
     kith_free(core->held_memory);
     kith_rng_done(&core->rng);
     kith_free(core);

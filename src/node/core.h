@@ -71,30 +71,31 @@ struct kith_core {
 };
 
 /* ---- core.c ---- */
-uint64_t core_now(const kith_core *core);
+uint64_t kith__core_now(const kith_core *core);
 /* Deal with what is due: QUIC's events to their sessions, packets to the socket, the timer.  Harmless when already
  * under way. */
-void core_pump(kith_core *core);
-void core_log(kith_core *core, kith_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void core_emit(kith_core *core, const kith_event *event);
+void kith__core_pump(kith_core *core);
+void kith__core_log(kith_core *core, kith_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void kith__core_emit(kith_core *core, const kith_event *event);
 /* Run a job on a worker, counted, so that closing waits for it. */
-void core_submit(kith_core *core, kith_job *job);
-void core_job_done(kith_core *core); /* first thing in each `done` */
+void kith__core_submit(kith_core *core, kith_job *job);
+void kith__core_job_done(kith_core *core); /* first thing in each `done` */
 /* Link a new operation in; false (and its END event says why) when there are too many or the core is closing. */
-bool core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind);
+bool kith__core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind);
 /* The operation's END event; unlinks it.  `message` NULL: the error's own sentence. */
-void op_end(op *o, kith_err err, const char *message);
+void kith__op_end(op *o, kith_err err, const char *message);
 /* END for an operation that could not even begin. */
-void core_refuse(kith_core *core, kith_op id, kith_err err, const char *message);
+void kith__core_refuse(kith_core *core, kith_op id, kith_err err, const char *message);
 
 /* What the home says of a device: reads trust.cbor again if it changed.  False: not known. */
-bool core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out);
-bool core_peer_at(kith_core *core, size_t index, kith_peer *out); /* in the order they were added */
-bool core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why);
+bool kith__core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out);
+bool kith__core_peer_at(kith_core *core, size_t index, kith_peer *out); /* in the order they were added */
+bool kith__core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why);
 /* It was reached at this address: remembered (written when the core closes, and now and then). */
-void core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr);
-size_t core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap); /* the latest first */
-void core_describe(const kith_peer *peer, kith_device_info *out);
-void core_describe_hello(const kith_hello *hello, kith_device_info *out);
+void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr);
+size_t kith__core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out,
+                                 size_t cap); /* the latest first */
+void kith__core_describe(const kith_peer *peer, kith_device_info *out);
+void kith__core_describe_hello(const kith_hello *hello, kith_device_info *out);
 
 #endif

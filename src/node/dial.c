@@ -38,8 +38,8 @@ static void stop_attempts(dial *d, const session *but)
         session *s = d->attempts[i].session;
         d->attempts[i].session = NULL;
         if (!s || s == but) continue;
-        session_unwatch(s);
-        session_close(s, KITH_OK);
+        kith__session_unwatch(s);
+        kith__session_close(s, KITH_OK);
     }
 }
 
@@ -47,7 +47,7 @@ static void succeed(dial *d, session *s)
 {
     if (d->over) return;
     d->over = true;
-    session_unwatch(s);
+    kith__session_unwatch(s);
     stop_attempts(d, s);
     d->core->env->timers->set(d->timer, NEVER);
     d->events->connected(d->user, s);
@@ -78,7 +78,7 @@ static void attempt_failed(void *user, session *s, kith_err why)
     a->session = NULL;
     a->backoff_ns = a->backoff_ns ? a->backoff_ns * 2 : DIAL_AGAIN_NS;
     if (a->backoff_ns > DIAL_AGAIN_MAX_NS) a->backoff_ns = DIAL_AGAIN_MAX_NS;
-    a->not_before = core_now(d->core) + a->backoff_ns;
+    a->not_before = kith__core_now(d->core) + a->backoff_ns;
     if (why == KITH_ERR_WRONG_DEVICE || why == KITH_ERR_VERSION) d->why = why;
     if (d->over) return;
     if (!d->by_tag && why == KITH_ERR_UNTRUSTED)
@@ -109,8 +109,8 @@ static void collect(dial *d)
 {
     kith_addr found[DIAL_ATTEMPTS_MAX];
     for (size_t i = 0; i < d->count; i++) d->attempts[i].still_there = false;
-    size_t n = d->by_tag ? lan_find_tag(d->core, d->tag, found, DIAL_ATTEMPTS_MAX)
-                         : lan_find_device(d->core, &d->peer, found, DIAL_ATTEMPTS_MAX);
+    size_t n = d->by_tag ? kith__lan_find_tag(d->core, d->tag, found, DIAL_ATTEMPTS_MAX)
+                         : kith__lan_find_device(d->core, &d->peer, found, DIAL_ATTEMPTS_MAX);
     for (size_t i = 0; i < n; i++) note_address(d, &found[i]);
 }
 
@@ -120,9 +120,9 @@ static void start(dial *d, attempt *a)
     session_watch watch = attempt_watch;
     watch.user = a;
     a->tried = true;
-    d->last_start = core_now(d->core);
-    core_log(d->core, KITH_LOG_DEBUG, "dialling %s", kith_addr_text(&a->addr, address));
-    if (session_dial(d->core, &a->addr, d->by_tag ? NULL : &d->peer, &watch, &a->session)) {
+    d->last_start = kith__core_now(d->core);
+    kith__core_log(d->core, KITH_LOG_DEBUG, "dialling %s", kith_addr_text(&a->addr, address));
+    if (kith__session_dial(d->core, &a->addr, d->by_tag ? NULL : &d->peer, &watch, &a->session)) {
         a->session = NULL;
         a->not_before = d->last_start + DIAL_AGAIN_NS;
     }
@@ -131,7 +131,7 @@ static void start(dial *d, attempt *a)
 /* Start what is due, and set the timer for what comes next. */
 static void go_on(dial *d)
 {
-    uint64_t now = core_now(d->core), next = d->deadline;
+    uint64_t now = kith__core_now(d->core), next = d->deadline;
     bool under_way = false;
     if (d->over) return;
     if (now >= d->deadline) {
@@ -161,7 +161,7 @@ static void on_timer(void *user)
     dial *d = user;
     kith_core *core = d->core;
     go_on(d);
-    core_pump(core);
+    kith__core_pump(core);
 }
 
 static kith_err dial_new(kith_core *core, uint64_t patience_ns, const dial_events *events, void *user, dial **out)
@@ -176,21 +176,21 @@ static kith_err dial_new(kith_core *core, uint64_t patience_ns, const dial_event
     d->core = core;
     d->events = events;
     d->user = user;
-    d->deadline = core_now(core) + patience_ns;
+    d->deadline = kith__core_now(core) + patience_ns;
     kith_list_append(&core->dials, &d->link);
     *out = d;
     return KITH_OK;
 }
 
-kith_err dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns, const dial_events *events,
-                     void *user, dial **out)
+kith_err kith__dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns, const dial_events *events,
+                           void *user, dial **out)
 {
     dial *d;
     kith_err err = dial_new(core, patience_ns, events, user, &d);
     if (err) return err;
     d->peer = *peer;
     *out = d;
-    session *s = session_find(core, peer->fingerprint);
+    session *s = kith__session_find(core, peer->fingerprint);
     if (s)
         succeed(d, s);
     else
@@ -198,8 +198,8 @@ kith_err dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_n
     return KITH_OK;
 }
 
-kith_err dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events, void *user,
-                  dial **out)
+kith_err kith__dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events, void *user,
+                        dial **out)
 {
     dial *d;
     kith_err err = dial_new(core, patience_ns, events, user, &d);
@@ -211,13 +211,13 @@ kith_err dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dia
     return KITH_OK;
 }
 
-void dial_next(dial *d)
+void kith__dial_next(dial *d)
 {
     d->over = false;
     go_on(d);
 }
 
-void dial_free(dial *d)
+void kith__dial_free(dial *d)
 {
     if (!d) return;
     d->over = true;
@@ -227,7 +227,7 @@ void dial_free(dial *d)
     kith_free(d);
 }
 
-void dial_look_again(kith_core *core)
+void kith__dial_look_again(kith_core *core)
 {
     KITH_EACH (at, &core->dials) go_on(KITH_OF(at, dial, link));
 }

@@ -20,15 +20,15 @@ typedef struct dial dial;
 
 /* The device `peer`; NULL when out of memory.  A session that is there already is used; `connected` may come before
  * this returns true. */
-KITH_MUST_CHECK kith_err dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns,
-                                     const dial_events *events, void *user, dial **out);
+KITH_MUST_CHECK kith_err kith__dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns,
+                                           const dial_events *events, void *user, dial **out);
 /* Whoever announces this pairing tag: one after the other.  After `connected`, dial_next goes on with those not tried
  * yet. */
-KITH_MUST_CHECK kith_err dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events,
-                                  void *user, dial **out);
-void dial_next(dial *d);
-void dial_free(dial *d); /* gives up; NULL is fine; also due after `connected` and `failed` */
+KITH_MUST_CHECK kith_err kith__dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events,
+                                        void *user, dial **out);
+void kith__dial_next(dial *d);
+void kith__dial_free(dial *d); /* gives up; NULL is fine; also due after `connected` and `failed` */
 /* Somebody new is on the network: look again. */
-void dial_look_again(kith_core *core);
+void kith__dial_look_again(kith_core *core);
 
 #endif

@@ -24,7 +24,7 @@ static void on_seen(void *user, const kith_lan_record *record)
     kith_peer peer;
     bool changed = false, known = false;
     if (kith_txt_parse(record->txt, record->txt_size, &txt)) return;
-    for (size_t i = 0; !known && core_peer_at(l->core, i, &peer); i++)
+    for (size_t i = 0; !known && kith__core_peer_at(l->core, i, &peer); i++)
         known = memcmp(peer.uuid, txt.id, sizeof txt.id) == 0;
     kith_sighting_note note = {.instance = record->instance,
                                .source = KITH_SIGHTING_LAN,
@@ -33,21 +33,21 @@ static void on_seen(void *user, const kith_lan_record *record)
                                .addr_count = record->addr_count,
                                .priority = known,
                                .expires_ns = NEVER};
-    if (kith_sightings_note(l->sightings, &note, core_now(l->core), &changed) || !changed) return;
-    core_log(l->core, KITH_LOG_DEBUG, "seen: %s at %zu addresses%s", record->instance, record->addr_count,
-             txt.pairing ? ", pairing" : "");
-    dial_look_again(l->core);
-    look_again(l->core);
-    core_pump(l->core);
+    if (kith_sightings_note(l->sightings, &note, kith__core_now(l->core), &changed) || !changed) return;
+    kith__core_log(l->core, KITH_LOG_DEBUG, "seen: %s at %zu addresses%s", record->instance, record->addr_count,
+                   txt.pairing ? ", pairing" : "");
+    kith__dial_look_again(l->core);
+    kith__look_again(l->core);
+    kith__core_pump(l->core);
 }
 
 static void on_gone(void *user, const char *instance)
 {
     struct lan *l = user;
-    if (kith_sightings_gone(l->sightings, instance)) core_log(l->core, KITH_LOG_DEBUG, "gone: %s", instance);
+    if (kith_sightings_gone(l->sightings, instance)) kith__core_log(l->core, KITH_LOG_DEBUG, "gone: %s", instance);
 }
 
-kith_err lan_start(kith_core *core)
+kith_err kith__lan_start(kith_core *core)
 {
     static const kith_lan_events events = {.seen = on_seen, .gone = on_gone};
     uint8_t node[2];
@@ -65,7 +65,7 @@ kith_err lan_start(kith_core *core)
     return core->env->lan->start(core->env, NULL, &events, l, &l->lan);
 }
 
-void lan_stop(kith_core *core)
+void kith__lan_stop(kith_core *core)
 {
     struct lan *l = core->lan;
     if (!l) return;
@@ -75,16 +75,17 @@ void lan_stop(kith_core *core)
     kith_free(l);
 }
 
-void lan_announce(kith_core *core)
+void kith__lan_announce(kith_core *core)
 {
     struct lan *l = core->lan;
     if (!l || !l->lan || !core->udp) return;
     kith_lan_record record = {.port = kith_core_local(core).port};
     kith_txt txt = {0};
-    txt.pairing = pair_tag(core, &txt.tag);
+    txt.pairing = kith__pair_tag(core, &txt.tag);
     bool wanted = (txt.pairing || core->receiver) && !core->closing;
     if (!wanted) {
-        if (l->announcing && core->env->lan->update(l->lan, NULL)) core_log(core, KITH_LOG_WARN, "still announced");
+        if (l->announcing && core->env->lan->update(l->lan, NULL))
+            kith__core_log(core, KITH_LOG_WARN, "still announced");
         l->announcing = false;
         return;
     }
@@ -94,7 +95,7 @@ void lan_announce(kith_core *core)
     record.txt_size = kith_txt_write(&txt, record.txt, sizeof record.txt);
     if (l->announcing && memcmp(&record, &l->announced, sizeof record) == 0) return;
     if (core->env->lan->update(l->lan, &record)) {
-        core_log(core, KITH_LOG_WARN, "cannot announce this device on the local network");
+        kith__core_log(core, KITH_LOG_WARN, "cannot announce this device on the local network");
         return;
     }
     l->announced = record;
@@ -135,13 +136,13 @@ static size_t find(kith_core *core, const kith_peer *peer, kith_addr *out, size_
     return interleave(found, pairing_last(found, count), out, cap);
 }
 
-size_t lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap)
+size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap)
 {
     size_t n = find(core, peer, out, cap);
-    return n + core_seen_addresses(core, peer, out + n, cap - n);
+    return n + kith__core_seen_addresses(core, peer, out + n, cap - n);
 }
 
-size_t lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap)
+size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap)
 {
     const kith_sighting *found[FOUND_MAX];
     if (!core->lan) return 0;
@@ -150,7 +151,7 @@ size_t lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap)
     return interleave(found, count < FOUND_MAX ? count : FOUND_MAX, out, cap);
 }
 
-bool lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where)
+bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where)
 {
     return find(core, peer, where, 1) > 0;
 }

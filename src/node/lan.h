@@ -5,18 +5,18 @@
 #include "node/core.h"
 
 /* Look around from now on; announce nothing yet.  NETWORK when mDNS cannot be used here. */
-KITH_MUST_CHECK kith_err lan_start(kith_core *core);
-void lan_stop(kith_core *core); /* says goodbye */
+KITH_MUST_CHECK kith_err kith__lan_start(kith_core *core);
+void kith__lan_stop(kith_core *core); /* says goodbye */
 /* Announce what the node serves now: nothing, files, and the tag of a pairing code (which may come and go). */
-void lan_announce(kith_core *core);
+void kith__lan_announce(kith_core *core);
 /* Where a device may be reached, the likeliest first; what was seen on the network, then addresses that worked before.
  * How many. */
-size_t lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap);
-size_t lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap);
+size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap);
+size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap);
 /* The tag of the pairing code that is open now, if one is. (op_pair.c) */
-bool pair_tag(const kith_core *core, uint32_t *tag);
-bool lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where);
+bool kith__pair_tag(const kith_core *core, uint32_t *tag);
+bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where);
 /* Report to look operations what is new. (op_look.c) */
-void look_again(kith_core *core);
+void kith__look_again(kith_core *core);
 
 #endif

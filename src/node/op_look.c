@@ -14,7 +14,7 @@ typedef struct look_op {
 static void look_cancel(op *o, kith_err why)
 {
     look_op *l = (look_op *)o;
-    op_end(o, why, NULL);
+    kith__op_end(o, why, NULL);
     kith_free(l->reported);
     kith_free(l);
 }
@@ -39,19 +39,19 @@ static const op_kind look_kind = {.name = "look", .cancel = look_cancel};
 static void look_around(look_op *l)
 {
     kith_peer peer;
-    for (size_t i = 0; core_peer_at(l->op.core, i, &peer); i++) {
+    for (size_t i = 0; kith__core_peer_at(l->op.core, i, &peer); i++) {
         kith_addr where;
-        if (!lan_sees_device(l->op.core, &peer, &where) || reported_before(l, peer.fingerprint)) continue;
+        if (!kith__lan_sees_device(l->op.core, &peer, &where) || reported_before(l, peer.fingerprint)) continue;
         kith_event event = {.kind = KITH_EVENT_SIGHTED, .op = l->op.id};
-        core_describe(&peer, &event.device);
+        kith__core_describe(&peer, &event.device);
         strcpy(event.path, "udp");
         strcpy(event.scope, "lan");
         kith_addr_text(&where, event.address);
-        core_emit(l->op.core, &event);
+        kith__core_emit(l->op.core, &event);
     }
 }
 
-void look_again(kith_core *core)
+void kith__look_again(kith_core *core)
 {
     KITH_EACH (at, &core->ops) {
         op *o = KITH_OF(at, op, link);
@@ -63,8 +63,8 @@ void kith_core_look(kith_core *core, kith_op id)
 {
     look_op *l = kith_calloc(1, sizeof *l);
     if (!l)
-        core_refuse(core, id, KITH_ERR_NOMEM, NULL);
-    else if (!core_begin(core, &l->op, id, &look_kind))
+        kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+    else if (!kith__core_begin(core, &l->op, id, &look_kind))
         kith_free(l);
     else
         look_around(l);

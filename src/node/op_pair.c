@@ -57,10 +57,10 @@ static void try_end(pair_op *p)
     kith_core *core = p->op.core;
     if (!p->over || !kith_list_empty(&p->runs)) return;
     if (core->host == p) core->host = NULL;
-    lan_announce(core);
-    dial_free(p->dial);
+    kith__lan_announce(core);
+    kith__dial_free(p->dial);
     core->env->timers->close(p->timer);
-    op_end(&p->op, p->end_err, *p->end_message ? p->end_message : NULL);
+    kith__op_end(&p->op, p->end_err, *p->end_message ? p->end_message : NULL);
     kith_wipe(p, sizeof *p);
     kith_free(p);
 }
@@ -70,8 +70,8 @@ static void run_free(run *r)
     pair_op *p = r->op;
     kith_core *core = p->op.core;
     if (r->counted) kith_code_end(&p->code, &r->source, kith_pairing_attempt(r->machine));
-    channel_free(r->channel);
-    session_unuse(&r->hold);
+    kith__channel_free(r->channel);
+    kith__session_unuse(&r->hold);
     core->env->timers->close(r->timer);
     kith_pairing_free(r->machine);
     kith_list_remove(&r->link);
@@ -95,7 +95,7 @@ static void pair_finish(pair_op *p, kith_err err, const char *message)
             size_t size = kith_pairing_output(r->machine, out, sizeof out, &fin);
             if (size && !kith_stream_write(r->channel->stream, out, size) && fin &&
                 kith_stream_finish(r->channel->stream))
-                core_log(p->op.core, KITH_LOG_DEBUG, "pair stream ended twice");
+                kith__core_log(p->op.core, KITH_LOG_DEBUG, "pair stream ended twice");
         }
         if (!r->pinning) run_free(r);
     }
@@ -153,8 +153,9 @@ static void run_failed(run *r)
     describe_failure(r, err, message, sizeof message);
     run_free(r);
     if (p->host) {
-        if (wrong) core_emit(core, &(kith_event){.kind = KITH_EVENT_ATTEMPT, .op = p->op.id, .err = KITH_ERR_CODE});
-        state = proven ? KITH_OK : kith_code_state(&p->code, core_now(core));
+        if (wrong)
+            kith__core_emit(core, &(kith_event){.kind = KITH_EVENT_ATTEMPT, .op = p->op.id, .err = KITH_ERR_CODE});
+        state = proven ? KITH_OK : kith_code_state(&p->code, kith__core_now(core));
         if (proven)
             pair_finish(p, err, *message ? message : NULL);
         else if (state == KITH_ERR_CODE_BURNT)
@@ -162,9 +163,9 @@ static void run_failed(run *r)
         return;
     }
     bool elsewhere = err == KITH_ERR_CODE || err == KITH_ERR_PROTOCOL || err == KITH_ERR_CLOSED || err == KITH_ERR_LOST;
-    if (!proven && elsewhere && lan_find_tag(core, kith_words_tag(&p->words), (kith_addr[1]){0}, 1) > 1) {
+    if (!proven && elsewhere && kith__lan_find_tag(core, kith_words_tag(&p->words), (kith_addr[1]){0}, 1) > 1) {
         p->end_err = err;
-        dial_next(p->dial);
+        kith__dial_next(p->dial);
     } else {
         pair_finish(p, err, *message ? message : NULL);
     }
@@ -177,17 +178,17 @@ static void ask(run *r)
     if (r->counted) {
         kith_code_end(&p->code, &r->source, KITH_ATTEMPT_RIGHT);
         r->counted = false;
-        lan_announce(p->op.core); /* the code is used: its tag goes */
+        kith__lan_announce(p->op.core); /* the code is used: its tag goes */
     }
-    p->op.core->env->timers->set(r->timer, core_now(p->op.core) + KITH_PAIR_PEOPLE_NS);
+    p->op.core->env->timers->set(r->timer, kith__core_now(p->op.core) + KITH_PAIR_PEOPLE_NS);
     if (p->yes) {
         kith_pairing_answer(r->machine, true);
         return;
     }
     kith_event event = {.kind = KITH_EVENT_ASK, .op = p->op.id};
-    core_describe_hello(&r->peer, &event.device);
+    kith__core_describe_hello(&r->peer, &event.device);
     event.device.trust = p->kind == KITH_PAIR_OWN ? KITH_RELATION_OWN : KITH_RELATION_CONTACT;
-    core_emit(p->op.core, &event);
+    kith__core_emit(p->op.core, &event);
 }
 
 static void pinned(pin_job *job)
@@ -209,7 +210,7 @@ static void pin(run *r)
     pair_op *p = r->op;
     kith_peer_kind kind = p->kind == KITH_PAIR_OWN ? KITH_PEER_OWN : KITH_PEER_CONTACT;
     r->pinning = true;
-    book_pin(p->op.core, &r->pin, &r->peer, kind, pinned);
+    kith__book_pin(p->op.core, &r->pin, &r->peer, kind, pinned);
 }
 
 /* Done: say so once the peer has our last message, so that leaving at once cannot make it look like a failure there. */
@@ -217,7 +218,7 @@ static void run_done(run *r)
 {
     pair_op *p = r->op;
     kith_core *core = p->op.core;
-    uint64_t now = core_now(core);
+    uint64_t now = kith__core_now(core);
     if (!r->done) {
         r->done = true;
         r->linger_until = now + LINGER_NS;
@@ -227,16 +228,16 @@ static void run_done(run *r)
         return;
     }
     kith_event event = {.kind = KITH_EVENT_PAIRED, .op = p->op.id, .already = r->pin.already};
-    core_describe(&r->pin.peer, &event.device);
+    kith__core_describe(&r->pin.peer, &event.device);
     run_free(r);
-    core_emit(core, &event);
+    kith__core_emit(core, &event);
     pair_finish(p, KITH_OK, NULL);
 }
 
 static void host_started(run *r)
 {
     pair_op *p = r->op;
-    kith_err err = kith_code_begin(&p->code, &r->source, core_now(p->op.core));
+    kith_err err = kith_code_begin(&p->code, &r->source, kith__core_now(p->op.core));
     if (err) {
         kith_pairing_fail(r->machine, err == KITH_ERR_STATE ? KITH_ERR_CODE_EXPIRED : err);
         return;
@@ -252,8 +253,9 @@ static void flush(run *r)
     size_t size = kith_pairing_output(r->machine, out, sizeof out, &fin);
     if (!r->channel) return;
     if (size && kith_stream_write(r->channel->stream, out, size))
-        core_log(r->op->op.core, KITH_LOG_DEBUG, "pair: the stream takes nothing more");
-    if (fin && kith_stream_finish(r->channel->stream)) core_log(r->op->op.core, KITH_LOG_DEBUG, "pair: ended twice");
+        kith__core_log(r->op->op.core, KITH_LOG_DEBUG, "pair: the stream takes nothing more");
+    if (fin && kith_stream_finish(r->channel->stream))
+        kith__core_log(r->op->op.core, KITH_LOG_DEBUG, "pair: ended twice");
 }
 
 /* Everything that is due; the run may be gone on return. */
@@ -291,7 +293,7 @@ static void run_readable(channel *c)
 static void run_gone(channel *c, kith_err why)
 {
     run *r = c->owner;
-    channel_free(r->channel);
+    kith__channel_free(r->channel);
     r->channel = NULL;
     if (r->done) {
         run_done(r);
@@ -318,7 +320,7 @@ static void run_timer(void *user)
         kith_pairing_fail(r->machine, KITH_ERR_TIMEOUT);
         run_step(r);
     }
-    core_pump(core);
+    kith__core_pump(core);
 }
 
 static run *run_new(pair_op *p, session *s)
@@ -350,9 +352,9 @@ static run *run_new(pair_op *p, session *s)
         kith_free(r);
         return NULL;
     }
-    session_use(s, &r->hold, run_lost, r);
+    kith__session_use(s, &r->hold, run_lost, r);
     kith_list_append(&p->runs, &r->link);
-    core->env->timers->set(r->timer, core_now(core) + KITH_PAIR_STEP_NS);
+    core->env->timers->set(r->timer, kith__core_now(core) + KITH_PAIR_STEP_NS);
     return r;
 }
 
@@ -360,7 +362,7 @@ static const channel_events run_events = {.readable = run_readable, .gone = run_
 
 /* ---- host ---- */
 
-bool pair_serve(channel *c)
+bool kith__pair_serve(channel *c)
 {
     pair_op *p = c->session->core->host;
     size_t count = 0;
@@ -374,10 +376,10 @@ bool pair_serve(channel *c)
     return true;
 }
 
-bool pair_tag(const kith_core *core, uint32_t *tag)
+bool kith__pair_tag(const kith_core *core, uint32_t *tag)
 {
     pair_op *p = core->host;
-    if (!p || p->over || kith_code_state(&p->code, core_now(core))) return false;
+    if (!p || p->over || kith_code_state(&p->code, kith__core_now(core))) return false;
     *tag = kith_words_tag(&p->words);
     return true;
 }
@@ -393,17 +395,17 @@ static void host_timer(void *user)
 {
     pair_op *p = user;
     kith_core *core = p->op.core;
-    uint64_t now = core_now(core);
+    uint64_t now = kith__core_now(core);
     if (now >= p->code.expires_ns) {
         if (!somebody_proven(p)) pair_finish(p, KITH_ERR_CODE_EXPIRED, NULL);
     } else {
         if (p->warn_ns && now >= p->warn_ns) {
             p->warn_ns = 0;
-            core_emit(core, &(kith_event){.kind = KITH_EVENT_EXPIRING, .op = p->op.id});
+            kith__core_emit(core, &(kith_event){.kind = KITH_EVENT_EXPIRING, .op = p->op.id});
         }
         core->env->timers->set(p->timer, p->warn_ns ? p->warn_ns : p->code.expires_ns);
     }
-    core_pump(core);
+    kith__core_pump(core);
 }
 
 static pair_op *pair_new(kith_core *core, kith_op id, const kith_pair_options *options, bool host)
@@ -412,14 +414,14 @@ static pair_op *pair_new(kith_core *core, kith_op id, const kith_pair_options *o
     if (p) p->timer = core->env->timers->open(core->env, host_timer, p);
     if (!p || !p->timer) {
         kith_free(p);
-        core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+        kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
         return NULL;
     }
     p->host = host;
     p->yes = options->yes;
     p->kind = options->contact ? KITH_PAIR_CONTACT : KITH_PAIR_OWN;
     kith_list_init(&p->runs);
-    if (!core_begin(core, &p->op, id, &pair_kind)) {
+    if (!kith__core_begin(core, &p->op, id, &pair_kind)) {
         core->env->timers->close(p->timer);
         kith_free(p);
         return NULL;
@@ -429,17 +431,17 @@ static pair_op *pair_new(kith_core *core, kith_op id, const kith_pair_options *o
 
 void kith_core_pair(kith_core *core, kith_op id, const kith_pair_options *options)
 {
-    uint64_t now = core_now(core), life = options->expires_s ? options->expires_s * SECOND_NS : KITH_CODE_LIFE_NS;
+    uint64_t now = kith__core_now(core), life = options->expires_s ? options->expires_s * SECOND_NS : KITH_CODE_LIFE_NS;
     char text[KITH_CODE_TEXT_SIZE];
     if (core->host || options->expires_s > EXPIRES_MAX_S) {
-        core_refuse(core, id, core->host ? KITH_ERR_STATE : KITH_ERR_ARG,
-                    core->host ? "a pairing code is open already" : "a code can live for an hour at most");
+        kith__core_refuse(core, id, core->host ? KITH_ERR_STATE : KITH_ERR_ARG,
+                          core->host ? "a pairing code is open already" : "a code can live for an hour at most");
         return;
     }
     pair_op *p = pair_new(core, id, options, true);
     if (!p) return;
     do kith_words_draw(&core->rng, &p->words);
-    while (lan_find_tag(core, kith_words_tag(&p->words), NULL, 0)); /* somebody else's code begins so */
+    while (kith__lan_find_tag(core, kith_words_tag(&p->words), NULL, 0)); /* somebody else's code begins so */
     kith_code_init(&p->code, &p->words, now + life);
     p->warn_ns = life > WARN_BEFORE_NS ? now + life - WARN_BEFORE_NS : 0;
     core->host = p;
@@ -447,10 +449,10 @@ void kith_core_pair(kith_core *core, kith_op id, const kith_pair_options *option
     kith_event event = {.kind = KITH_EVENT_CODE, .op = id};
     event.expires_ms = core->env->base->wall_ms(core->env) + (int64_t)(life / 1000000);
     snprintf(event.words, sizeof event.words, "%s", kith_words_text(&p->words, text));
-    core_emit(core, &event);
+    kith__core_emit(core, &event);
     kith_wipe(text, sizeof text);
-    lan_announce(core);
-    core_pump(core);
+    kith__lan_announce(core);
+    kith__core_pump(core);
 }
 
 /* ---- joiner ---- */
@@ -459,7 +461,7 @@ static void join_connected(void *user, session *s)
 {
     pair_op *p = user;
     run *r = run_new(p, s);
-    kith_err err = r ? channel_open(s, STREAM_PAIR, &run_events, r, &r->channel) : KITH_ERR_NOMEM;
+    kith_err err = r ? kith__channel_open(s, STREAM_PAIR, &run_events, r, &r->channel) : KITH_ERR_NOMEM;
     if (err) {
         if (r) run_free(r);
         pair_finish(p, err, NULL);
@@ -485,14 +487,14 @@ void kith_core_join(kith_core *core, kith_op id, const char *words, const kith_p
     char why[512];
     kith_words parsed;
     if (kith_words_parse(words, &parsed, why, sizeof why)) {
-        core_refuse(core, id, KITH_ERR_CODE, why);
+        kith__core_refuse(core, id, KITH_ERR_CODE, why);
         return;
     }
     pair_op *p = pair_new(core, id, options, false);
     if (!p) return;
     p->words = parsed;
     uint64_t patience = options->expires_s ? options->expires_s * SECOND_NS : JOIN_PATIENCE_NS;
-    kith_err err = dial_tag(core, kith_words_tag(&parsed), patience, &events, p, &p->dial);
+    kith_err err = kith__dial_tag(core, kith_words_tag(&parsed), patience, &events, p, &p->dial);
     if (err) pair_finish(p, err, NULL);
-    core_pump(core);
+    kith__core_pump(core);
 }

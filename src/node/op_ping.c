@@ -18,7 +18,7 @@ typedef struct served {
 
 static void served_free(served *v)
 {
-    channel_free(v->channel);
+    kith__channel_free(v->channel);
     kith_free(v);
 }
 
@@ -43,11 +43,11 @@ static void served_readable(channel *c)
         kith_stream_consume(c->stream, size);
     }
     if (!fin) return;
-    if (kith_stream_finish(c->stream)) core_log(c->session->core, KITH_LOG_DEBUG, "ping stream ended twice");
+    if (kith_stream_finish(c->stream)) kith__core_log(c->session->core, KITH_LOG_DEBUG, "ping stream ended twice");
     served_free(v);
 }
 
-bool ping_serve(channel *c)
+bool kith__ping_serve(channel *c)
 {
     static const channel_events events = {.readable = served_readable, .gone = served_gone};
     served *v = kith_calloc(1, sizeof *v);
@@ -76,11 +76,11 @@ typedef struct ping_op {
 static void ping_end(ping_op *p, kith_err err)
 {
     kith_core *core = p->op.core;
-    dial_free(p->dial);
-    channel_free(p->channel);
-    session_unuse(&p->hold);
+    kith__dial_free(p->dial);
+    kith__channel_free(p->channel);
+    kith__session_unuse(&p->hold);
     core->env->timers->close(p->timer);
-    op_end(&p->op, err, NULL);
+    kith__op_end(&p->op, err, NULL);
     kith_free(p);
 }
 
@@ -91,12 +91,12 @@ static void ping_gone(channel *c, kith_err why) { ping_end(c->owner, why); }
 
 static void ping_pong(ping_op *p)
 {
-    uint64_t now = core_now(p->op.core);
+    uint64_t now = kith__core_now(p->op.core);
     kith_event event = {.kind = KITH_EVENT_PONG, .op = p->op.id, .rtt_ns = now - p->sent_ns};
-    session_path(p->hold.session, event.path, event.scope, event.address);
-    core_describe(&p->peer, &event.device);
-    core_emit(p->op.core, &event);
-    channel_free(p->channel);
+    kith__session_path(p->hold.session, event.path, event.scope, event.address);
+    kith__core_describe(&p->peer, &event.device);
+    kith__core_emit(p->op.core, &event);
+    kith__channel_free(p->channel);
     p->channel = NULL;
     p->got = 0;
     if (!p->endless && --p->left == 0) {
@@ -125,21 +125,21 @@ static void ping_send(ping_op *p)
     static const channel_events events = {.readable = ping_readable, .gone = ping_gone};
     uint8_t bytes[PING_SIZE];
     kith_rng_bytes(&p->op.core->rng, bytes, sizeof bytes);
-    kith_err err = channel_open(p->hold.session, STREAM_PING, &events, p, &p->channel);
+    kith_err err = kith__channel_open(p->hold.session, STREAM_PING, &events, p, &p->channel);
     if (!err) err = kith_stream_write(p->channel->stream, bytes, sizeof bytes);
     if (!err) err = kith_stream_finish(p->channel->stream);
     if (err) {
         ping_end(p, err);
         return;
     }
-    p->sent_ns = core_now(p->op.core);
+    p->sent_ns = kith__core_now(p->op.core);
     p->op.core->env->timers->set(p->timer, p->sent_ns + PING_PATIENCE_NS);
 }
 
 static void ping_connected(void *user, session *s)
 {
     ping_op *p = user;
-    session_use(s, &p->hold, ping_lost, p);
+    kith__session_use(s, &p->hold, ping_lost, p);
     ping_send(p);
 }
 
@@ -153,7 +153,7 @@ static void ping_timer(void *user)
         ping_end(p, KITH_ERR_TIMEOUT);
     else if (p->hold.session)
         ping_send(p);
-    core_pump(core);
+    kith__core_pump(core);
 }
 
 void kith_core_ping(kith_core *core, kith_op id, const char *device_id, uint32_t count)
@@ -162,26 +162,26 @@ void kith_core_ping(kith_core *core, kith_op id, const char *device_id, uint32_t
     static const dial_events events = {.connected = ping_connected, .failed = ping_failed};
     kith_peer peer;
     kith_err err = KITH_OK;
-    if (!core_find_peer_id(core, device_id, &peer, &err)) {
-        core_refuse(core, id, err, NULL);
+    if (!kith__core_find_peer_id(core, device_id, &peer, &err)) {
+        kith__core_refuse(core, id, err, NULL);
         return;
     }
     ping_op *p = kith_calloc(1, sizeof *p);
     if (p) p->timer = core->env->timers->open(core->env, ping_timer, p);
     if (!p || !p->timer) {
         kith_free(p);
-        core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+        kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
         return;
     }
     p->peer = peer;
     p->left = count;
     p->endless = count == 0;
-    if (!core_begin(core, &p->op, id, &kind)) {
+    if (!kith__core_begin(core, &p->op, id, &kind)) {
         core->env->timers->close(p->timer);
         kith_free(p);
         return;
     }
-    err = dial_device(core, &peer, PING_PATIENCE_NS, &events, p, &p->dial);
+    err = kith__dial_device(core, &peer, PING_PATIENCE_NS, &events, p, &p->dial);
     if (err) ping_end(p, err);
-    core_pump(core);
+    kith__core_pump(core);
 }

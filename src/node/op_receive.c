@@ -87,10 +87,10 @@ static void try_end(receive_op *r)
     kith_core *core = r->op.core;
     if (!r->over || r->count) return;
     if (core->receiver == r) core->receiver = NULL;
-    lan_announce(core);
-    op_end(&r->op, r->end_err,
-           r->end_err == KITH_ERR_CANCELLED ? "stopped: what arrived is kept, and goes on when it is sent again"
-                                            : NULL);
+    kith__lan_announce(core);
+    kith__op_end(&r->op, r->end_err,
+                 r->end_err == KITH_ERR_CANCELLED ? "stopped: what arrived is kept, and goes on when it is sent again"
+                                                  : NULL);
     kith_free(r->folder);
     kith_free(r);
 }
@@ -102,8 +102,8 @@ static void transfer_free(transfer *t)
 {
     receive_op *r = t->op;
     kith_core *core = r->op.core;
-    channel_free(t->channel);
-    session_unuse(&t->hold);
+    kith__channel_free(t->channel);
+    kith__session_unuse(&t->hold);
     kith_file_rx_free(t->rx);
     for (size_t i = 0; i < SLOTS; i++) kith_free(t->slots[i].data);
     core->env->timers->close(t->timer);
@@ -131,14 +131,14 @@ static void close_done(kith_job *job)
     transfer *t = KITH_OF(job, transfer, job);
     kith_core *core = t->op->op.core;
     transfer_free(t);
-    core_job_done(core);
-    core_pump(core);
+    kith__core_job_done(core);
+    kith__core_pump(core);
 }
 
 static void submit(transfer *t, void (*run)(kith_job *), void (*done)(kith_job *))
 {
     t->job = (kith_job){.run = run, .done = done};
-    core_submit(t->op->op.core, &t->job);
+    kith__core_submit(t->op->op.core, &t->job);
 }
 
 /* Let go of everything, when nothing is at work on it any more. */
@@ -195,7 +195,7 @@ static void failed(transfer *t, kith_err err)
     snprintf(event.message, sizeof event.message, "%s", explain(err));
     event.bytes = t->stage >= RECEIVING ? kith_file_rx_progress(t->rx) : 0;
     if (t->stage != OFFERING) {
-        core_emit(t->op->op.core, &event);
+        kith__core_emit(t->op->op.core, &event);
         t->counted = true;
     }
     atomic_store(&t->cancel, true);
@@ -232,18 +232,18 @@ static void open_done(kith_job *job)
     } else {
         kith_err err = kith_file_rx_accept(t->rx, &t->resume);
         t->stage = RECEIVING;
-        t->started_ns = core_now(core);
+        t->started_ns = kith__core_now(core);
         kith_event event = {.kind = KITH_EVENT_START};
         describe_event(t, &event);
         event.bytes = kith_file_rx_progress(t->rx);
-        core_emit(core, &event);
+        kith__core_emit(core, &event);
         if (err)
             failed(t, err);
         else
             step(t);
     }
-    core_job_done(core);
-    core_pump(core);
+    kith__core_job_done(core);
+    kith__core_pump(core);
 }
 
 /* Another transfer of the same file from the same device: one whose connection we still take for alive, while the
@@ -300,7 +300,7 @@ static void offered(transfer *t)
     }
     kith_event event = {.kind = KITH_EVENT_OFFER};
     describe_event(t, &event);
-    core_emit(r->op.core, &event);
+    kith__core_emit(r->op.core, &event);
 }
 
 /* ---- receiving ---- */
@@ -308,13 +308,13 @@ static void offered(transfer *t)
 static void progress(transfer *t)
 {
     kith_core *core = t->op->op.core;
-    uint64_t now = core_now(core);
+    uint64_t now = kith__core_now(core);
     if (now - t->last_progress_ns < PROGRESS_EVERY_NS) return;
     t->last_progress_ns = now;
     kith_event event = {.kind = KITH_EVENT_PROGRESS};
     describe_event(t, &event);
     event.bytes = kith_file_rx_progress(t->rx);
-    core_emit(core, &event);
+    kith__core_emit(core, &event);
 }
 
 static void keep_run(kith_job *job)
@@ -338,8 +338,8 @@ static void keep_done(kith_job *job)
         if (!b->err) progress(t);
         feed(t);
     }
-    core_job_done(core);
-    core_pump(core);
+    kith__core_job_done(core);
+    kith__core_pump(core);
 }
 
 static void keep_chunk(transfer *t)
@@ -352,7 +352,7 @@ static void keep_chunk(transfer *t)
         b->chunk = chunk;
         b->job = (kith_job){.run = keep_run, .done = keep_done};
         t->jobs++;
-        core_submit(t->op->op.core, &b->job);
+        kith__core_submit(t->op->op.core, &b->job);
         return;
     }
 }
@@ -377,7 +377,7 @@ static bool give_buffer(transfer *t)
 static void linger(transfer *t)
 {
     kith_core *core = t->op->op.core;
-    uint64_t now = core_now(core);
+    uint64_t now = kith__core_now(core);
     if (t->stage != LINGERING) {
         t->stage = LINGERING;
         t->linger_until = now + LINGER_NS;
@@ -410,17 +410,17 @@ static void place_done(kith_job *job)
         kith_file_rx_root(t->rx, root);
         kith_hex(root, sizeof root, event.hash);
         event.bytes = event.bytes_total;
-        event.seconds = (double)(core_now(core) - t->started_ns) / (double)SECOND_NS;
+        event.seconds = (double)(kith__core_now(core) - t->started_ns) / (double)SECOND_NS;
         snprintf(event.name, sizeof event.name, "%s", t->result.name);
         int n = snprintf(event.path_name, sizeof event.path_name, "%s/%s", t->op->folder, t->result.name);
         if (n < 0 || (size_t)n >= sizeof event.path_name) *event.path_name = 0;
-        core_emit(core, &event);
+        kith__core_emit(core, &event);
         t->counted = true;
         flush(t);
         linger(t);
     }
-    core_job_done(core);
-    core_pump(core);
+    kith__core_job_done(core);
+    kith__core_pump(core);
 }
 
 /* ---- the machine ---- */
@@ -471,7 +471,7 @@ static void on_readable(channel *c) { feed(c->owner); }
 static void on_gone(channel *c, kith_err why)
 {
     transfer *t = c->owner;
-    channel_free(t->channel);
+    kith__channel_free(t->channel);
     t->channel = NULL;
     if (t->stage == PLACING || t->stage == LINGERING || t->stage == ENDING) return;
     kith_file_rx_abort(t->rx, why);
@@ -489,10 +489,10 @@ static void on_timer(void *user)
     transfer *t = user;
     kith_core *core = t->op->op.core;
     if (t->stage == LINGERING) linger(t);
-    core_pump(core);
+    kith__core_pump(core);
 }
 
-bool receive_serve(channel *c)
+bool kith__receive_serve(channel *c)
 {
     static const channel_events events = {.readable = on_readable, .gone = on_gone};
     session *s = c->session;
@@ -514,9 +514,9 @@ bool receive_serve(channel *c)
     t->config = (kith_incoming_config){.env = core->env, .folder = r->folder, .cancel = &t->cancel};
     memcpy(t->config.id.sender, s->peer.fingerprint, sizeof t->config.id.sender);
     core->env->base->boot_id(core->env, t->config.boot_id);
-    core_describe(&s->known, &t->device);
-    session_path(s, t->path, t->scope, t->address);
-    session_use(s, &t->hold, on_lost, t);
+    kith__core_describe(&s->known, &t->device);
+    kith__session_path(s, t->path, t->scope, t->address);
+    kith__session_use(s, &t->hold, on_lost, t);
     kith_list_append(&r->transfers, &t->link);
     r->count++;
     c->owner = t;
@@ -577,14 +577,14 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
                                  .answer = receive_answer,
                                  .cancel_part = receive_cancel_part};
     if (core->receiver) {
-        core_refuse(core, id, KITH_ERR_STATE, "this node is receiving already");
+        kith__core_refuse(core, id, KITH_ERR_STATE, "this node is receiving already");
         return;
     }
     receive_op *r = kith_calloc(1, sizeof *r);
     if (r && options->folder) r->folder = kith_strdup(options->folder);
     bool complete = r && r->folder && (!options->from || kith_uuid_parse(options->from, r->from) == KITH_OK);
     if (!complete) {
-        core_refuse(core, id, r && r->folder ? KITH_ERR_ARG : KITH_ERR_NOMEM, NULL);
+        kith__core_refuse(core, id, r && r->folder ? KITH_ERR_ARG : KITH_ERR_NOMEM, NULL);
         if (r) kith_free(r->folder);
         kith_free(r);
         return;
@@ -596,12 +596,12 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
                   : options->conflict == KITH_CONFLICT_OVERWRITE ? KITH_INCOMING_OVERWRITE
                                                                  : KITH_INCOMING_KEEP;
     kith_list_init(&r->transfers);
-    if (!core_begin(core, &r->op, id, &kind)) {
+    if (!kith__core_begin(core, &r->op, id, &kind)) {
         kith_free(r->folder);
         kith_free(r);
         return;
     }
     core->receiver = r;
-    lan_announce(core);
-    core_pump(core);
+    kith__lan_announce(core);
+    kith__core_pump(core);
 }

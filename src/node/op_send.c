@@ -63,11 +63,11 @@ static void look_for_it(send_op *s);
 
 static void drop_connection(send_op *s)
 {
-    dial_free(s->dial);
+    kith__dial_free(s->dial);
     s->dial = NULL;
-    channel_free(s->channel);
+    kith__channel_free(s->channel);
     s->channel = NULL;
-    session_unuse(&s->hold);
+    kith__session_unuse(&s->hold);
     kith_file_tx_free(s->tx);
     s->tx = NULL;
     for (size_t i = 0; i < SLOTS; i++)
@@ -81,7 +81,7 @@ static void try_end(send_op *s)
     drop_connection(s);
     kith_outgoing_close(s->file);
     for (size_t i = 0; i < SLOTS; i++) kith_free(s->slots[i].data);
-    op_end(&s->op, s->end_err, *s->end_message ? s->end_message : NULL);
+    kith__op_end(&s->op, s->end_err, *s->end_message ? s->end_message : NULL);
     kith_free(s->path);
     kith_free(s->name);
     kith_free(s);
@@ -158,8 +158,8 @@ static void read_done(kith_job *job)
         fail(s, t->err);
     else
         step(s);
-    core_job_done(core);
-    core_pump(core);
+    kith__core_job_done(core);
+    kith__core_pump(core);
 }
 
 static void read_ahead(send_op *s)
@@ -178,7 +178,7 @@ static void read_ahead(send_op *s)
         t->op = s;
         t->job = (kith_job){.run = read_run, .done = read_done};
         s->jobs++;
-        core_submit(s->op.core, &t->job);
+        kith__core_submit(s->op.core, &t->job);
     }
 }
 
@@ -210,14 +210,14 @@ static kith_err lend_chunks(send_op *s)
 
 static void progress(send_op *s)
 {
-    uint64_t now = core_now(s->op.core), sent = kith_stream_returned(s->channel->stream);
+    uint64_t now = kith__core_now(s->op.core), sent = kith_stream_returned(s->channel->stream);
     if (now - s->last_progress_ns < PROGRESS_EVERY_NS || !s->accepted) return;
     s->last_progress_ns = now;
     kith_event event = {.kind = KITH_EVENT_PROGRESS, .op = s->op.id, .bytes_total = s->header.size};
     event.bytes = kith_file_tx_resumed(s->tx) + sent;
     if (event.bytes > s->header.size) event.bytes = s->header.size; /* headers are in `sent` too */
-    session_path(s->hold.session, event.path, event.scope, event.address);
-    core_emit(s->op.core, &event);
+    kith__session_path(s->hold.session, event.path, event.scope, event.address);
+    kith__core_emit(s->op.core, &event);
 }
 
 static void accepted(send_op *s)
@@ -226,10 +226,10 @@ static void accepted(send_op *s)
     kith_event event = {
         .kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
     s->next_index = event.bytes / KITH_GROUP_SIZE;
-    core_describe(&s->peer, &event.device);
+    kith__core_describe(&s->peer, &event.device);
     snprintf(event.name, sizeof event.name, "%s", s->header.name);
-    session_path(s->hold.session, event.path, event.scope, event.address);
-    core_emit(s->op.core, &event);
+    kith__session_path(s->hold.session, event.path, event.scope, event.address);
+    kith__core_emit(s->op.core, &event);
 }
 
 static void done(send_op *s)
@@ -237,12 +237,12 @@ static void done(send_op *s)
     uint8_t root[KITH_BLAKE3_SIZE];
     kith_event event = {
         .kind = KITH_EVENT_SENT, .op = s->op.id, .bytes_total = s->header.size, .bytes = s->header.size};
-    event.seconds = (double)(core_now(s->op.core) - s->started_ns) / (double)SECOND_NS;
+    event.seconds = (double)(kith__core_now(s->op.core) - s->started_ns) / (double)SECOND_NS;
     if (kith_file_tx_root(s->tx, root)) kith_hex(root, sizeof root, event.hash);
-    core_describe(&s->peer, &event.device);
+    kith__core_describe(&s->peer, &event.device);
     snprintf(event.name, sizeof event.name, "%s", s->header.name);
-    session_path(s->hold.session, event.path, event.scope, event.address);
-    core_emit(s->op.core, &event);
+    kith__session_path(s->hold.session, event.path, event.scope, event.address);
+    kith__core_emit(s->op.core, &event);
     finish(s, KITH_OK, NULL);
 }
 
@@ -313,8 +313,8 @@ static void lost(send_op *s, kith_err why)
     }
     kith_event event = {.kind = KITH_EVENT_WAITING, .op = s->op.id, .err = why};
     snprintf(event.message, sizeof event.message, "%s went away: waiting for it", s->peer.local_name);
-    core_describe(&s->peer, &event.device);
-    core_emit(s->op.core, &event);
+    kith__core_describe(&s->peer, &event.device);
+    kith__core_emit(s->op.core, &event);
     drop_connection(s);
     look_for_it(s);
 }
@@ -329,21 +329,21 @@ static void connected(void *user, session *with)
     static const channel_events events = {
         .readable = on_readable, .writable = on_writable, .returned = on_returned, .gone = on_gone};
     send_op *s = user;
-    dial_free(s->dial);
+    kith__dial_free(s->dial);
     s->dial = NULL;
-    session_use(with, &s->hold, on_lost, s);
-    kith_err err = channel_open(with, STREAM_FILE, &events, s, &s->channel);
+    kith__session_use(with, &s->hold, on_lost, s);
+    kith_err err = kith__channel_open(with, STREAM_FILE, &events, s, &s->channel);
     if (!err) err = kith_file_tx_new(&s->header, &s->tx);
     if (err) {
         fail(s, err);
         return;
     }
     s->connected_before = true;
-    if (!s->started_ns) s->started_ns = core_now(s->op.core);
+    if (!s->started_ns) s->started_ns = kith__core_now(s->op.core);
     kith_event event = {.kind = KITH_EVENT_CONNECTED, .op = s->op.id};
-    core_describe(&s->peer, &event.device);
-    session_path(with, event.path, event.scope, event.address);
-    core_emit(s->op.core, &event);
+    kith__core_describe(&s->peer, &event.device);
+    kith__session_path(with, event.path, event.scope, event.address);
+    kith__core_emit(s->op.core, &event);
     step(s);
 }
 
@@ -354,7 +354,7 @@ static void dial_failed(void *user, kith_err why) { fail(user, why); }
 static void look_for_it(send_op *s)
 {
     static const dial_events events = {.connected = connected, .failed = dial_failed};
-    kith_err err = dial_device(s->op.core, &s->peer, s->patience_ns, &events, s, &s->dial);
+    kith_err err = kith__dial_device(s->op.core, &s->peer, s->patience_ns, &events, s, &s->dial);
     if (err) fail(s, err);
 }
 
@@ -397,8 +397,8 @@ static void open_done(kith_job *job)
     } else {
         look_for_it(s);
     }
-    core_job_done(core);
-    core_pump(core);
+    kith__core_job_done(core);
+    kith__core_pump(core);
 }
 
 void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, const char *path,
@@ -406,8 +406,8 @@ void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, con
 {
     kith_peer peer;
     kith_err err = KITH_OK;
-    if (!core_find_peer_id(core, device_id, &peer, &err)) {
-        core_refuse(core, id, err, NULL);
+    if (!kith__core_find_peer_id(core, device_id, &peer, &err)) {
+        kith__core_refuse(core, id, err, NULL);
         return;
     }
     send_op *s = kith_calloc(1, sizeof *s);
@@ -416,12 +416,12 @@ void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, con
     if (!s || !s->path || (options->name && !s->name)) {
         if (s) kith_free(s->path);
         kith_free(s);
-        core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+        kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
         return;
     }
     s->peer = peer;
     s->patience_ns = (options->patience_s ? options->patience_s : PATIENCE_S) * SECOND_NS;
-    if (!core_begin(core, &s->op, id, &send_kind)) {
+    if (!kith__core_begin(core, &s->op, id, &send_kind)) {
         kith_free(s->path);
         kith_free(s->name);
         kith_free(s);
@@ -429,5 +429,5 @@ void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, con
     }
     s->open_job = (kith_job){.run = open_run, .done = open_done};
     s->jobs++;
-    core_submit(core, &s->open_job);
+    kith__core_submit(core, &s->open_job);
 }

@@ -24,7 +24,7 @@ static channel *channel_new(session *s, kith_stream *stream, const channel_event
     return c;
 }
 
-kith_err channel_open(session *s, stream_number service, const channel_events *events, void *owner, channel **out)
+kith_err kith__channel_open(session *s, stream_number service, const channel_events *events, void *owner, channel **out)
 {
     kith_stream *stream = NULL;
     uint8_t number = (uint8_t)service; /* a one-byte varint */
@@ -41,7 +41,7 @@ kith_err channel_open(session *s, stream_number service, const channel_events *e
     return KITH_OK;
 }
 
-void channel_free(channel *c)
+void kith__channel_free(channel *c)
 {
     if (!c) return;
     kith_list_remove(&c->link);
@@ -68,12 +68,12 @@ static session *session_new(kith_core *core, bool dialler)
     return s;
 }
 
-kith_err session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch,
-                      session **out)
+kith_err kith__session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch,
+                            session **out)
 {
     session *s = session_new(core, true);
     if (!s) return KITH_ERR_NOMEM;
-    kith_err err = kith_quic_dial(core->quic, remote, peer ? peer->x25519 : NULL, core_now(core), &s->conn);
+    kith_err err = kith_quic_dial(core->quic, remote, peer ? peer->x25519 : NULL, kith__core_now(core), &s->conn);
     if (err) {
         core->env->timers->close(s->timer);
         kith_list_remove(&s->link);
@@ -115,21 +115,21 @@ static void session_end(session *s, kith_err why)
     kith_free(s);
 }
 
-void session_close(session *s, kith_err why)
+void kith__session_close(session *s, kith_err why)
 {
-    kith_conn_close(s->conn, kith_wire_error_of(why), "", core_now(s->core));
+    kith_conn_close(s->conn, kith_wire_error_of(why), "", kith__core_now(s->core));
     /* Its CLOSED event brings session_end; until then nobody finds it. */
     s->ready = false;
     s->why = why;
 }
 
-void session_free_all(kith_core *core)
+void kith__session_free_all(kith_core *core)
 {
     KITH_EACH (at, &core->sessions) session_end(KITH_OF(at, session, link), KITH_ERR_CLOSED);
 }
 
-void session_unwatch(session *s) { s->watch = (session_watch){0}; }
-void session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user)
+void kith__session_unwatch(session *s) { s->watch = (session_watch){0}; }
+void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user)
 {
     *hold = (session_hold){.session = s, .lost = lost, .user = user};
     kith_list_append(&s->uses, &hold->link);
@@ -139,10 +139,10 @@ void session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_e
 static void idle_out(session *s)
 {
     if (!s->dialler || !kith_list_empty(&s->uses) || !s->greeted) return;
-    s->core->env->timers->set(s->timer, core_now(s->core) + (s->for_pairing ? SECOND_NS : SESSION_IDLE_NS));
+    s->core->env->timers->set(s->timer, kith__core_now(s->core) + (s->for_pairing ? SECOND_NS : SESSION_IDLE_NS));
 }
 
-void session_unuse(session_hold *hold)
+void kith__session_unuse(session_hold *hold)
 {
     session *s = hold->session;
     if (!s) return;
@@ -156,13 +156,13 @@ static void on_timer(void *user)
     session *s = user;
     kith_core *core = s->core;
     if (!s->greeted)
-        session_close(s, KITH_ERR_TIMEOUT);
+        kith__session_close(s, KITH_ERR_TIMEOUT);
     else if (s->dialler && kith_list_empty(&s->uses) && kith_list_empty(&s->channels))
-        session_close(s, KITH_OK);
-    core_pump(core);
+        kith__session_close(s, KITH_OK);
+    kith__core_pump(core);
 }
 
-session *session_find(kith_core *core, const uint8_t fingerprint[static 32])
+session *kith__session_find(kith_core *core, const uint8_t fingerprint[static 32])
 {
     session *best = NULL;
     KITH_EACH (at, &core->sessions) {
@@ -176,8 +176,8 @@ session *session_find(kith_core *core, const uint8_t fingerprint[static 32])
     return best;
 }
 
-void session_path(const session *s, char path[static 8], char scope[static 16],
-                  char address[static KITH_ADDR_TEXT_SIZE])
+void kith__session_path(const session *s, char path[static 8], char scope[static 16],
+                        char address[static KITH_ADDR_TEXT_SIZE])
 {
     kith_addr remote = kith_conn_remote_addr(s->conn);
     strcpy(path, "udp");
@@ -214,7 +214,7 @@ static kith_err recognise(session *s)
     kith_peer peer;
     if (memcmp(s->peer.fingerprint, s->core->signer.fingerprint, 32) == 0) return KITH_ERR_WRONG_DEVICE; /* ourselves */
     if (s->expected && memcmp(s->peer.fingerprint, s->expected_fingerprint, 32) != 0) return KITH_ERR_WRONG_DEVICE;
-    if (core_find_peer(s->core, s->peer.fingerprint, &peer)) {
+    if (kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) {
         s->standing = peer.kind == KITH_PEER_OWN ? KITH_STANDING_OWN : KITH_STANDING_CONTACT;
         s->known = peer;
         return KITH_OK;
@@ -236,15 +236,16 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     if (!err) err = recognise(s);
     if (!err && !s->dialler) err = say_hello(s);
     if (err) {
-        core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address),
-                 kith_err_text(err));
-        session_close(s, err);
+        kith__core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address),
+                       kith_err_text(err));
+        kith__session_close(s, err);
         return;
     }
     s->greeted = true;
     s->core->env->timers->set(s->timer, NEVER);
-    if (!s->for_pairing) core_seen(s->core, &s->known, &s->remote);
-    core_log(s->core, KITH_LOG_INFO, "session with \"%s\" at %s", s->peer.name, kith_addr_text(&s->remote, address));
+    if (!s->for_pairing) kith__core_seen(s->core, &s->known, &s->remote);
+    kith__core_log(s->core, KITH_LOG_INFO, "session with \"%s\" at %s", s->peer.name,
+                   kith_addr_text(&s->remote, address));
     if (!s->ready) become_ready(s);
     idle_out(s);
 }
@@ -268,7 +269,7 @@ static void control_readable(session *s)
         kith_reader r = kith_reader_of(s->control, s->control_size);
         uint64_t number = kith_read_varint(&r), length = kith_read_varint(&r);
         if (!r.bad && (number != STREAM_CONTROL || length > KITH_MESSAGE_MAX)) {
-            session_close(s, KITH_ERR_PROTOCOL);
+            kith__session_close(s, KITH_ERR_PROTOCOL);
             return;
         }
         const uint8_t *message = kith_read_view(&r, (size_t)length);
@@ -276,7 +277,7 @@ static void control_readable(session *s)
         if (message && !s->greeted) return;
         if (!message && take == 0) return;
     }
-    if (fin) session_close(s, KITH_ERR_PROTOCOL);
+    if (fin) kith__session_close(s, KITH_ERR_PROTOCOL);
 }
 
 /* ---- incoming streams ---- */
@@ -285,7 +286,7 @@ static void undecided_readable(channel *c);
 static void undecided_gone(channel *c, kith_err why)
 {
     (void)why;
-    channel_free(c);
+    kith__channel_free(c);
 }
 static const channel_events undecided = {.readable = undecided_readable, .gone = undecided_gone};
 
@@ -295,12 +296,12 @@ static bool serve(channel *c, uint64_t number)
     session *s = c->session;
     kith_standing standing = s->standing;
     /* Forgotten since the session began: it ends here. */
-    if (standing != KITH_STANDING_UNKNOWN && !core_find_peer(s->core, s->peer.fingerprint, &peer))
+    if (standing != KITH_STANDING_UNKNOWN && !kith__core_find_peer(s->core, s->peer.fingerprint, &peer))
         standing = KITH_STANDING_UNKNOWN;
     switch (number) {
-    case STREAM_PAIR: return kith_permit_of(KITH_SERVICE_PAIR, standing) != KITH_DENY && pair_serve(c);
-    case STREAM_PING: return kith_permit_of(KITH_SERVICE_PING, standing) != KITH_DENY && ping_serve(c);
-    case STREAM_FILE: return kith_permit_of(KITH_SERVICE_FILE, standing) != KITH_DENY && receive_serve(c);
+    case STREAM_PAIR: return kith_permit_of(KITH_SERVICE_PAIR, standing) != KITH_DENY && kith__pair_serve(c);
+    case STREAM_PING: return kith_permit_of(KITH_SERVICE_PING, standing) != KITH_DENY && kith__ping_serve(c);
+    case STREAM_FILE: return kith_permit_of(KITH_SERVICE_FILE, standing) != KITH_DENY && kith__receive_serve(c);
     default: return false;
     }
 }
@@ -318,10 +319,10 @@ static void undecided_readable(channel *c)
         c->events->readable(c);
         return;
     }
-    core_log(c->session->core, KITH_LOG_INFO, "stream for service %u refused", (unsigned)number);
+    kith__core_log(c->session->core, KITH_LOG_INFO, "stream for service %u refused", (unsigned)number);
     kith_stream_reset(c->stream, KITH_WIRE_NOT_ALLOWED);
     kith_stream_stop(c->stream, KITH_WIRE_NOT_ALLOWED);
-    channel_free(c);
+    kith__channel_free(c);
 }
 
 static void opened(session *s, kith_stream *stream)
@@ -347,24 +348,24 @@ static void accepted(kith_core *core, kith_conn *conn)
 {
     session *s = core->closing ? NULL : session_new(core, false);
     if (!s) {
-        kith_conn_close(conn, KITH_WIRE_BUSY, "", core_now(core));
+        kith_conn_close(conn, KITH_WIRE_BUSY, "", kith__core_now(core));
         kith_conn_free(conn);
         return;
     }
     s->conn = conn;
     s->remote = kith_conn_remote_addr(conn);
     kith_conn_set_user(conn, s);
-    core->env->timers->set(s->timer, core_now(core) + SESSION_HELLO_NS);
+    core->env->timers->set(s->timer, kith__core_now(core) + SESSION_HELLO_NS);
 }
 
 static void connected(session *s)
 {
     kith_err err = say_hello(s);
     if (err) {
-        session_close(s, err);
+        kith__session_close(s, err);
         return;
     }
-    s->core->env->timers->set(s->timer, core_now(s->core) + SESSION_HELLO_NS);
+    s->core->env->timers->set(s->timer, kith__core_now(s->core) + SESSION_HELLO_NS);
     /* The expected key answered, so what we send reaches the right device: no need to wait for its hello. */
     if (s->expected) become_ready(s);
 }
@@ -374,7 +375,7 @@ static void closed(session *s, const kith_quic_event *event)
     kith_err why = s->why ? s->why : event->err;
     if (!s->why && event->by_peer && event->code != KITH_WIRE_OK) why = kith_wire_error_read(event->code);
     if (why == KITH_ERR_CANCELLED || why == KITH_ERR_STATE) why = KITH_ERR_CLOSED;
-    core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
+    kith__core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
     session_end(s, why);
 }
 
@@ -383,7 +384,7 @@ static void stream_event(session *s, const kith_quic_event *event)
     if (event->stream == s->control_in) {
         bool before = s->greeted;
         if (event->kind == KITH_QUIC_READABLE) control_readable(s);
-        if (event->kind == KITH_QUIC_RESET) session_close(s, KITH_ERR_PROTOCOL);
+        if (event->kind == KITH_QUIC_RESET) kith__session_close(s, KITH_ERR_PROTOCOL);
         if (!before && s->greeted) serve_waiting(s);
         return;
     }
@@ -405,7 +406,7 @@ static void stream_event(session *s, const kith_quic_event *event)
     }
 }
 
-void session_event(kith_core *core, const kith_quic_event *event)
+void kith__session_event(kith_core *core, const kith_quic_event *event)
 {
     session *s = kith_conn_user(event->conn);
     switch (event->kind) {

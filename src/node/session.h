@@ -68,31 +68,32 @@ struct session {
 };
 
 /* Dial one address.  `peer` NULL: anybody there, to pair. */
-KITH_MUST_CHECK kith_err session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer,
-                                      const session_watch *watch, session **out);
-void session_event(kith_core *core, const kith_quic_event *event);
+KITH_MUST_CHECK kith_err kith__session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer,
+                                            const session_watch *watch, session **out);
+void kith__session_event(kith_core *core, const kith_quic_event *event);
 /* End it: its channels get `gone`, its watch `failed`, with this reason; the peer is told (OK: going away). */
-void session_close(session *s, kith_err why);
+void kith__session_close(session *s, kith_err why);
 /* Hold it open.  `lost` is called when it ends before session_unuse (its channels hear `gone` first); use->session is
  * NULL from then on. */
-void session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user);
-void session_unuse(session_hold *hold); /* the last one lets a dialled session idle out; harmless when not in use */
-void session_free_all(kith_core *core); /* without a word to anybody: the core goes */
-void session_unwatch(session *s);
+void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user);
+void kith__session_unuse(
+    session_hold *hold); /* the last one lets a dialled session idle out; harmless when not in use */
+void kith__session_free_all(kith_core *core); /* without a word to anybody: the core goes */
+void kith__session_unwatch(session *s);
 /* A ready session with this device, the best there is, or NULL. */
-session *session_find(kith_core *core, const uint8_t fingerprint[static 32]);
+session *kith__session_find(kith_core *core, const uint8_t fingerprint[static 32]);
 
 /* A new stream to the service. */
-KITH_MUST_CHECK kith_err channel_open(session *s, stream_number service, const channel_events *events, void *owner,
-                                      channel **out);
-void channel_free(channel *c); /* gives up what is unfinished; NULL is fine */
+KITH_MUST_CHECK kith_err kith__channel_open(session *s, stream_number service, const channel_events *events,
+                                            void *owner, channel **out);
+void kith__channel_free(channel *c); /* gives up what is unfinished; NULL is fine */
 /* "udp" and "lan", "internet" ... of the session's path now. */
-void session_path(const session *s, char path[static 8], char scope[static 16],
-                  char address[static KITH_ADDR_TEXT_SIZE]);
+void kith__session_path(const session *s, char path[static 8], char scope[static 16],
+                        char address[static KITH_ADDR_TEXT_SIZE]);
 
 /* ---- services: each takes an incoming stream (its number already read), or refuses by returning false ---- */
-bool ping_serve(channel *c);
-bool pair_serve(channel *c);
-bool receive_serve(channel *c);
+bool kith__ping_serve(channel *c);
+bool kith__pair_serve(channel *c);
+bool kith__receive_serve(channel *c);
 
 #endif
