@@ -190,6 +190,7 @@ void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith
     *job = (pin_job){.job = {.run = pin_run, .done = pin_done}, .core = core, .done = done};
     job->err = kith_peer_make(hello->uuid, hello->public_key, hello->name, hello->os, hello->hardware_model, kind,
                               core->env->base->wall_ms(core->env), &job->peer);
+    job->peer.verified = true; /* the words proved it to both people */
     if (job->err) job->job.run = pin_nothing;
     kith__core_submit(core, &job->job);
 }

@@ -229,6 +229,7 @@ static void run_done(run *r)
     }
     kith_event event = {.kind = KITH_EVENT_PAIRED, .op = p->op.id, .already = r->pin.already};
     kith__core_describe(&r->pin.peer, &event.device);
+    kith__core_seen(core, &r->pin.peer, &r->source);
     run_free(r);
     kith__core_emit(core, &event);
     pair_finish(p, KITH_OK, NULL);
