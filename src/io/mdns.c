@@ -15,6 +15,7 @@
 struct kith_lan {
     kith_env *env;
     mdns_box *box;
+    pthread_t thread;
     kith_watch *watch;
     void *post;
     kith_lan_events events;
@@ -44,18 +45,29 @@ static mdns_box *box_new(void)
     return box;
 }
 
-void mdns_box_release(mdns_box *box)
+static void box_free(mdns_box *box)
 {
-    pthread_mutex_lock(&box->lock);
-    bool last = --box->holders == 0;
-    pthread_mutex_unlock(&box->lock);
-    if (!last) return;
     while (!kith_list_empty(&box->news)) kith_free(KITH_OF(kith_list_take_first(&box->news), mdns_news, link));
     close(box->wake);
     pthread_cond_destroy(&box->ended_cond);
     pthread_mutex_destroy(&box->lock);
     kith_free(box);
 }
+
+static void let_go(mdns_box *box, bool thread)
+{
+    pthread_mutex_lock(&box->lock);
+    if (thread) {
+        box->ended = true;
+        pthread_cond_signal(&box->ended_cond);
+    }
+    bool last = --box->holders == 0;
+    pthread_mutex_unlock(&box->lock);
+    if (last) box_free(box);
+}
+
+void mdns_box_release(mdns_box *box) { let_go(box, false); }
+void mdns_box_end(mdns_box *box) { let_go(box, true); }
 
 static void wake_thread(mdns_box *box)
 {
@@ -182,19 +194,17 @@ static kith_err start_thread(kith_lan *lan)
     kith_err err = KITH_OK;
     mdns_thread *thread = mdns_thread_new(lan->box, &err);
     if (!thread) return err;
-    pthread_t id;
     sigset_t all, before;
     lan->box->holders++; /* the thread's hold */
     sigfillset(&all);    /* signals are the program's, and for its own threads */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int status = pthread_create(&id, NULL, mdns_thread_main, thread);
+    int status = pthread_create(&lan->thread, NULL, mdns_thread_main, thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (status) {
         lan->box->holders--;
         mdns_thread_free(thread);
         return KITH_ERR_LIMIT;
     }
-    pthread_detach(id); /* its end is told by box->ended: joining has no time limit */
     return KITH_OK;
 }
 
@@ -256,9 +266,10 @@ static void lan_want(kith_lan *lan, const char *const *prefixes, size_t count)
     wake_thread(lan->box);
 }
 
-/* Have the thread say goodbye and end; wait for it, but not for ever. */
-static void end_thread(mdns_box *box)
+/* Have the thread say goodbye and end; wait for it, but not for ever, which is why it is not simply joined. */
+static void end_thread(kith_lan *lan)
 {
+    mdns_box *box = lan->box;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += STOP_WAIT_MS * 1000000L;
@@ -267,19 +278,22 @@ static void end_thread(mdns_box *box)
     pthread_mutex_lock(&box->lock);
     box->quit = true;
     box->post = NULL;
-    pthread_mutex_unlock(&box->lock);
     wake_thread(box);
-    pthread_mutex_lock(&box->lock);
     while (!box->ended && pthread_cond_timedwait(&box->ended_cond, &box->lock, &until) != ETIMEDOUT) {
     }
+    bool ended = box->ended;
     pthread_mutex_unlock(&box->lock);
+    if (ended)
+        pthread_join(lan->thread, NULL);
+    else
+        pthread_detach(lan->thread); /* it holds the box, and touches nothing else of ours */
 }
 
 static void lan_stop(kith_lan *lan)
 {
     if (!lan || lan->stopped) return;
     lan->stopped = true;
-    end_thread(lan->box);
+    end_thread(lan);
     lan->env->net->unwatch(lan->watch);
     lan->env->post->close(lan->post);
     if (lan->delivering) return; /* on_news frees it */

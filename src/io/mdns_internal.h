@@ -54,6 +54,7 @@ typedef struct mdns_box {
 } mdns_box;
 
 void mdns_box_release(mdns_box *box);
+void mdns_box_end(mdns_box *box); /* the thread's last words; lets go of it */
 /* Replaces what was waiting of the same instance. */
 void mdns_box_tell(mdns_box *box, const kith_lan_record *record, bool seen, bool wanted);
 

@@ -173,11 +173,7 @@ void *mdns_thread_main(void *arg)
     mdns_announce(t);
     while (!t->quit && avahi_simple_poll_iterate(t->simple, -1) == 0) turn(t);
     mdns_thread_free(t);
-    pthread_mutex_lock(&box->lock);
-    box->ended = true;
-    pthread_cond_signal(&box->ended_cond);
-    pthread_mutex_unlock(&box->lock);
-    mdns_box_release(box);
+    mdns_box_end(box);
     return NULL;
 }
 

@@ -1,11 +1,11 @@
 /* lan-watch: announce one record on the local network and print what is seen there, one event a line, until SIGTERM:
- *     seen INSTANCE PORT STRING;STRING;... ADDRESS,ADDRESS,...
+ *     seen INSTANCE PORT STRING;STRING;... ADDRESS,ADDRESS,...     (in the order to dial)
  *     gone INSTANCE
  *     dropped COUNT           at the end, if any
  * SIGUSR1 opens the pairing code of --later-pair, or closes the one that is open; SIGUSR2 withdraws the record, or
  * announces it again. */
 #include "base/mem.h"
-#include "discovery/txt.h"
+#include "discovery/sightings.h"
 #include "io/io.h"
 #include "io/mdns.h"
 
@@ -47,9 +47,11 @@ static void on_seen(void *user, const kith_lan_record *record)
         print_text(record->txt + at + 1, record->txt[at]);
     }
     putchar(' ');
-    for (size_t i = 0; i < record->addr_count; i++) {
+    kith_addr addrs[KITH_LAN_ADDRS_MAX];
+    size_t count = kith_sightings_order(record->addrs, record->addr_count, addrs, KITH_LAN_ADDRS_MAX);
+    for (size_t i = 0; i < count; i++) {
         char text[KITH_ADDR_TEXT_SIZE];
-        printf("%s%s", i ? "," : "", kith_addr_text(&record->addrs[i], text));
+        printf("%s%s", i ? "," : "", kith_addr_text(&addrs[i], text));
     }
     putchar('\n');
 }
