@@ -1,0 +1,124 @@
+"""The home: wrong passwords, damaged files, several processes at once, devices that are forgotten."""
+import json
+import time
+
+from cases_pairing import expect
+from netns import Failed, Net, copy, pair, random_file, same, snapshot
+
+
+def case_wrong_password():
+    with Net() as n:
+        pair(n.a, n.b)
+        before = snapshot(n.a.home)
+        n.a.password.write_text("something else\n")
+        n.a.receive("--once").ends(4, "password")
+        n.a.kith("ping", "-c", "1", n.b.id).ends(4, "password")
+        expect(snapshot(n.a.home) == before, "the home changed")
+
+
+def spoil(device, name, how):
+    path = device.home / name
+    data = path.read_bytes()
+    if how == "empty":
+        path.write_bytes(b"")
+    elif how == "truncated":
+        path.write_bytes(data[:len(data) // 2])
+    elif how == "damaged":
+        path.write_bytes(data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 0xff]) + data[len(data) // 2 + 1:])
+    elif how == "newer":
+        path.write_text(json.dumps({**json.loads(data), "version": 99}))
+    elif how == "gone":
+        path.unlink()
+    elif how == "readable by others":
+        path.chmod(0o644)
+    elif how == "writable by others":
+        path.chmod(0o666)
+    return data
+
+
+def case_spoiled_files():
+    spoiled = [(name, how) for name in ("device.json", "network_keys.json", "trust.cbor") for how in ("empty", "truncated", "damaged")]
+    spoiled += [("device.json", "newer"), ("network_keys.json", "newer"), ("device.json", "gone"),
+                ("network_keys.json", "readable by others"), ("trust.cbor", "writable by others")]
+    with Net() as n:
+        pair(n.a, n.b)
+        whole = snapshot(n.a.home)
+        wrong = []
+        for name, how in spoiled:
+            path = n.a.home / name
+            data, mode = path.read_bytes(), path.stat().st_mode & 0o777
+            spoil(n.a, name, how)
+            before = snapshot(n.a.home)
+            p = n.a.receive("--once", "--timeout", "1")
+            status, said = p.end(), p.said()
+            if status != 7 or name not in said:
+                wrong.append(f"{name} {how}: exit status {status}\n{said}")
+            if snapshot(n.a.home) != before:
+                wrong.append(f"{name} {how}: the home changed")
+            path.write_bytes(data)
+            path.chmod(mode)
+        expect(snapshot(n.a.home) == whole, "the test itself left something behind")
+        if wrong:
+            raise Failed("\n".join(wrong))
+
+
+def case_spoiled_cache_harms_nothing():
+    with Net() as n:
+        pair(n.a, n.b)
+        for d in (n.a, n.b):
+            (d.home / "seen.cbor").write_bytes(b"nonsense")
+        receiver = n.b.receive("--once")
+        n.a.send(n.b, random_file(n.folder / "file", 1000)).ends(0)
+        receiver.ends(0)
+
+
+def case_several_processes_with_one_home():
+    with Net() as n:
+        pair(n.a, n.b)
+        file = random_file(n.folder / "file", 30_000_000)
+        receivers = n.a.receive(), n.b.receive()
+        ping = n.b.kith("ping", "-c", "3", n.a.id)
+        renames = [n.b.kith("rename", n.a.id, f"new-{i}") for i in range(5)]
+        for r in renames:
+            r.ends(0)
+        n.a.send(n.b, file).ends(0)
+        n.b.send(n.a, file).ends(0)
+        ping.ends(0)
+        expect(ping.count("pong") == 3 or ping.count("ping") == 3, ping.said())
+        expect(same(file, n.b.inbox / "file") and same(file, n.a.inbox / "file"), "the file differs")
+        names = {d["name"] for d in n.b.devices().values()}
+        expect(len(names) == 1 and names.pop().startswith("new-"), f"called {names}")
+        expect(all(r.running() for r in receivers), "a receiver ended")
+
+
+def case_forgotten_device_is_refused():
+    with Net() as n:
+        pair(n.a, n.b)
+        file = random_file(n.folder / "file", 1000)
+        receiver = n.b.receive()  # runs all the time
+        n.a.send(n.b, file).ends(0)
+        n.b.kith("forget", n.a.id).ends(0)
+        expect(not n.b.devices(), "still listed")
+        n.a.send(n.b, copy(file, "second")).ends(4, "pair")
+        n.a.kith("ping", "-c", "1", n.b.id).ends(4)
+        expect(receiver.running(), receiver.said())
+        receiver.kill()
+        n.b.receive()
+        n.a.send(n.b, copy(file, "third")).ends(4, "pair")
+        expect([p.name for p in n.b.inbox.iterdir()] == ["file"], f"received {list(n.b.inbox.iterdir())}")
+
+
+def case_forgotten_in_the_middle():
+    """A connection that stands when its device is forgotten takes no new file."""
+    with Net() as n:
+        pair(n.a, n.b)
+        n.slow(200)
+        big = random_file(n.folder / "big", 50_000_000)
+        n.b.receive()
+        sender = n.a.send(n.b, big)
+        sender.event("progress", where=lambda e: e["bytes"] > 0)
+        n.b.kith("forget", n.a.id).ends(0)
+        sender.end()
+        time.sleep(0.2)
+        n.a.send(n.b, copy(big, "second")).ends(4)
+        expect(not (n.b.inbox / "second").exists(), "it was received")

@@ -1,0 +1,187 @@
+"""Transfers that stop: killed, interrupted, cut off, given up; and go on where they stopped."""
+import signal
+import time
+
+from cases_pairing import expect
+from netns import Net, pair, random_file, same
+
+SIZE = 60_000_000
+MEGABITS = 200  # 60 MB take two and a half seconds
+
+
+class Transfer:
+    """A file on its way, with a part of it there."""
+
+    def __init__(self, n, *options):
+        self.n = n
+        pair(n.a, n.b)
+        n.slow(MEGABITS)
+        self.file = random_file(n.folder / "file", SIZE)
+        self.receiver, self.sender = n.b.receive(*options), n.a.send(n.b, self.file)
+        self.middle()
+
+    def middle(self, part=4):
+        self.receiver.event("progress", where=lambda e: e["bytes"] > SIZE // part)
+        expect(self.sender.running(), "it was through before anything could be done to it\n" + self.sender.said())
+
+    def went_on(self, start):
+        """The attempt that begins with this event did not begin at zero."""
+        expect(start["bytes"] == SIZE and 0 < start["resumed"] < SIZE, f"not continued: {start}")
+        expect(start["resumed"] >= SIZE // 8, f"most of what was there is gone: {start}")
+
+    def check(self):
+        expect(same(self.file, self.n.b.inbox / "file"), "the file differs")
+        expect(not self.n.b.partial_files(), f"left behind: {self.n.b.partial_files()}")
+
+
+def case_receiver_killed():
+    with Net() as n:
+        t = Transfer(n)
+        t.receiver.kill()
+        expect(n.b.partial_files(), "nothing was kept")
+        time.sleep(1)
+        receiver = n.b.receive()
+        t.sender.ends(0, timeout=90)
+        t.went_on([e for e in t.sender.events if e["event"] == "start"][-1])
+        t.went_on(receiver.event("start"))
+        t.check()
+
+
+case_receiver_killed.long = True
+
+
+def case_sender_killed():
+    with Net() as n:
+        t = Transfer(n)
+        t.sender.kill()
+        sender = n.a.send(n.b, t.file).ends(0)
+        t.went_on(sender.event("start"))
+        expect(t.receiver.running(), t.receiver.said())
+        t.check()
+
+
+def case_both_killed_twice():
+    with Net() as n:
+        t = Transfer(n)
+        for part in (2, 1.4):
+            t.sender.kill()
+            t.receiver.kill()
+            t.receiver, t.sender = n.b.receive(), n.a.send(n.b, t.file)
+            t.went_on(t.sender.event("start"))
+            t.middle(part)
+        t.sender.ends(0)
+        t.check()
+
+
+def case_sender_interrupted():
+    with Net() as n:
+        t = Transfer(n)
+        t.sender.interrupt()
+        t.sender.ends(130, "again", timeout=10)
+        sender = n.a.send(n.b, t.file).ends(0)
+        t.went_on(sender.event("start"))
+        expect(t.receiver.running(), t.receiver.said())
+        t.check()
+
+
+def case_receiver_interrupted():
+    with Net() as n:
+        t = Transfer(n)
+        t.receiver.interrupt()
+        t.receiver.ends(130, "again", timeout=10)
+        t.sender.event("waiting")
+        receiver = n.b.receive()
+        t.sender.ends(0)
+        t.went_on(receiver.event("start"))
+        t.check()
+
+
+def case_ended_by_sigterm():
+    with Net() as n:
+        t = Transfer(n)
+        t.receiver.kill(signal.SIGTERM)
+        status = t.receiver.end(10)
+        expect(status in (130, 143), f"exit status {status}\n{t.receiver.said()}")
+        n.b.receive()
+        t.sender.ends(0)
+        t.check()
+
+
+def case_waiting_commands_interrupted():
+    with Net() as n:
+        pair(n.a, n.b)
+        waiting = [n.a.kith("pair", "--yes"), n.a.receive(), n.a.kith("ping", n.b.id), n.a.send(n.b, random_file(n.folder / "file", 10))]
+        waiting[0].event("code")
+        time.sleep(1)
+        for p in waiting:
+            p.interrupt()
+        for p in waiting:
+            p.ends(130, timeout=10)
+
+
+def case_cable_pulled_for_ten_seconds():
+    with Net() as n:
+        t = Transfer(n)
+        n.link("b", False)
+        time.sleep(10)
+        n.link("b", True)
+        t.sender.ends(0, timeout=90)
+        t.check()
+
+
+case_cable_pulled_for_ten_seconds.long = True
+
+
+def case_cable_pulled_for_good_with_timeout():
+    with Net() as n:
+        pair(n.a, n.b)
+        n.slow(MEGABITS)
+        file = random_file(n.folder / "file", SIZE)
+        receiver, sender = n.b.receive("--timeout", "8"), n.a.send(n.b, file, "--timeout", "6")
+        receiver.event("progress", where=lambda e: e["bytes"] > SIZE // 8)
+        n.link("b", False)
+        sender.ends(6, "again", timeout=20)
+        receiver.ends(6, timeout=20)
+        n.link("b", True)
+        n.b.receive()
+        again = n.a.send(n.b, file).ends(0)
+        expect(again.event("start")["resumed"] > 0, "began at zero")
+        expect(same(file, n.b.inbox / "file"), "the file differs")
+
+
+def case_cable_pulled_for_good():
+    """Nobody says how long to wait: the connection is given up after its 30 s of silence, the device after 30 s more."""
+    with Net() as n:
+        t = Transfer(n, "--once")
+        n.link("b", False)
+        began = time.monotonic()
+        t.sender.ends(3, "went away.*again", timeout=100)
+        t.receiver.ends(3, "went away", timeout=20)
+        expect(time.monotonic() - began < 80, "took too long")
+
+
+case_cable_pulled_for_good.long = True
+
+
+def case_device_that_is_off():
+    with Net() as n:
+        pair(n.a, n.b)
+        began = time.monotonic()
+        n.a.send(n.b, random_file(n.folder / "file", 10)).ends(3, "receive", timeout=60)
+        expect(time.monotonic() - began < 45, "took too long")
+        n.a.send(n.b, n.folder / "file", "--timeout", "2").ends(6, timeout=10)
+        n.a.kith("ping", "-c", "1", n.b.id, "--timeout", "2").ends(6, timeout=10)
+
+
+case_device_that_is_off.long = True
+
+
+def case_device_that_comes_later():
+    with Net() as n:
+        pair(n.a, n.b)
+        sender = n.a.send(n.b, random_file(n.folder / "file", 10))
+        time.sleep(3)
+        expect(sender.running(), sender.said())
+        receiver = n.b.receive("--once")
+        sender.ends(0)
+        receiver.ends(0)
