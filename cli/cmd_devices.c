@@ -1,0 +1,144 @@
+#include "commands.h"
+#include "output.h"
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+
+#define LOOK_NS      UINT64_C(1200000000) /* who is there answers within about a second */
+#define SHORT_ID     8
+#define COLUMNS      6
+#define COLUMN_SPACE 2
+
+typedef struct table {
+    kith_device_info *devices;
+    size_t count, seen_count;
+    struct sighting {
+        bool seen;
+        char path[8], scope[16], address[KITH_ADDRESS_TEXT];
+    } * sightings;
+    bool looked;
+} table;
+
+static void on_event(session *s, const kith_event *event)
+{
+    table *t = s->user;
+    for (size_t i = 0; event->kind == KITH_EVENT_SIGHTED && i < t->count; i++) {
+        struct sighting *at = &t->sightings[i];
+        if (at->seen || strcmp(t->devices[i].id, event->device.id) != 0) continue;
+        at->seen = true;
+        snprintf(at->path, sizeof at->path, "%s", event->path);
+        snprintf(at->scope, sizeof at->scope, "%s", event->scope);
+        snprintf(at->address, sizeof at->address, "%s", event->address);
+        if (++t->seen_count == t->count) session_stop(s, STOP_DONE, 0);
+    }
+}
+
+/* A look around needs no password and proves nothing: it says who announces itself.  When it cannot be had, that is no
+ * failure. */
+static int look(session *s, table *t)
+{
+    static const session_handler handler = {.event = on_event, .go_on = "run the same command again"};
+    if (t->count == 0 || args_has(s->args, OPT_NO_LAN) || session_look(s)) return 0;
+    s->until_ns = now_ns() + LOOK_NS;
+    t->looked = kith_look(s->node, &s->op) == KITH_OK;
+    int status = t->looked ? session_run(s, &handler, t) : 0;
+    session_close(s);
+    return status;
+}
+
+static void print_json(const table *t, size_t i)
+{
+    const struct sighting *at = &t->sightings[i];
+    json_t *object = out_json_device(&t->devices[i]);
+    if (!object) return;
+    json_object_set_new(object, "event", json_string("device"));
+    json_object_set_new(object, "online", t->looked ? json_boolean(at->seen) : json_null());
+    json_object_set_new(object, "path", at->seen ? json_string(at->path) : json_null());
+    json_object_set_new(object, "scope", at->seen ? json_string(at->scope) : json_null());
+    json_object_set_new(object, "address", at->seen ? json_string(at->address) : json_null());
+    out_event(object);
+}
+
+typedef struct row {
+    char cells[COLUMNS][KITH_ADDRESS_TEXT + 32];
+} row;
+
+static void fill(const table *t, size_t i, row *r)
+{
+    const kith_device_info *d = &t->devices[i];
+    char ago[OUT_SIZE];
+    snprintf(r->cells[0], sizeof r->cells[0], "%s", d->name);
+    snprintf(r->cells[1], sizeof r->cells[1], "%.*s", SHORT_ID, d->id);
+    snprintf(r->cells[2], sizeof r->cells[2], "%s", out_relation(d->trust));
+    snprintf(r->cells[3], sizeof r->cells[3], "%s", d->verified ? "yes" : "no");
+    snprintf(r->cells[4], sizeof r->cells[4], "%s", out_ago(d->last_seen_ms, ago));
+    if (t->sightings[i].seen)
+        snprintf(r->cells[5], sizeof r->cells[5], "on this network, %s", t->sightings[i].address);
+    else
+        snprintf(r->cells[5], sizeof r->cells[5], "%s", t->looked ? "not on this network" : "not looked for");
+}
+
+/* How many columns of the terminal the text takes. */
+static size_t width(const char *text)
+{
+    wchar_t wide[KITH_ADDRESS_TEXT + 32];
+    size_t n = mbstowcs(wide, text, sizeof wide / sizeof *wide);
+    int columns = n < sizeof wide / sizeof *wide ? wcswidth(wide, n) : -1;
+    return columns < 0 ? strlen(text) : (size_t)columns;
+}
+
+static void print_table(const table *t)
+{
+    static const row head = {{"NAME", "ID", "WHOSE", "VERIFIED", "LAST SEEN", "NOW"}};
+    row *rows = calloc(t->count + 1, sizeof *rows);
+    size_t widths[COLUMNS] = {0};
+    if (!rows) return;
+    rows[0] = head;
+    for (size_t i = 0; i < t->count; i++) fill(t, i, &rows[i + 1]);
+    for (size_t i = 0; i <= t->count; i++)
+        for (size_t c = 0; c < COLUMNS; c++)
+            if (width(rows[i].cells[c]) > widths[c]) widths[c] = width(rows[i].cells[c]);
+    for (size_t i = 0; i <= t->count; i++) {
+        char line[COLUMNS * sizeof head.cells[0] * 2];
+        size_t n = 0;
+        for (size_t c = 0; c < COLUMNS; c++) {
+            size_t gap = c + 1 < COLUMNS ? widths[c] - width(rows[i].cells[c]) + COLUMN_SPACE : 0;
+            n += (size_t)snprintf(line + n, sizeof line - n, "%s%*s", rows[i].cells[c], (int)gap, "");
+        }
+        out_line("%s", line);
+    }
+    free(rows);
+}
+
+static int run(const cli_args *a)
+{
+    session s;
+    kith_problem problem;
+    table t = {.count = 0};
+    int status = session_start(&s, a);
+    if (status) return status;
+    kith_err err = kith_devices(s.home, &t.devices, &t.count, &problem);
+    if (err) return out_problem(err, problem.message);
+    t.sightings = calloc(t.count + 1, sizeof *t.sightings);
+    status = t.sightings ? look(&s, &t) : out_problem(KITH_ERR_NOMEM, NULL);
+    if (!status && t.count == 0)
+        out_say("No other devices yet: run \"kith pair\" here and \"kith join\" on the other device.");
+    for (size_t i = 0; !status && out()->json && i < t.count; i++) print_json(&t, i);
+    if (!status && t.count) print_table(&t);
+    free(t.sightings);
+    kith_free_devices(t.devices);
+    return status;
+}
+
+const cli_command cmd_devices = {
+    .name = "devices",
+    .arguments = "",
+    .summary = "list the other devices",
+    .about = "List the other devices: name, short id, own or contact, whether it was verified, when it was last "
+             "connected to, and whether "
+             "it announces itself on this network now.  Asks for no password.",
+    .run = run,
+};

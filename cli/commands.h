@@ -1,0 +1,10 @@
+/* The subcommands, one file each; main.c lists them. */
+#ifndef KITH_CLI_COMMANDS_H
+#define KITH_CLI_COMMANDS_H
+
+#include "options.h"
+
+extern const cli_command cmd_init, cmd_status, cmd_pair, cmd_join, cmd_devices, cmd_ping, cmd_send, cmd_receive,
+    cmd_forget, cmd_rename, cmd_version, cmd_completion, cmd_help;
+
+#endif

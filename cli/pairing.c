@@ -1,0 +1,55 @@
+#include "pairing.h"
+
+#include "output.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define SHORT_DIGITS 16
+
+int pairing_start(pairing *p, session *s)
+{
+    p->asking = false;
+    p->options = (kith_pair_options){
+        .size = sizeof p->options, .contact = args_has(s->args, OPT_CONTACT), .yes = args_has(s->args, OPT_YES)};
+    return p->options.yes || session_may_ask(s) ? 0
+                                                : session_cannot_ask(s, "--yes to take the device that knows the code");
+}
+
+static void ask(session *s, pairing *p, const kith_device_info *device)
+{
+    char first[80], all[96];
+    out_event(json_pack("{s:s, s:o}", "event", "ask", "device", out_json_device(device)));
+    if (p->options.yes) return;
+    out_group(device->fingerprint, SHORT_DIGITS, first, sizeof first);
+    out_group(device->fingerprint, sizeof device->fingerprint, all, sizeof all);
+    prompt_print("The other device:\n  name         %s\n  system       %s%s%s\n  fingerprint  %s\n  in full      %s\n",
+                 device->name, *device->os ? device->os : "unknown", *device->hardware_model ? ", " : "",
+                 device->hardware_model, first, all);
+    p->asking = true;
+    session_ask(s, "Is this the right device, with the same fingerprint as it shows itself?  Pair with it?  [y/N] ");
+}
+
+void pairing_event(session *s, pairing *p, const kith_event *event)
+{
+    if (event->kind == KITH_EVENT_ASK) ask(s, p, &event->device);
+    if (event->kind != KITH_EVENT_PAIRED) return;
+    out_say(event->already ? "%s was paired already; it is still %s." : "Paired with %s, %s.", event->device.name,
+            event->device.trust == KITH_RELATION_CONTACT ? "a contact" : "an own device");
+    out_event(json_pack("{s:s, s:o, s:b}", "event", "paired", "device", out_json_device(&event->device), "already",
+                        event->already));
+}
+
+void pairing_line(session *s, pairing *p, const char *line)
+{
+    bool yes = line && (!strcasecmp(line, "y") || !strcasecmp(line, "yes"));
+    bool no = !line || !*line || !strcasecmp(line, "n") || !strcasecmp(line, "no");
+    if (!p->asking) return;
+    if (!yes && !no) {
+        session_ask(s, "Please answer y or n: ");
+        return;
+    }
+    p->asking = false;
+    session_listen(s, false);
+    session_answer(s, s->op, yes);
+}

@@ -1,0 +1,18 @@
+/* What both sides of pairing do alike: show the other device, ask whether it is the right one, say that it is paired.
+ */
+#ifndef KITH_CLI_PAIRING_H
+#define KITH_CLI_PAIRING_H
+
+#include "session.h"
+
+typedef struct pairing {
+    kith_pair_options options;
+    bool asking;
+} pairing;
+
+/* --contact, --yes; an exit status when a question will come that cannot be asked. */
+int pairing_start(pairing *p, session *s);
+void pairing_event(session *s, pairing *p, const kith_event *event);
+void pairing_line(session *s, pairing *p, const char *line);
+
+#endif

@@ -1,0 +1,44 @@
+/* Questions to the person at the terminal (/dev/tty, whatever the standard streams are). */
+#ifndef KITH_CLI_PROMPT_H
+#define KITH_CLI_PROMPT_H
+
+#include <kith/kith.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define SECRET_MAX  1024
+#define PROMPT_LINE 512
+
+typedef struct secret {
+    size_t size;
+    char data[SECRET_MAX + 1];
+} secret;
+
+void secret_init(secret *s); /* keeps it out of the swap where that is allowed */
+void secret_done(secret *s); /* wiped */
+
+/* There is somebody to ask. */
+bool prompt_possible(void);
+/* Is this process in the foreground of its terminal?  If not, reading would stop it. */
+bool prompt_in_front(void);
+int prompt_fd(void);
+void prompt_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Drop what was typed before the question stood there. */
+void prompt_forget_typed(void);
+
+typedef enum prompt_result {
+    PROMPT_OK,
+    PROMPT_END /* Ctrl-D, or the terminal is gone */,
+    PROMPT_INTERRUPTED
+} prompt_result;
+
+/* After poll says that prompt_fd is readable: the line without its end. */
+prompt_result prompt_take_line(char *line, size_t size);
+/* Ask and wait. */
+prompt_result prompt_line(const char *question, char *line, size_t size);
+prompt_result prompt_password(const char *question, secret *out); /* with echo off */
+/* Words of a code, with Tab completion where the terminal can do that. */
+prompt_result prompt_words(const char *question, char *line, size_t size);
+void prompt_restore_terminal(void); /* from a signal handler too */
+
+#endif

@@ -1,0 +1,361 @@
+#include "session.h"
+
+#include "interrupt.h"
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND_NS        UINT64_C(1000000000)
+#define STOP_PATIENCE_NS (5 * SECOND_NS) /* for an operation to end after it was told to */
+#define PASSWORD_TRIES   3
+#define TIMEOUT_MAX_S    100000000ul
+
+uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+/* ---- settings ---- */
+
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static int find_home(session *s)
+{
+    const char *given = args_value(s->args, OPT_HOME), *data = environment("XDG_DATA_HOME"),
+               *user = environment("HOME");
+    int n;
+    if (!given) given = environment("KITH_HOME");
+    if (data && *data != '/') data = NULL; /* the XDG specification: relative ones are to be ignored */
+    if (!user) {
+        const struct passwd *entry = getpwuid(getuid());
+        if (entry) user = entry->pw_dir;
+    }
+    if (given)
+        n = snprintf(s->home, sizeof s->home, "%s", given);
+    else if (data)
+        n = snprintf(s->home, sizeof s->home, "%s/kith", data);
+    else if (user)
+        n = snprintf(s->home, sizeof s->home, "%s/.local/share/kith", user);
+    else
+        return out_error(EXIT_USAGE, "where this device's data is cannot be told: name the folder with --home DIR");
+    if (n < 0 || (size_t)n >= sizeof s->home || !*s->home)
+        return out_error(EXIT_USAGE, "that is no folder for this device's data: name another with --home DIR");
+    return 0;
+}
+
+static int read_log_level(session *s)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    const char *text = environment("KITH_LOG");
+    int verbose = out()->verbose;
+    char shown[OUT_NAME];
+    s->logging = !out()->quiet;
+    s->log_level = KITH_LOG_ERROR;
+    if (text) {
+        size_t i = 0;
+        while (i < 4 && strcmp(text, names[i]) != 0) i++;
+        if (i == 4)
+            return out_error(EXIT_USAGE, "KITH_LOG is \"%s\": it may be error, warn, info or debug",
+                             out_name(text, shown, sizeof shown));
+        s->log_level = (kith_level)i;
+        s->logging = true;
+    }
+    if (verbose == 1 && s->log_level < KITH_LOG_INFO) s->log_level = KITH_LOG_INFO;
+    if (verbose > 1) s->log_level = KITH_LOG_DEBUG;
+    return 0;
+}
+
+static int check_relay(const char *url)
+{
+    char shown[OUT_NAME];
+    if (!url || !strcmp(url, "none")) return 0;
+    return out_error(
+        EXIT_USAGE,
+        "the relay %s cannot be used: relays come with a later version of Kith; leave --relay and KITH_RELAY out, "
+        "or say \"none\"",
+        out_name(url, shown, sizeof shown));
+}
+
+int session_start(session *s, const cli_args *args)
+{
+    const char *timeout = args_value(args, OPT_TIMEOUT);
+    *s = (session){.args = args, .no_input = args_has(args, OPT_NO_INPUT), .listen = args_value(args, OPT_LISTEN)};
+    int status = find_home(s);
+    if (!status) status = read_log_level(s);
+    if (!status && !args_has(args, OPT_RELAY)) status = check_relay(environment("KITH_RELAY"));
+    for (size_t i = 0; i < args->given_count && !status; i++)
+        if (args->given[i].option->id == OPT_RELAY) status = check_relay(args->given[i].value);
+    if (!status && timeout) status = args_number("--timeout", timeout, 1, TIMEOUT_MAX_S, &s->timeout_s);
+    if (!status && s->timeout_s) s->deadline_ns = now_ns() + s->timeout_s * SECOND_NS;
+    return status;
+}
+
+/* ---- the password ---- */
+
+/* The first line of an open file, byte by byte: what follows on standard input is not ours. */
+static int first_line(int fd, const char *name, secret *out)
+{
+    for (out->size = 0;;) {
+        char c;
+        ssize_t got = read(fd, &c, 1);
+        if (got < 0 && errno == EINTR && !interrupted()) continue;
+        if (got < 0 && errno == EINTR) return EXIT_INTERRUPTED;
+        if (got < 0) return out_error(kith_err_exit(KITH_ERR_IO), "%s cannot be read: %s", name, strerror(errno));
+        if (got == 0 || c == '\n') break;
+        if (out->size == SECRET_MAX)
+            return out_error(EXIT_USAGE, "the first line of %s is too long for a password: at most %d bytes", name,
+                             SECRET_MAX);
+        out->data[out->size++] = c;
+    }
+    if (out->size && out->data[out->size - 1] == '\r') out->size--;
+    if (!out->size)
+        return out_error(EXIT_USAGE, "the first line of %s is empty: it must be this device's password", name);
+    return 0;
+}
+
+static int password_from_file(const char *path, secret *out)
+{
+    struct stat info;
+    char shown[OUT_NAME];
+    if (!strcmp(path, "-")) return first_line(STDIN_FILENO, "standard input", out);
+    out_name(path, shown, sizeof shown);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        kith_err err = errno == ENOENT ? KITH_ERR_NO_FILE : errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO;
+        return out_error(kith_err_exit(err), "the password file %s cannot be opened: %s", shown, strerror(errno));
+    }
+    if (!fstat(fd, &info) && S_ISREG(info.st_mode) && (info.st_mode & (S_IRGRP | S_IROTH)))
+        out_warn("warning: others can read the password file %s: \"chmod 600\" it", shown);
+    int status = first_line(fd, shown, out);
+    close(fd);
+    return status;
+}
+
+static int ask_password(bool is_new, secret *out)
+{
+    for (;;) {
+        prompt_result result =
+            prompt_password(is_new ? "A new password for this device: " : "This device's password: ", out);
+        if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: nothing was changed");
+        if (result != PROMPT_OK)
+            return out_error(EXIT_USAGE, "no password was given: type one, or name a file with --password-file FILE");
+        if (!out->size) {
+            prompt_print("It must not be empty.\n");
+            continue;
+        }
+        if (!is_new) return 0;
+        secret again;
+        secret_init(&again);
+        result = prompt_password("The same once more: ", &again);
+        bool same = result == PROMPT_OK && again.size == out->size && !memcmp(again.data, out->data, out->size);
+        secret_done(&again);
+        if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: nothing was changed");
+        if (same) return 0;
+        if (result != PROMPT_OK) return out_error(EXIT_USAGE, "the password was not repeated: nothing was changed");
+        prompt_print("These were two different passwords.\n");
+    }
+}
+
+static const char *password_file(const session *s)
+{
+    const char *given = args_value(s->args, OPT_PASSWORD_FILE);
+    return given ? given : environment("KITH_PASSWORD_FILE");
+}
+
+bool session_may_ask(const session *s) { return !s->no_input && prompt_possible(); }
+
+int session_cannot_ask(const session *s, const char *option)
+{
+    return out_error(EXIT_USAGE, "%s: say %s",
+                     s->no_input ? "something must be asked, and --no-input forbids it"
+                                 : "something must be asked, and there is no terminal",
+                     option);
+}
+
+int session_password(session *s, bool is_new, secret *out)
+{
+    if (password_file(s)) return password_from_file(password_file(s), out);
+    if (!session_may_ask(s)) return session_cannot_ask(s, "--password-file FILE");
+    return ask_password(is_new, out);
+}
+
+/* ---- the node ---- */
+
+static kith_err open_node(session *s, const secret *password, kith_problem *problem)
+{
+    kith_options options = {
+        .size = sizeof options, .home = s->home, .listen = s->listen, .no_lan = args_has(s->args, OPT_NO_LAN)};
+    options.password = password ? password->data : NULL;
+    options.password_size = password ? password->size : 0;
+    options.log_level = s->log_level;
+    options.log = s->logging ? out_log : NULL;
+    return kith_open(&options, &s->node, problem);
+}
+
+int session_open(session *s)
+{
+    kith_problem problem;
+    kith_device_info self;
+    secret password;
+    kith_err err = kith_self(s->home, &self, &problem); /* who has no identity is not asked for its password */
+    if (err) return out_problem(err, problem.message);
+    for (int tries = 1;; tries++) {
+        secret_init(&password);
+        int status = session_password(s, false, &password);
+        if (!status) err = open_node(s, &password, &problem);
+        secret_done(&password);
+        if (status || !err) return status;
+        if (err != KITH_ERR_PASSWORD || password_file(s) || tries == PASSWORD_TRIES)
+            return out_problem(err, problem.message);
+        prompt_print("That was not it: try again.\n");
+    }
+}
+
+int session_open_with(session *s, secret *password)
+{
+    kith_problem problem;
+    kith_err err = open_node(s, password, &problem);
+    secret_done(password);
+    return err ? out_problem(err, problem.message) : 0;
+}
+
+int session_look(session *s)
+{
+    kith_problem problem;
+    return kith_err_exit(open_node(s, NULL, &problem));
+}
+
+void session_close(session *s)
+{
+    kith_close(s->node);
+    s->node = NULL;
+}
+
+int session_find(session *s, const char *text, kith_device_info *device)
+{
+    kith_problem problem;
+    kith_err err = kith_find(s->home, text, device, &problem);
+    return err ? out_problem(err, problem.message) : 0;
+}
+
+/* ---- waiting ---- */
+
+void session_listen(session *s, bool on) { s->listening = on; }
+
+void session_ask(session *s, const char *format, ...)
+{
+    char text[PROMPT_LINE];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    prompt_forget_typed();
+    prompt_print("%s", text);
+    s->listening = true;
+}
+
+void session_answer(session *s, kith_op question, bool yes)
+{
+    kith_err err = kith_answer(s->node, question, yes);
+    if (err && err != KITH_ERR_NOT_FOUND)
+        out_warn("the answer did not get through: %s", kith_err_text(err)); /* NOT_FOUND: it is over */
+}
+
+void session_stop(session *s, stop_reason why, int status)
+{
+    if (s->stop != STOP_NOT) return;
+    s->stop = why;
+    s->stop_status = status;
+    s->stop_ns = now_ns();
+    kith_cancel(s->node, s->op);
+}
+
+static int finish(const session *s, kith_err err, const char *message)
+{
+    const char *go_on = s->handler->go_on;
+    out_status("");
+    if (s->stop == STOP_STATUS) return s->stop_status;
+    if (s->stop == STOP_OUTPUT) return EXIT_FAILED; /* main says it */
+    if (err == KITH_OK || s->stop == STOP_DONE) return 0;
+    if (s->stop == STOP_INTERRUPT) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
+    if (s->stop == STOP_TIMEOUT)
+        return out_error(EXIT_TIMEOUT, "gave up after %lu second%s, as --timeout says: %s", s->timeout_s,
+                         s->timeout_s == 1 ? "" : "s", go_on);
+    return out_problem(err, message);
+}
+
+/* Until when to sleep, in poll's milliseconds. */
+static int sleep_ms(const session *s, uint64_t now)
+{
+    uint64_t until = now + (s->handler->tick || s->listening ? SECOND_NS : 3600 * SECOND_NS);
+    if (s->stop != STOP_NOT) return (int)(STOP_PATIENCE_NS / 1000000);
+    if (s->deadline_ns && s->deadline_ns < until) until = s->deadline_ns;
+    if (s->until_ns && s->until_ns < until) until = s->until_ns;
+    return until <= now ? 0 : (int)((until - now) / 1000000 + 1);
+}
+
+static void take_line(session *s)
+{
+    char line[PROMPT_LINE];
+    prompt_result result = prompt_take_line(line, sizeof line);
+    if (result == PROMPT_INTERRUPTED) return;
+    if (result == PROMPT_END) s->listening = false;
+    s->handler->line(s, result == PROMPT_OK ? line : NULL);
+}
+
+static void wait_for_something(session *s)
+{
+    struct pollfd fds[3] = {
+        {.fd = kith_fd(s->node), .events = POLLIN}, {.fd = interrupt_fd(), .events = POLLIN}, {.fd = -1}};
+    if (s->stop == STOP_INTERRUPT) fds[1].fd = -1; /* it stays readable */
+    if (s->listening && s->stop == STOP_NOT && prompt_in_front())
+        fds[2] = (struct pollfd){.fd = prompt_fd(), .events = POLLIN};
+    int n = poll(fds, 3, sleep_ms(s, now_ns()));
+    uint64_t now = now_ns();
+    if (interrupted()) session_stop(s, STOP_INTERRUPT, 0);
+    if (s->deadline_ns && now >= s->deadline_ns) session_stop(s, STOP_TIMEOUT, 0);
+    if (s->until_ns && now >= s->until_ns) session_stop(s, STOP_DONE, 0);
+    if (out_broken()) session_stop(s, STOP_OUTPUT, 0);
+    if (s->stop == STOP_NOT && n > 0 && fds[2].revents) take_line(s);
+    if (s->stop == STOP_NOT && s->handler->tick) s->handler->tick(s);
+}
+
+int session_run(session *s, const session_handler *handler, void *user)
+{
+    kith_event event;
+    s->handler = handler;
+    s->user = user;
+    s->stop = STOP_NOT;
+    for (;;) {
+        while (kith_next_event(s->node, &event)) {
+            if (event.op != s->op) continue;
+            if (event.kind != KITH_EVENT_END)
+                handler->event(s, &event);
+            else if (s->stop != STOP_NOT || !handler->end || !handler->end(s, &event))
+                return finish(s, event.err, event.message);
+        }
+        wait_for_something(s);
+        if (s->stop != STOP_NOT && now_ns() - s->stop_ns >= STOP_PATIENCE_NS) return finish(s, KITH_ERR_CANCELLED, "");
+    }
+}
+
+int session_begin(session *s, kith_err err, const session_handler *handler, void *user)
+{
+    return err ? out_problem(err, NULL) : session_run(s, handler, user);
+}

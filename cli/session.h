@@ -1,0 +1,70 @@
+/* What most subcommands begin with: which home, which password; then a node, and waiting for what it says. */
+#ifndef KITH_CLI_SESSION_H
+#define KITH_CLI_SESSION_H
+
+#include "options.h"
+#include "prompt.h"
+
+#include <kith/kith.h>
+#include <stdint.h>
+
+typedef struct session session;
+
+typedef struct session_handler {
+    void (*event)(session *s, const kith_event *event);
+    /* A line typed at the terminal; asked for only while `session_listen` is on.  NULL: the terminal's input ended. */
+    void (*line)(session *s, const char *line);
+    /* The operation ended: true when another one goes on in its place (s->op).  NULL: never. */
+    bool (*end)(session *s, const kith_event *event);
+    void (*tick)(session *s); /* about once a second; NULL: not needed */
+    const char *go_on;        /* what to do after an interruption */
+} session_handler;
+
+typedef enum stop_reason { STOP_NOT, STOP_DONE, STOP_INTERRUPT, STOP_TIMEOUT, STOP_OUTPUT, STOP_STATUS } stop_reason;
+
+struct session {
+    const cli_args *args;
+    char home[4096];
+    kith_node *node;
+    kith_op op;
+    const session_handler *handler;
+    void *user;
+    bool no_input, listening;
+    uint64_t deadline_ns; /* of --timeout; 0: none */
+    unsigned long timeout_s;
+    uint64_t until_ns; /* end well then; 0: not by time */
+    kith_level log_level;
+    bool logging;
+    const char *listen;
+    /* why the operation was told to stop */
+    stop_reason stop;
+    int stop_status; /* STOP_STATUS: and it was said already */
+    uint64_t stop_ns;
+};
+
+uint64_t now_ns(void);
+
+/* Each returns 0 or the exit status, which it has said. */
+int session_start(session *s, const cli_args *args);        /* settings; no node yet */
+int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
+int session_open(session *s);                               /* the node with its keys; asks for the password */
+int session_open_with(session *s, secret *password);        /* the same with a password that is there; wipes it */
+int session_look(session *s);                               /* the node without keys; an error is not said */
+void session_close(session *s);
+
+bool session_may_ask(const session *s);
+int session_cannot_ask(const session *s, const char *option);
+/* Print a question; the answer comes to handler->line.  Drops what was typed before. */
+void session_ask(session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void session_listen(session *s, bool on);
+void session_answer(session *s, kith_op question, bool yes);
+
+/* Wait for the operation s->op to end; the exit status, said. */
+int session_run(session *s, const session_handler *handler, void *user);
+/* A call that begins an operation and its waiting; `err` is what the call said. */
+int session_begin(session *s, kith_err err, const session_handler *handler, void *user);
+void session_stop(session *s, stop_reason why, int status);
+
+int session_find(session *s, const char *text, kith_device_info *device);
+
+#endif

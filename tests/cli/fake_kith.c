@@ -1,0 +1,462 @@
+/* kith.h without a network, for the command's own tests: the home is two small files, and what a node says follows a
+ * script.
+ *
+ * $KITH_FAKE_SCRIPT names a file with a line for each event, "OPERATION EVENT member=value...", told in order once
+ * OPERATION began: pair code words=a_b_c_d_e_f expires_ms=1000       _ stands for a blank, %XX for a byte pair ask
+ * name=laptop fingerprint=00...            waits for the answer: no ends the operation as declined pair wait ms=50
+ * nothing happens so long pair end err=-24 message=... Without a line "end" an operation goes on until it is cancelled.
+ * An operation that begins again is told what then remains. $KITH_FAKE_TRACE names a file to which each call that does
+ * something is appended. */
+#include "base/text.h"
+
+#include <kith/kith.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE        2048
+#define STEPS_MAX   64
+#define DEVICES_MAX 8
+#define SELF_ID     "01890000-0000-7000-8000-000000000001"
+#define SELF_PRINT  "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define OTHER_ID    "01890000-0000-7000-8000-0000000000aa"
+#define OTHER_PRINT "a1b2c3d4e5f60718a1b2c3d4e5f60718a1b2c3d4e5f60718a1b2c3d4e5f60718"
+
+static const char *const words[] = {"acid",  "acorn", "apple", "april",  "banana", "cherry",
+                                    "grape", "lemon", "melon", "orange", "peach",  "tender"};
+
+static void trace(const char *format, ...)
+{
+    const char *path = getenv("KITH_FAKE_TRACE");
+    FILE *f = path ? fopen(path, "ae") : NULL;
+    va_list list;
+    if (!f) return;
+    va_start(list, format);
+    vfprintf(f, format, list);
+    va_end(list);
+    fputc('\n', f);
+    fclose(f);
+}
+
+static kith_err problem_set(kith_problem *problem, kith_err err, const char *message)
+{
+    *problem = (kith_problem){.err = err};
+    snprintf(problem->message, sizeof problem->message, "%s", message ? message : kith_err_text(err));
+    return err;
+}
+
+/* ---- the home: "identity" is a name and a password, "devices" a line each: name id fingerprint own|contact ---- */
+
+static FILE *home_file(const char *home, const char *name, const char *how)
+{
+    char path[LINE];
+    snprintf(path, sizeof path, "%s/%s", home, name);
+    return fopen(path, how);
+}
+
+static bool read_identity(const char *home, char name[KITH_NAME_TEXT], char password[128])
+{
+    FILE *f = home_file(home, "identity", "re");
+    if (!f) return false;
+    bool ok = fscanf(f, "%64[^\n]\n%127[^\n]", name, password) == 2;
+    fclose(f);
+    return ok;
+}
+
+static void describe_self(const char *name, kith_device_info *self)
+{
+    *self = (kith_device_info){.id = SELF_ID, .fingerprint = SELF_PRINT, .os = "Linux"};
+    snprintf(self->name, sizeof self->name, "%s", name);
+}
+
+kith_err kith_init(const char *home, const char *name, const void *password, size_t password_size,
+                   kith_device_info *self, bool *created, kith_problem *problem)
+{
+    char old[KITH_NAME_TEXT], secret[128];
+    *created = !read_identity(home, old, secret);
+    if (*created) {
+        mkdir(home, 0700);
+        FILE *f = home_file(home, "identity", "we");
+        if (!f) return problem_set(problem, KITH_ERR_PERMISSION, NULL);
+        fprintf(f, "%s\n%.*s\n", name ? name : "host", (int)password_size, (const char *)password);
+        fclose(f);
+        snprintf(old, sizeof old, "%s", name ? name : "host");
+    }
+    describe_self(old, self);
+    return KITH_OK;
+}
+
+kith_err kith_self(const char *home, kith_device_info *self, kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], password[128];
+    if (!read_identity(home, name, password)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
+    describe_self(name, self);
+    return KITH_OK;
+}
+
+static size_t read_devices(const char *home, kith_device_info *list)
+{
+    FILE *f = home_file(home, "devices", "re");
+    char kind[16];
+    size_t count = 0;
+    if (!f) return 0;
+    while (count < DEVICES_MAX) {
+        kith_device_info *d = &list[count];
+        *d = (kith_device_info){.os = "Linux"};
+        if (fscanf(f, "%64s %36s %64s %15s", d->name, d->id, d->fingerprint, kind) != 4) break;
+        d->trust = strcmp(kind, "own") ? KITH_RELATION_CONTACT : KITH_RELATION_OWN;
+        count++;
+    }
+    fclose(f);
+    return count;
+}
+
+static void write_devices(const char *home, const kith_device_info *list, size_t count)
+{
+    FILE *f = home_file(home, "devices", "we");
+    for (size_t i = 0; f && i < count; i++)
+        fprintf(f, "%s %s %s %s\n", list[i].name, list[i].id, list[i].fingerprint,
+                list[i].trust == KITH_RELATION_OWN ? "own" : "contact");
+    if (f) fclose(f);
+}
+
+kith_err kith_devices(const char *home, kith_device_info **devices, size_t *count, kith_problem *problem)
+{
+    kith_device_info self;
+    kith_err err = kith_self(home, &self, problem);
+    if (err) return err;
+    *devices = calloc(DEVICES_MAX, sizeof **devices);
+    *count = read_devices(home, *devices);
+    return KITH_OK;
+}
+
+void kith_free_devices(kith_device_info *devices) { free(devices); }
+
+kith_err kith_find(const char *home, const char *text, kith_device_info *device, kith_problem *problem)
+{
+    kith_device_info list[DEVICES_MAX];
+    size_t count = read_devices(home, list), found = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(list[i].name, text) || !strcmp(list[i].id, text)) {
+            *device = list[i];
+            return KITH_OK;
+        }
+    for (size_t i = 0; i < count; i++)
+        if (strlen(text) >= 4 && !strncmp(list[i].fingerprint, text, strlen(text))) {
+            *device = list[i];
+            found++;
+        }
+    if (found == 1) return KITH_OK;
+    if (found) return problem_set(problem, KITH_ERR_AMBIGUOUS, "fits several devices: one, two");
+    return problem_set(problem, KITH_ERR_NOT_FOUND, "no such device is paired here: `kith devices` lists them");
+}
+
+kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device,
+                     kith_problem *problem)
+{
+    kith_device_info list[DEVICES_MAX];
+    size_t count = read_devices(home, list);
+    bool taken = false;
+    for (size_t i = 0; i < count; i++) taken = taken || (!strcmp(list[i].name, name) && strcmp(list[i].id, id) != 0);
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(list[i].id, id)) {
+            snprintf(list[i].name, sizeof list[i].name, "%.60s%s", name, taken ? "-2" : "");
+            *device = list[i];
+            write_devices(home, list, count);
+            return KITH_OK;
+        }
+    return problem_set(problem, KITH_ERR_NOT_FOUND, NULL);
+}
+
+kith_err kith_forget(const char *home, const char *id, kith_problem *problem)
+{
+    kith_device_info list[DEVICES_MAX];
+    size_t count = read_devices(home, list);
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(list[i].id, id)) {
+            list[i] = list[count - 1];
+            write_devices(home, list, count - 1);
+            return KITH_OK;
+        }
+    return problem_set(problem, KITH_ERR_NOT_FOUND, NULL);
+}
+
+/* ---- the node: a timer is readable while the script has something to tell ---- */
+
+typedef struct step {
+    char line[LINE];
+    bool told;
+} step;
+
+struct kith_node {
+    int timer;
+    bool keys;
+    step steps[STEPS_MAX];
+    size_t count;
+    kith_op op;
+    char name[16]; /* of the operation under way; "": none */
+    kith_op question;
+    bool cancelled, declined, waited;
+    void (*log)(void *user, kith_level level, const char *line);
+    kith_level log_level;
+};
+
+static void arm(kith_node *node, long ms)
+{
+    struct itimerspec at = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 + 1}};
+    if (ms < 0) at.it_value = (struct timespec){0};
+    if (timerfd_settime(node->timer, 0, &at, NULL)) abort();
+}
+
+kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], password[128];
+    const char *path = getenv("KITH_FAKE_SCRIPT");
+    if (options->size != sizeof *options) return problem_set(problem, KITH_ERR_ARG, "size");
+    if (!read_identity(options->home, name, password)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
+    if (options->password &&
+        (strlen(password) != options->password_size || memcmp(password, options->password, options->password_size)))
+        return problem_set(problem, KITH_ERR_PASSWORD, NULL);
+    kith_node *node = calloc(1, sizeof *node);
+    if (!node) abort();
+    FILE *f = path ? fopen(path, "re") : NULL;
+    while (f && node->count < STEPS_MAX && fgets(node->steps[node->count].line, LINE, f)) node->count++;
+    if (f) fclose(f);
+    node->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    node->keys = options->password != NULL;
+    node->log = options->log;
+    node->log_level = options->log_level;
+    trace("open listen=%s no_lan=%d log=%d level=%d", options->listen ? options->listen : "-", options->no_lan,
+          options->log != NULL, (int)options->log_level);
+    if (node->log && node->log_level >= KITH_LOG_INFO) node->log(options->log_user, KITH_LOG_INFO, "the fake listens");
+    *out = node;
+    return KITH_OK;
+}
+
+void kith_close(kith_node *node)
+{
+    if (!node) return;
+    trace("close");
+    close(node->timer);
+    free(node);
+}
+
+int kith_fd(const kith_node *node) { return node->timer; }
+
+size_t kith_addresses(kith_node *node, char (*out)[KITH_ADDRESS_TEXT], size_t cap)
+{
+    (void)node;
+    if (cap) snprintf(out[0], KITH_ADDRESS_TEXT, "192.0.2.7:53211");
+    return 1;
+}
+
+/* "member=value" of a step, decoded; false when it is not there. */
+static bool member(const step *s, const char *name, char *out, size_t size)
+{
+    char pattern[64];
+    size_t n = 0;
+    snprintf(pattern, sizeof pattern, " %s=", name);
+    const char *at = strstr(s->line, pattern);
+    if (!at) return false;
+    for (at += strlen(pattern); *at && *at != ' ' && *at != '\n' && n + 1 < size; at++) {
+        unsigned byte;
+        if (*at == '%' && sscanf(at + 1, "%2x", &byte) == 1) {
+            out[n++] = (char)byte;
+            at += 2;
+        } else {
+            out[n++] = *at == '_' ? ' ' : *at;
+        }
+    }
+    out[n] = 0;
+    return true;
+}
+
+static int64_t number(const step *s, const char *name)
+{
+    char text[32];
+    return member(s, name, text, sizeof text) ? strtoll(text, NULL, 10) : 0;
+}
+
+static void fill(const kith_node *node, const step *s, kith_event *e)
+{
+    char text[32];
+    *e = (kith_event){.op = node->op,
+                      .transfer = (kith_op)number(s, "transfer"),
+                      .err = (kith_err)number(s, "err"),
+                      .path = "udp",
+                      .scope = "lan"};
+    e->device = (kith_device_info){
+        .id = OTHER_ID, .name = "laptop", .fingerprint = OTHER_PRINT, .os = "Linux", .trust = KITH_RELATION_OWN};
+    strcpy(e->address, "192.0.2.9:4433");
+    member(s, "message", e->message, sizeof e->message);
+    member(s, "device", e->device.name, sizeof e->device.name);
+    member(s, "id", e->device.id, sizeof e->device.id);
+    member(s, "name", e->name, sizeof e->name);
+    member(s, "words", e->words, sizeof e->words);
+    member(s, "path_name", e->path_name, sizeof e->path_name);
+    member(s, "hash", e->hash, sizeof e->hash);
+    if (member(s, "trust", text, sizeof text) && !strcmp(text, "contact")) e->device.trust = KITH_RELATION_CONTACT;
+    e->expires_ms = number(s, "expires_ms");
+    e->bytes = (uint64_t)number(s, "bytes");
+    e->bytes_total = (uint64_t)number(s, "total");
+    e->rtt_ns = (uint64_t)number(s, "rtt_ns");
+    e->seconds = (double)number(s, "seconds");
+    e->already = number(s, "already") != 0;
+}
+
+static bool end(kith_node *node, kith_event *e, kith_err err, const char *message)
+{
+    *e = (kith_event){.kind = KITH_EVENT_END, .op = node->op, .err = err};
+    snprintf(e->message, sizeof e->message, "%s", message ? message : "");
+    *node->name = 0;
+    node->question = 0;
+    arm(node, -1);
+    return true;
+}
+
+static kith_event_kind kind_of(const char *name)
+{
+    static const char *const names[] = {"",       "end",      "code",    "expiring",  "attempt", "ask",
+                                        "paired", "pong",     "sighted", "connected", "waiting", "offer",
+                                        "start",  "progress", "file",    "sent",      "failed"};
+    for (size_t i = 1; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(names[i], name)) return (kith_event_kind)i;
+    fprintf(stderr, "fake: no event \"%s\"\n", name);
+    abort();
+}
+
+bool kith_next_event(kith_node *node, kith_event *e)
+{
+    if (!*node->name || node->question) return false;
+    if (node->cancelled) return end(node, e, KITH_ERR_CANCELLED, NULL);
+    if (node->declined) return end(node, e, KITH_ERR_DECLINED, NULL);
+    for (size_t i = 0; i < node->count; i++) {
+        step *s = &node->steps[i];
+        char op[16], what[16], message[640] = "";
+        struct itimerspec left;
+        if (s->told || sscanf(s->line, "%15s %15s", op, what) != 2 || strcmp(op, node->name)) continue;
+        if (!strcmp(what, "wait")) {
+            if (!node->waited) arm(node, (long)number(s, "ms"));
+            node->waited = true;
+            if (timerfd_gettime(node->timer, &left) || left.it_value.tv_sec || left.it_value.tv_nsec) return false;
+            node->waited = false;
+            s->told = true;
+            arm(node, 0);
+            continue;
+        }
+        s->told = true;
+        if (!strcmp(what, "end")) {
+            member(s, "message", message, sizeof message);
+            return end(node, e, (kith_err)number(s, "err"), message);
+        }
+        fill(node, s, e);
+        e->kind = kind_of(what);
+        if (e->kind == KITH_EVENT_ASK) node->question = node->op;
+        if (e->kind == KITH_EVENT_OFFER) node->question = e->transfer;
+        if (node->question) arm(node, -1);
+        return true;
+    }
+    arm(node, -1);
+    return false;
+}
+
+static kith_err begin(kith_node *node, const char *name, kith_op *op)
+{
+    *op = ++node->op;
+    node->cancelled = node->declined = node->waited = false;
+    snprintf(node->name, sizeof node->name, "%s", name);
+    if (!node->keys && strcmp(name, "look") != 0) return KITH_ERR_PASSWORD;
+    arm(node, 0);
+    return KITH_OK;
+}
+
+kith_err kith_pair(kith_node *node, const kith_pair_options *options, kith_op *op)
+{
+    trace("pair contact=%d yes=%d expires=%u", options->contact, options->yes, options->expires_s);
+    return begin(node, "pair", op);
+}
+
+kith_err kith_join(kith_node *node, const char *code, const kith_pair_options *options, kith_op *op)
+{
+    trace("join %s contact=%d yes=%d", code, options->contact, options->yes);
+    return begin(node, "join", op);
+}
+
+kith_err kith_answer(kith_node *node, kith_op question, bool yes)
+{
+    trace("answer %s", yes ? "yes" : "no");
+    if (node->question != question) return KITH_ERR_NOT_FOUND;
+    if (!yes && question == node->op) node->declined = true;
+    node->question = 0;
+    arm(node, 0);
+    return KITH_OK;
+}
+
+kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_op *op)
+{
+    trace("ping %s count=%u", device_id, count);
+    return begin(node, "ping", op);
+}
+
+kith_err kith_look(kith_node *node, kith_op *op) { return begin(node, "look", op); }
+
+kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options,
+                        kith_op *op)
+{
+    (void)options;
+    trace("send %s %s", device_id, path);
+    return begin(node, "send", op);
+}
+
+kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op)
+{
+    trace("receive %s from=%s yes=%d once=%d conflict=%d", options->folder, options->from ? options->from : "-",
+          options->yes, options->once, (int)options->conflict);
+    return begin(node, "receive", op);
+}
+
+void kith_cancel(kith_node *node, kith_op op)
+{
+    trace("cancel");
+    if (op != node->op || !*node->name) return;
+    if (getenv("KITH_FAKE_DEAF")) return; /* an operation that hangs */
+    node->cancelled = true;
+    node->question = 0;
+    arm(node, 0);
+}
+
+/* ---- words and text ---- */
+
+const char *kith_version(void) { return "0.1.0"; }
+const char *kith_word(unsigned i) { return i < sizeof words / sizeof *words ? words[i] : NULL; }
+char *kith_printable_name(const char *name, char *out, size_t out_size)
+{
+    return kith_printable(name, strlen(name), out, out_size);
+}
+
+kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem)
+{
+    char copy[256], *rest = copy, clean[KITH_WORDS_TEXT] = "";
+    size_t count = 0;
+    snprintf(copy, sizeof copy, "%s", text);
+    for (char *word; (word = strsep(&rest, " ,-")) != NULL;) {
+        size_t i = 0;
+        if (!*word) continue;
+        while (kith_word((unsigned)i) && strcmp(kith_word((unsigned)i), word) != 0) i++;
+        if (!kith_word((unsigned)i) || ++count > KITH_WORDS) {
+            char message[300];
+            snprintf(message, sizeof message, "\"%s\" is no word of a code: did you mean \"apple\"?", word);
+            return problem_set(problem, KITH_ERR_CODE, message);
+        }
+        if (count > 1) strcat(clean, " ");
+        strcat(clean, word);
+    }
+    if (count != KITH_WORDS) return problem_set(problem, KITH_ERR_CODE, "a code is six words");
+    strcpy(out, clean);
+    return KITH_OK;
+}

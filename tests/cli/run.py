@@ -1,0 +1,794 @@
+#!/usr/bin/env python3
+"""The command's own tests: option parsing, exit statuses, JSON lines, plain mode, questions (on a pseudo-terminal), Ctrl-C.
+tests/cli/run.py KITH_FAKE [NAME...]   where KITH_FAKE is the command linked with fake_kith.c"""
+import fcntl
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+KITH = os.path.abspath(sys.argv[1])
+PATIENCE = 60  # seconds until a hanging test is a failed one
+WORDS = "acid acorn apple april banana cherry"
+TEMPORARY = tempfile.TemporaryDirectory(prefix="kith-cli-")
+LAPTOP = "laptop 01890000-0000-7000-8000-0000000000aa " + "a1b2c3d4e5f60718" * 4 + " own\n"
+PHONE = "phone 01890000-0000-7000-8000-0000000000bb " + "a1b2ffffe5f60718" * 4 + " contact\n"
+
+
+class Place:
+    """A home, a script and a trace of one test."""
+
+    def __init__(self, identity=True, devices=LAPTOP + PHONE, script=""):
+        self.dir = pathlib.Path(tempfile.mkdtemp(dir=TEMPORARY.name))
+        self.home = self.dir / "home"
+        self.home.mkdir()
+        if identity:
+            (self.home / "identity").write_text("desk\nsecret\n")
+        (self.home / "devices").write_text(devices)
+        (self.dir / "script").write_text(script)
+        self.password = self.dir / "password"
+        self.password.write_text("secret\n")
+        self.password.chmod(0o600)
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(self.dir), "KITH_HOME": str(self.home), "LANG": "C.UTF-8", "TERM": "xterm",
+                    "KITH_FAKE_SCRIPT": str(self.dir / "script"), "KITH_FAKE_TRACE": str(self.dir / "trace")}
+        self.env.update({k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")})
+
+    def trace(self):
+        path = self.dir / "trace"
+        return path.read_text() if path.exists() else ""
+
+    def run(self, *words, input="", env=(), **kwargs):
+        """Without a terminal."""
+        return subprocess.run([KITH, *words], input=input, capture_output=True, text=True, cwd=self.dir, timeout=PATIENCE,
+                              env={**self.env, **dict(env)}, start_new_session=True, **kwargs)
+
+    def locked(self, *words, **kwargs):
+        """With the password from its file."""
+        return self.run("--password-file", str(self.password), *words, **kwargs)
+
+    def terminal(self, *words, env=(), columns=80):
+        return Terminal([KITH, *words], self.dir, {**self.env, **dict(env)}, columns)
+
+
+class Terminal:
+    """The command on a pseudo-terminal; standard output goes to a pipe, as a script would have it."""
+
+    def __init__(self, words, cwd, env, columns):
+        out_read, out_write = os.pipe()
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.dup2(out_write, 1)
+            os.close(out_read)
+            os.close(out_write)
+            os.chdir(cwd)
+            fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+            os.execve(words[0], words, env)
+        os.close(out_write)
+        self.out_fd, self.seen, self.out, self.status = out_read, "", "", None
+        self.before = termios.tcgetattr(self.fd)
+
+    def pump(self, seconds):
+        """Read what is there; False when there will be no more."""
+        ready, _, _ = select.select([fd for fd in (self.fd, self.out_fd) if fd >= 0], [], [], seconds)
+        for fd in ready:
+            try:
+                data = os.read(fd, 65536)
+            except OSError:
+                data = b""
+            if fd == self.out_fd:
+                self.out += data.decode()
+                if not data:
+                    os.close(fd)
+                    self.out_fd = -1
+            else:
+                self.seen += data.decode(errors="replace")
+                if not data:
+                    return False
+        return True
+
+    def expect(self, text, where="seen"):
+        """Wait for the text; what came up to it is not looked at again."""
+        end = time.monotonic() + PATIENCE
+        while text not in getattr(self, where):
+            if time.monotonic() > end or not self.pump(0.1):
+                raise AssertionError(f"no {text!r} in {getattr(self, where)!r}")
+        if where == "seen":
+            at = self.seen.index(text)
+            before, self.seen = self.seen[:at], self.seen[at + len(text):]
+            return before
+        return None
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def type_blind(self, text):
+        """When echo is off: what is typed must not show."""
+        end = time.monotonic() + PATIENCE
+        while termios.tcgetattr(self.fd)[3] & termios.ECHO and time.monotonic() < end:
+            time.sleep(0.01)
+        self.type(text)
+
+    def echoes(self):
+        return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
+
+    def wait(self):
+        end = time.monotonic() + PATIENCE
+        status = 0
+        while self.status is None and time.monotonic() < end:
+            self.pump(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        while self.out_fd >= 0 and select.select([self.out_fd], [], [], PATIENCE)[0]:
+            data = os.read(self.out_fd, 65536)
+            self.out += data.decode()
+            if not data:
+                os.close(self.out_fd)
+                self.out_fd = -1
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            raise AssertionError(f"it does not end; it said {self.seen!r}")
+        return self.status
+
+
+def events(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def equal(a, b, more=""):
+    assert a == b, f"{a!r} is not {b!r} {more}"
+
+
+def has(text, part):
+    assert part in text, f"no {part!r} in {text!r}"
+
+
+# ---- usage ----
+
+def test_usage():
+    p = Place()
+    for words, status, part in [
+        ([], 2, "which command"),
+        (["pnig"], 2, 'did you mean "kith ping"'),
+        (["zzzzzz"], 2, '"kith help" lists them'),
+        (["dev"], 2, "no command"),                    # never abbreviated
+        (["devices", "--jso"], 2, "did you mean --json"),
+        (["devices", "--yes"], 2, "kith devices has no option --yes"),
+        (["--yes", "devices"], 2, "kith devices has no option --yes"),
+        (["--yes"], 2, "no option --yes"),
+        (["ping"], 2, "kith ping DEVICE"),
+        (["ping", "laptop", "b"], 2, '"b" is too much'),
+        (["ping", "-c"], 2, "-c needs a value: -c N"),
+        (["ping", "laptop", "-c", "x"], 2, "give a number"),
+        (["ping", "laptop", "-c", "-1"], 2, "give a number"),
+        (["ping", "laptop", "-c", "0"], 2, "give a number"),
+        (["--home"], 2, "--home needs a value: --home DIR"),
+        (["--json=yes", "devices"], 2, "takes no value"),
+        (["--timeout", "soon", "devices"], 2, "--timeout"),
+        (["--relay", "wss://relay.example", "devices"], 2, "later version"),
+        (["pair", "--expires", "2h"], 2, "--expires"),
+        (["pair", "--expires", "0"], 2, "--expires"),
+        (["pair", "--expires", "5x"], 2, "--expires"),
+        (["send", "a"], 2, "--to DEVICE"),
+        (["send", "--to", "laptop", "a", "b"], 2, "one file at a time"),
+        (["send", "--to", "laptop", "--to", "phone", "a"], 2, "one device at a time"),
+        (["send", "--to", "laptop", "-"], 2, "standard input"),
+        (["send", "--to", "laptop", "."], 2, "folder"),
+        (["send", "--to", "laptop", "/dev/null"], 2, "not a regular file"),
+        (["send", "--to", "laptop", "nothing"], 7, "no such file"),
+        (["send", "--copies", "3", "a"], 2, "--copies"),
+        (["send", "--exclude=*.o", "a"], 2, "--exclude"),
+        (["receive", "acid", "acorn"], 2, "one-time code"),
+        (["receive", "-o", "x"], 2, "-o"),
+        (["receive", "--conflict", "merge"], 2, "keep, skip or overwrite"),
+        (["receive", "--dir", "nowhere"], 7, "mkdir"),
+        (["join", "--replace-master"], 2, "--replace-master"),
+        (["ping", "nobody"], 3, "no such device"),
+        (["ping", "a1b2"], 2, "several"),
+        (["completion", "tcsh"], 2, "bash, zsh or fish"),
+    ]:
+        r = p.run(*words)
+        equal(r.returncode, status, f"{words} {r.stderr}")
+        has(r.stderr, part)
+        assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
+        equal(r.stdout, "")
+    for word in "get up down inbox log sync verify trust revoke passwd recovery backup restore doctor config relay".split():
+        r = p.run(word, "whatever", "more")
+        equal(r.returncode, 2)
+        has(r.stderr, "cannot do that yet")
+    has(p.run("devices", env={"KITH_RELAY": "ws://x"}).stderr, "later version")
+    equal(p.run("--relay", "none", "--relay-token-file", "t", "devices", env={"KITH_RELAY": "ws://x"}).returncode, 0)
+    has(p.run("devices", env={"KITH_LOG": "loud"}).stderr, "error, warn, info or debug")
+
+
+def test_options_anywhere():
+    p = Place(script="ping pong rtt_ns=1500000\nping end\n")
+    for words in [["-c3", "ping", "laptop"], ["ping", "-c", "3", "laptop"], ["ping", "laptop", "-c", "3"], ["ping", "-c3", "--", "laptop"]]:
+        r = p.locked(*words)
+        equal(r.returncode, 0, r.stderr)
+        equal(r.stdout, "laptop: 1.50 ms over udp (lan), 192.0.2.9:4433\n")
+    equal(p.trace().count("ping 01890000-0000-7000-8000-0000000000aa count=3"), 4)
+    equal(p.locked("ping", "--", "-c3").returncode, 3)  # a device of that name
+
+
+def test_help_and_version():
+    p = Place()
+    for words in (["help"], ["--help"], ["-h"]):
+        r = p.run(*words)
+        equal((r.returncode, r.stderr), (0, ""))
+        has(r.stdout, "send --to DEVICE FILE")
+        assert max(map(len, r.stdout.splitlines())) <= 80, "help is wider than 80"
+        assert not re.search(r" $", r.stdout, re.M)
+    for words in (["help", "send"], ["send", "--help"], ["--help", "send"], ["send", "-h", "--git"]):
+        r = p.run(*words)
+        equal(r.returncode, 0, r.stderr)
+        has(r.stdout, "Usage: kith send [OPTION]... --to DEVICE FILE")
+        assert "--exclude" not in r.stdout
+    for words in (["version"], ["--version"], ["-V"], ["ping", "-V"]):
+        equal(p.run(*words).stdout, "kith 0.1.0\n")
+    equal(events(p.run("--json", "version").stdout), [{"event": "version", "version": "0.1.0"}])
+
+
+def test_json_errors():
+    p = Place()
+    for words, code in [(["--json", "nonsense"], 2), (["nonsense", "--json"], 2), (["--json", "ping", "nobody"], 3),
+                        (["ping", "laptop", "--json", "--no-input"], 2)]:
+        r = p.run(*words)
+        (e,) = events(r.stdout)
+        equal((e["event"], e["code"], r.returncode, r.stderr), ("error", code, code, ""))
+        assert e["message"]
+    r = p.run("--json", "ping", "\x1b[31m\xff")
+    events(r.stdout)
+    assert "\x1b" not in r.stdout
+    assert "\x1b" not in p.run("\x1b[31mx").stderr
+
+
+def test_closed_output():
+    p = Place()
+    with open("/dev/full", "w") as full:
+        r = subprocess.run([KITH, "help"], stdout=full, stderr=subprocess.PIPE, text=True, env=p.env, timeout=PATIENCE)
+    equal(r.returncode, 1)
+    has(r.stderr, "standard output")
+    r = subprocess.run(["sh", "-c", f"'{KITH}' status >&-"], capture_output=True, text=True, env=p.env, timeout=PATIENCE)
+    equal(r.returncode, 1, r.stderr)
+    p = Place(script="ping pong rtt_ns=1\nping wait ms=50\n" * 20)
+    child = subprocess.Popen([KITH, "--password-file", str(p.password), "ping", "laptop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, env=p.env, start_new_session=True)
+    child.stdout.readline()
+    child.stdout.close()
+    equal(child.wait(PATIENCE), 1)
+    has(p.trace(), "cancel")
+
+
+def test_home():
+    p = Place()
+    del p.env["KITH_HOME"]
+    r = p.run("status")
+    equal(r.returncode, 7)
+    has(r.stderr, "kith init")
+    for path, env in [(".local/share/kith", {}), ("data/kith", {"XDG_DATA_HOME": str(p.dir / "data")}),
+                      ("other", {"KITH_HOME": str(p.dir / "other"), "XDG_DATA_HOME": str(p.dir / "data")})]:
+        (p.dir / path).mkdir(parents=True)
+        (p.dir / path / "identity").write_text(f"{path.replace('/', '-')}\nsecret\n")
+        has(p.run("status", env=env).stdout, f"name         {path.replace('/', '-')}\n")
+    has(p.run("--home", str(p.home), "status", env={"KITH_HOME": "other"}).stdout, "name         desk\n")
+    has(p.run("status", env={"XDG_DATA_HOME": "data"}).stdout, "local-share")  # relative: ignored
+
+
+# ---- passwords ----
+
+def test_password_sources():
+    p = Place(script="ping pong rtt_ns=1\nping end\n")
+    equal(p.locked("ping", "laptop").returncode, 0)
+    equal(p.run("ping", "laptop", env={"KITH_PASSWORD_FILE": str(p.password)}).returncode, 0)
+    equal(p.run("--password-file=-", "ping", "laptop", input="secret\r\nmore").returncode, 0)
+    r = p.run("--password-file", "-", "ping", "laptop", input="secrets\n")
+    equal(r.returncode, 4)
+    has(r.stderr, "wrong password")
+    for text in ("", "\nsecret\n"):
+        equal(p.run("--password-file", "-", "ping", "laptop", input=text).returncode, 2)
+    r = p.run("ping", "laptop")
+    equal(r.returncode, 2)
+    has(r.stderr, "no terminal: say --password-file FILE")
+    has(p.run("--no-input", "ping", "laptop").stderr, "--no-input forbids it: say --password-file FILE")
+    equal(p.run("--password-file", "nothing", "ping", "laptop").returncode, 7)
+    p.password.chmod(0o644)
+    r = p.locked("ping", "laptop")
+    equal(r.returncode, 0)
+    has(r.stderr, "others can read")
+    p.password.write_text("x" * 2000)
+    equal(p.locked("ping", "laptop").returncode, 2)
+
+
+def test_password_asked():
+    p = Place(script="ping pong rtt_ns=1\nping end\n")
+    t = p.terminal("ping", "laptop")
+    t.expect("This device's password: ")
+    t.type_blind("wrong\n")
+    t.expect("try again")
+    t.expect("password: ")
+    t.type_blind("secret\n")
+    equal(t.wait(), 0)
+    assert "secret" not in t.seen
+    equal(t.out, "laptop: 0.00 ms over udp (lan), 192.0.2.9:4433\n")
+    assert t.echoes()
+    t = p.terminal("ping", "laptop")
+    for _ in range(3):
+        t.expect("password: ")
+        t.type_blind("wrong\n")
+    equal(t.wait(), 4)
+
+
+def test_password_interrupted():
+    p = Place()
+    for how in ("key", "signal"):
+        t = p.terminal("ping", "laptop")
+        t.expect("password: ")
+        t.type_blind("sec")
+        if how == "key":
+            t.type("\x03")
+        else:
+            os.kill(t.pid, signal.SIGTERM)
+        equal(t.wait(), 130)
+        assert t.echoes(), "the terminal was left without echo"
+    t = p.terminal("ping", "laptop")
+    t.expect("password: ")
+    t.type_blind("\x04")
+    equal(t.wait(), 2)
+    assert t.echoes()
+
+
+# ---- init and status ----
+
+def test_init():
+    p = Place(identity=False)
+    t = p.terminal("init", "--name", "desk")
+    t.expect("new password for this device: ")
+    t.type_blind("\n")
+    t.expect("must not be empty")
+    t.expect("new password for this device: ")
+    t.type_blind("one\n")
+    t.expect("once more: ")
+    t.type_blind("two\n")
+    t.expect("two different passwords")
+    t.expect("new password for this device: ")
+    t.type_blind("one\n")
+    t.expect("once more: ")
+    t.type_blind("one\n")
+    equal(t.wait(), 0)
+    equal(t.out.splitlines()[1], "name         desk")
+    equal((p.home / "identity").read_text(), "desk\none\n")
+    r = p.run("init", "--no-input", "--name", "else")  # again: nothing is asked, nothing changes
+    equal(r.returncode, 0)
+    equal(r.stdout, t.out)
+    has(r.stderr, "nothing was changed")
+    (e,) = events(p.run("init", "--json").stdout)
+    equal((e["event"], e["created"], e["name"]), ("identity", False, "desk"))
+    p = Place(identity=False)
+    (e,) = events(p.locked("init", "--json").stdout)
+    equal((e["event"], e["created"]), ("identity", True))
+    equal(p.run("init").returncode, 0)
+    p = Place(identity=False)
+    equal(p.run("init").returncode, 2)
+    r = p.locked("ping", "laptop")
+    equal(r.returncode, 7)
+    has(r.stderr, "kith init")
+
+
+def test_status():
+    p = Place()
+    has(p.run("status").stdout, "up           no\n")
+    (e,) = events(p.run("--json", "status").stdout)
+    equal({k: e[k] for k in ("event", "name", "up", "relays", "addresses")},
+          {"event": "status", "name": "desk", "up": False, "relays": [], "addresses": []})
+
+
+# ---- devices ----
+
+def test_devices():
+    p = Place(script="look sighted\nlook sighted\n")
+    lines = p.run("devices").stdout.splitlines()
+    equal(lines[0].split(), ["NAME", "ID", "WHOSE", "VERIFIED", "LAST", "SEEN", "NOW"])
+    equal(re.split(r"  +", lines[1]), ["laptop", "01890000", "own", "no", "never", "on this network, 192.0.2.9:4433"])
+    equal(re.split(r"  +", lines[2]), ["phone", "01890000", "contact", "no", "never", "not on this network"])
+    has(p.trace(), "open listen=- no_lan=0")
+    (a, b) = events(p.run("devices", "--json").stdout)
+    equal((a["event"], a["name"], a["trust"], a["online"], a["path"], a["scope"]), ("device", "laptop", "own", True, "udp", "lan"))
+    equal((b["name"], b["trust"], b["online"], b["path"], b["scope"]), ("phone", "contact", False, None, None))
+    (a, b) = events(p.run("devices", "--json", "--no-lan").stdout)
+    equal((a["online"], b["online"]), (None, None))
+    p = Place(devices="")
+    r = p.run("devices")
+    equal((r.returncode, r.stdout), (0, ""))
+    has(r.stderr, "kith pair")
+
+
+def test_rename_and_forget():
+    p = Place()
+    has(p.run("rename", "laptop", "book").stderr, "laptop is called book now")
+    has(p.run("rename", "book", "phone").stderr, "phone-2 now")
+    (e,) = events(p.run("--json", "rename", "phone-2", "laptop").stdout)
+    equal((e["event"], e["device"]["name"]), ("renamed", "laptop"))
+    (e,) = events(p.run("--json", "forget", "laptop").stdout)
+    equal((e["event"], e["device"]["name"]), ("forgotten", "laptop"))
+    equal(p.run("forget", "laptop").returncode, 3)
+    equal(p.run("completion", "devices").stdout, "phone\n")
+
+
+# ---- pair and join ----
+
+PAIR = f"pair code words={WORDS.replace(' ', '_')} expires_ms=1700000000000\npair ask\npair paired\npair end\n"
+
+
+def test_pair():
+    p = Place(script=PAIR)
+    t = p.terminal("--password-file", str(p.password), "pair")
+    t.expect(WORDS + "\n", "out")
+    picture = t.expect('run "kith join" and type')
+    has(picture, "█")
+    has(picture, "\x1b[97;40m")
+    t.expect("a1b2 c3d4 e5f6 0718\r\n")
+    t.expect("a1b2 c3d4 e5f6 0718 a1b2 c3d4 e5f6 0718")
+    t.expect("[y/N] ")
+    t.type("maybe\n")
+    t.expect("answer y or n")
+    t.type("y\n")
+    equal(t.wait(), 0)
+    has(t.seen, "Paired with laptop, an own device.")
+    equal(t.out, WORDS + "\n")
+    has(p.trace(), "pair contact=0 yes=0 expires=0\nanswer yes")
+    for answer in ("n\n", "\n", "\x04"):
+        t = p.terminal("--password-file", str(p.password), "pair", "--no-qr")
+        assert "█" not in t.expect("[y/N] ")
+        t.type(answer)
+        equal(t.wait(), 4)
+        has(t.seen, "kith: the other side declined")
+    t = p.terminal("--password-file", str(p.password), "pair", "--yes", env={"NO_COLOR": "1"})
+    t.expect("█")
+    assert "\x1b[97" not in t.seen
+    os.kill(t.pid, signal.SIGINT)
+    equal(t.wait(), 130)
+
+
+def test_pair_new_code():
+    p = Place(script="pair code words=a_b expires_ms=1\npair expiring\npair wait ms=600000\n")
+    t = p.terminal("--password-file", str(p.password), "pair")
+    t.expect("ends in a minute: press Enter for a new one")
+    (p.dir / "script").write_text("")
+    t.type("\n")
+    end = time.monotonic() + PATIENCE
+    while p.trace().count("pair contact") < 2 and time.monotonic() < end:
+        t.pump(0.05)
+    equal(p.trace().count("pair contact"), 2)
+    has(p.trace(), "cancel\npair contact")
+    t.type("\x03")
+    equal(t.wait(), 130)
+    has(t.seen, '"kith pair" makes a new code')
+
+
+def test_pair_without_terminal():
+    p = Place(script=PAIR)
+    for words in (["pair"], ["--json", "pair"], ["pair", "--no-input"]):
+        r = p.locked(*words)
+        equal(r.returncode, 2, r.stderr)
+        has(r.stdout + r.stderr, "--yes")
+    p = Place(script=PAIR.replace("pair ask\n", ""))
+    r = p.locked("pair", "--yes", "--contact", "--expires", "10m")
+    equal((r.returncode, r.stdout), (0, WORDS + "\n"))
+    has(r.stderr, "kith join --contact")
+    assert "█" not in r.stderr
+    has(p.trace(), "pair contact=1 yes=1 expires=600")
+    (a, b) = events(p.locked("--json", "pair", "--yes").stdout)
+    equal(a, {"event": "code", "words": WORDS, "expires_at": "2023-11-14T22:13:20Z"})
+    equal((b["event"], b["device"]["name"], b["device"]["trust"], b["already"]), ("paired", "laptop", "own", False))
+
+
+def test_pair_plain():
+    p = Place(script=PAIR)
+    for words, env in ((["--plain"], {}), ([], {"KITH_PLAIN": "1"}), ([], {"TERM": "dumb"})):
+        t = p.terminal("--password-file", str(p.password), *words, "pair", env=env)
+        t.expect("1 acid\r\n2 acorn\r\n")
+        seen = t.expect("[y/N] ")
+        assert "█" not in seen and "\x1b" not in seen and "6 cherry\r\n" in seen
+        t.type("y\n")
+        equal(t.wait(), 0)
+        equal(t.out, WORDS + "\n")
+
+
+def test_pair_json_question():
+    p = Place(script=PAIR)
+    t = p.terminal("--password-file", str(p.password), "--json", "pair")
+    t.expect("[y/N] ")
+    t.type("y\n")
+    equal(t.wait(), 0)
+    equal([e["event"] for e in events(t.out)], ["code", "ask", "paired"])
+
+
+def test_pair_failures():
+    for err, status in ((-24, 4), (-25, 4), (-41, 3), (-45, 6), (-48, 1), (-71, 7)):
+        p = Place(script=f"pair code words=a expires_ms=1\npair attempt err=-23\npair end err={err} message=because_so\n")
+        r = p.locked("pair", "--yes")
+        equal(r.returncode, status)
+        has(r.stderr, "wrong code")
+        has(r.stderr, "kith: because so\n")
+        e = events(p.locked("--json", "pair", "--yes").stdout)[-1]
+        equal(e, {"event": "error", "code": status, "message": "because so"})
+
+
+def test_join():
+    p = Place(script="join ask trust=contact\njoin paired trust=contact\njoin end\n")
+    t = p.terminal("--password-file", str(p.password), "join", "--contact")
+    t.expect("other device shows: ")
+    t.type("tend\t" + "aci\t" + "a\t")
+    t.expect("acid acorn apple april")  # what fits is listed
+    t.type("corn appel lemon lemon lemon\n")
+    t.expect('"appel" is no word')
+    t.expect("other device shows: ")
+    t.type("tend\tacid gra\tlemon lemon lemon\n")
+    t.expect("[y/N] ")
+    t.type("yes\n")
+    equal(t.wait(), 0)
+    has(t.seen, "Paired with laptop, a contact.")
+    has(p.trace(), "join tender acid grape lemon lemon lemon contact=1 yes=0\nanswer yes")
+    assert t.echoes()
+
+
+def test_join_interrupted():
+    p = Place()
+    for env in ({}, {"TERM": "dumb"}):
+        t = p.terminal("--password-file", str(p.password), "join", env=env)
+        t.expect("other device shows: ")
+        t.type("aci")
+        t.expect("aci")
+        t.type("\x03")
+        equal(t.wait(), 130)
+        assert t.echoes()
+        t = p.terminal("--password-file", str(p.password), "join", env=env)
+        t.expect("other device shows: ")
+        t.type("\x04")
+        equal(t.wait(), 2)
+        has(t.seen, "--code-file")
+
+
+def test_join_given_words():
+    p = Place(script="join paired\njoin end\n")
+    equal(p.locked("join", "--yes", *WORDS.split()).returncode, 0)
+    equal(p.locked("join", "--yes", WORDS).returncode, 0)
+    (p.dir / "code").write_text(WORDS + "\n")
+    equal(p.locked("join", "--yes", "--code-file", "code").returncode, 0)
+    equal(p.locked("join", "--yes", "--code-file", "-", input=WORDS + "\nmore").returncode, 0)
+    equal(p.trace().count(f"join {WORDS} contact=0 yes=1"), 4)
+    r = p.locked("join", "--yes", "acid", "acron")
+    equal(r.returncode, 4)
+    has(r.stderr, '"acron" is no word of a code: did you mean')
+    equal(p.locked("join", "--yes").returncode, 2)
+    has(p.locked("join", "--yes").stderr, "--code-file FILE")
+    has(p.locked("join", *WORDS.split()).stderr, "--yes")
+    equal(p.locked("join", "--yes", "--code-file", "code", "acid").returncode, 2)
+    equal(p.locked("join", "--yes", "--code-file", "nothing").returncode, 7)
+
+
+def test_join_makes_identity():
+    p = Place(identity=False, script="join paired\njoin end\n")
+    (a, b) = events(p.locked("--json", "join", "--yes", *WORDS.split()).stdout)
+    equal((a["event"], a["created"], b["event"]), ("identity", True, "paired"))
+    equal((p.home / "identity").read_text(), "host\nsecret\n")
+    p = Place(identity=False, script="join paired\njoin end\n")
+    t = p.terminal("join", "--yes", *WORDS.split())
+    t.expect("new password for this device: ")
+    t.type_blind("secret\n")
+    t.expect("once more: ")
+    t.type_blind("secret\n")
+    equal(t.wait(), 0)
+
+
+# ---- ping ----
+
+def test_ping():
+    p = Place(script="ping pong rtt_ns=1000000\nping pong rtt_ns=3000000\nping end\n")
+    r = p.locked("ping", "laptop")
+    has(r.stderr, "2 answers; fastest 1.00 ms, mean 2.00 ms, slowest 3.00 ms")
+    e = events(p.locked("--json", "ping", "laptop").stdout)
+    equal([x["event"] for x in e], ["pong", "pong", "done"])
+    equal((e[1]["rtt_ms"], e[1]["path"], e[1]["scope"], e[2]["mean_ms"]), (3.0, "udp", "lan", 2.0))
+    equal(p.locked("-q", "ping", "laptop").stderr, "")
+    has(p.locked("-v", "ping", "laptop").stderr, "info: the fake listens")
+    has(p.locked("ping", "laptop", env={"KITH_LOG": "info"}).stderr, "info: the fake listens")
+    p.locked("-vv", "--listen", "127.0.0.1:7", "--no-lan", "ping", "laptop")
+    has(p.trace(), "open listen=127.0.0.1:7 no_lan=1 log=1 level=3")
+
+
+def test_timeout():
+    p = Place()
+    r = p.locked("--timeout", "1", "ping", "laptop")
+    equal(r.returncode, 6)
+    has(r.stderr, "gave up after 1 second")
+    has(p.trace(), "cancel\nclose")
+    (e,) = events(p.locked("--json", "--timeout", "1", "receive").stdout[0:] and p.locked("--json", "--timeout", "1", "ping", "laptop").stdout)
+    equal((e["event"], e["code"]), ("error", 6))
+
+
+def test_interrupts():
+    p = Place()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        child = subprocess.Popen([KITH, "--password-file", str(p.password), "receive"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 text=True, env=p.env, cwd=p.dir, start_new_session=True)
+        has(child.stderr.readline(), "Receiving into")
+        child.send_signal(number)
+        _, said = child.communicate(timeout=PATIENCE)
+        equal(child.returncode, 130)
+        has(said, "kith: interrupted: what arrived is kept; run the same command again")
+    has(p.trace(), "cancel\nclose")
+    deaf = {**p.env, "KITH_FAKE_DEAF": "1"}
+    child = subprocess.Popen([KITH, "--password-file", str(p.password), "receive"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, env=deaf, cwd=p.dir, start_new_session=True)
+    child.stderr.readline()
+    child.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    while p.trace().count("cancel") < 3 and time.monotonic() - start < PATIENCE:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)  # the second: at once
+    child.communicate(timeout=PATIENCE)
+    equal(child.returncode, 130)
+    assert time.monotonic() - start < 4, "the second Ctrl-C waited"
+
+
+# ---- send and receive ----
+
+SEND = """send connected
+send start name=film.mkv total=1000000
+send progress bytes=300000 total=1000000
+send waiting err=-43 message=laptop_went_away:_waiting_for_it
+send start name=film.mkv bytes=300000 total=1000000
+send progress bytes=999999 total=1000000
+send sent name=film.mkv total=1000000 bytes=1000000 seconds=2 hash=abcd
+send end
+"""
+
+
+def test_send():
+    p = Place(script=SEND)
+    (p.dir / "film.mkv").write_text("x")
+    r = p.locked("send", "--to", "laptop", "film.mkv")
+    equal((r.returncode, r.stdout), (0, ""))
+    has(r.stderr, "laptop went away: waiting for it\n")
+    has(r.stderr, "laptop has film.mkv whole: 976.6 KiB in 2.0 s, 341.8 KiB/s.\n")
+    assert "%" not in r.stderr and "\x1b" not in r.stderr
+    e = events(p.locked("--json", "send", "film.mkv", "--to", "laptop").stdout)
+    equal([x["event"] for x in e], "connected start progress waiting start progress done".split())
+    equal((e[1]["files"], e[1]["bytes"], e[4]["resumed"]), (1, 1000000, 300000))
+    equal({k: e[2][k] for k in ("bytes", "total", "path", "scope")}, {"bytes": 300000, "total": 1000000, "path": "udp", "scope": "lan"})
+    equal({k: e[6][k] for k in ("files", "bytes", "seconds", "path")}, {"files": 1, "bytes": 1000000, "seconds": 2.0, "path": "udp"})
+    r = p.locked("--plain", "send", "--to", "laptop", "film.mkv")
+    has(r.stderr, "film.mkv 30 %\n")
+    has(r.stderr, "film.mkv 90 %\n")
+    equal(r.stderr.count("%"), 2)
+    equal(p.locked("--quiet", "send", "--to", "laptop", "film.mkv").stderr, "")
+    for err, status in ((-28, 4), (-41, 3), (-79, 1), (-61, 1)):
+        (p.dir / "script").write_text(f"send end err={err}\n")
+        r = p.locked("send", "--to", "laptop", "film.mkv")
+        equal(r.returncode, status)
+
+
+def test_progress_drawn():
+    p = Place(script="send start name=fi%1blm.mkv total=1000\nsend wait ms=120\nsend progress bytes=300 total=1000\n"
+                     "send wait ms=700\nsend progress bytes=600 total=1000\nsend wait ms=120\nsend end err=-28\n")
+    (p.dir / "x").write_text("x")
+    t = p.terminal("--password-file", str(p.password), "send", "--to", "laptop", "x")
+    equal(t.wait(), 4)
+    assert re.search(r"\rfi\\x1blm.mkv   30 %.*\x1b\[K", t.seen), t.seen
+    assert re.search(r"\r\S+   60 %  \d+ B/s  0:0\d left\x1b\[K", t.seen), t.seen
+    has(t.seen, "\r\x1b[Kkith: the other side declined")
+    t = p.terminal("--password-file", str(p.password), "send", "--to", "laptop", "x", columns=40)
+    t.wait()
+    for line in re.findall(r"\r([^\x1b\r\n]+)\x1b\[K", t.seen):
+        assert len(line) < 40, line
+
+
+RECEIVE = """receive start transfer=9 name=a%1bb.txt total=2048
+receive progress transfer=9 bytes=1024 total=2048
+receive file transfer=9 name=a%1bb.txt path_name=/x/a%1bb_(2).txt total=2048 hash=abcd
+receive failed transfer=10 name=c err=-43
+"""
+
+
+def test_receive():
+    p = Place(script=RECEIVE + "receive end err=-46\n")
+    r = p.locked("receive", "--conflict", "skip", "--from", "laptop")
+    equal((r.returncode, r.stdout), (130, "a\\x1bb (2).txt 2.0 KiB\n"))
+    has(r.stderr, f"Receiving into {os.path.realpath(p.dir)} until Ctrl-C.")
+    has(r.stderr, "c: the connection was lost\n")
+    has(p.trace(), f"receive {os.path.realpath(p.dir)} from=01890000-0000-7000-8000-0000000000aa yes=0 once=0 conflict=1")
+    e = events(p.locked("--json", "receive").stdout)
+    equal([x["event"] for x in e], "ready start progress file done failed error".split())
+    equal({k: e[3][k] for k in ("name", "size", "hash")}, {"name": "a\x1bb.txt", "size": 2048, "hash": "abcd"})
+    equal((e[5]["code"], e[6]["code"]), (3, 130))
+
+
+def test_receive_once():
+    p = Place(script="receive failed transfer=3 name=c err=-60\nreceive end\n")
+    r = p.locked("receive", "--once")
+    equal(r.returncode, 5)
+    has(r.stderr, "kith: c: data failed verification")
+    equal(events(p.locked("--json", "receive", "--once").stdout)[-1]["code"], 5)
+    p = Place(script="receive start transfer=3 name=c total=1\nreceive file transfer=3 name=c total=1 already=1\nreceive end\n")
+    r = p.locked("receive", "--once")
+    equal((r.returncode, r.stdout), (0, "c 1 B\n"))
+    has(r.stderr, "was here already")
+
+
+def test_receive_asks():
+    offer = "receive offer transfer=7 device=phone trust=contact name=pic%0a.jpg total=4096\n"
+    p = Place(script=offer + "receive start transfer=7 name=pic total=4096\nreceive file transfer=7 name=pic total=4096\nreceive end\n")
+    t = p.terminal("--password-file", str(p.password), "receive", "--once")
+    t.expect("phone wants to send 1 file, 4.0 KiB: pic\\x0a.jpg\r\n")
+    t.expect("[y/N] ")
+    t.type("y\n")
+    equal(t.wait(), 0)
+    equal(t.out, "pic 4.0 KiB\n")
+    has(p.trace(), "answer yes")
+    p = Place(script=offer + "receive failed transfer=7 name=pic err=-28\nreceive end\n")
+    r = p.locked("receive")  # nobody to ask: declined, and it goes on
+    equal(r.returncode, 0)
+    has(r.stderr, "say --yes")
+    has(p.trace(), "answer no")
+    r = p.locked("receive", "--once", "--no-input")
+    equal(r.returncode, 2)
+    has(r.stderr, "--yes")
+
+
+# ---- completion ----
+
+def complete(p, *words):
+    """What bash offers for the last word."""
+    program = f'source <("$KITH" completion bash); kith() {{ "$KITH" "$@"; }}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kith; ' \
+              'printf "%s\\n" "${COMPREPLY[@]}"'
+    r = subprocess.run(["bash", "-c", program, "bash", *words], capture_output=True, text=True, cwd=p.dir, timeout=PATIENCE,
+                       env={**p.env, "KITH": KITH})
+    return r.stdout.split("\n")[:-1], r.stderr
+
+
+def test_completion():
+    p = Place(devices=LAPTOP + PHONE.replace("phone", "$(touch${IFS}owned)"))
+    equal(complete(p, KITH, "pa")[0], ["pair"])
+    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename"])
+    equal(complete(p, KITH, "ping", "la")[0], ["laptop"])
+    equal(complete(p, KITH, "send", "--to", "")[0], ["laptop", r"\$\(touch\$\{IFS\}owned\)"])
+    assert not (p.dir / "owned").exists(), "a device's name was run as a command"
+    equal(complete(p, KITH, "send", "--t")[0], ["--to", "--timeout"])
+    equal(complete(p, KITH, "receive", "--conflict", "o")[0], ["overwrite"])
+    has(complete(p, KITH, "send", "--to", "laptop", "pass")[0], "password")
+    for shell in ("bash", "zsh", "fish"):
+        text = p.run("completion", shell).stdout
+        assert "--exclude" not in text and "receive" in text
+        if shutil.which(shell):
+            r = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True)
+            equal((r.returncode, r.stderr), (0, ""), shell)
+
+
+def main():
+    wanted = sys.argv[2:]
+    failures = 0
+    for name, test in list(globals().items()):
+        if not name.startswith("test_") or (wanted and name[5:] not in wanted):
+            continue
+        try:
+            test()
+            print(f"ok   {name[5:]}")
+        except (AssertionError, subprocess.TimeoutExpired) as e:
+            failures += 1
+            print(f"FAIL {name[5:]}: line {e.__traceback__.tb_next.tb_lineno}: {e}")
+    sys.exit(1 if failures else 0)
+
+
+main()
