@@ -62,7 +62,7 @@ typedef struct setup {
     ngtcp2_callbacks callbacks;
     ngtcp2_settings settings;
     ngtcp2_transport_params params;
-    ngtcp2_path_storage path;
+    const ngtcp2_path *path;
     ngtcp2_cid dcid, scid;
     uint16_t probes[sizeof mtu_probes / sizeof *mtu_probes];
 } setup;
@@ -74,7 +74,7 @@ static void set_up(kith_conn *conn, setup *s)
     kith__callbacks_common(&s->callbacks);
     kith__callbacks_handshake(&s->callbacks);
     kith__callbacks_protect(&s->callbacks);
-    kith__path_addresses(0, &s->path);
+    s->path = &quic->made_up[0].path;
     s->scid.datalen = KITH_CID_SIZE;
     kith_rng_bytes(&quic->rng, s->scid.data, s->scid.datalen);
     ngtcp2_settings_default(&s->settings);
@@ -119,7 +119,7 @@ kith_err kith__conn_dial(kith_quic *quic, const kith_addr *remote, const uint8_t
     s.dcid.datalen = KITH_DIAL_CID_SIZE;
     kith_rng_bytes(&quic->rng, s.dcid.data, s.dcid.datalen);
     err = kith_idmap_add(quic->cids, s.scid.data, s.scid.datalen, conn, &conn->ids);
-    if (!err && ngtcp2_conn_client_new(&conn->ng, &s.dcid, &s.scid, &s.path.path, KITH_VERSION_INSIDE, &s.callbacks,
+    if (!err && ngtcp2_conn_client_new(&conn->ng, &s.dcid, &s.scid, s.path, KITH_VERSION_INSIDE, &s.callbacks,
                                        &s.settings, &s.params, kith__mem(), conn) != 0) {
         conn->ng = NULL;
         err = KITH_ERR_NOMEM;
@@ -161,7 +161,7 @@ kith_err kith__conn_accept(kith_quic *quic, const kith_accepted *from, kith_conn
     s.params.stateless_reset_token_present = 1;
     err = kith_idmap_add(quic->cids, s.scid.data, s.scid.datalen, conn, &conn->ids);
     if (!err) err = kith_idmap_add(quic->cids, hd->dcid.data, hd->dcid.datalen, conn, &conn->ids);
-    if (!err && ngtcp2_conn_server_new(&conn->ng, &hd->scid, &s.scid, &s.path.path, KITH_VERSION_INSIDE, &s.callbacks,
+    if (!err && ngtcp2_conn_server_new(&conn->ng, &hd->scid, &s.scid, s.path, KITH_VERSION_INSIDE, &s.callbacks,
                                        &s.settings, &s.params, kith__mem(), conn) != 0) {
         conn->ng = NULL;
         err = KITH_ERR_NOMEM;
@@ -366,11 +366,10 @@ void kith__conn_read(kith_conn *conn, const kith_packet *packet, const uint8_t *
     if (conn->state != KITH_CONN_LIVE) return;
     int known = kith__path_find(conn, &packet->local, &packet->remote);
     if (known < 0 && !conn->established) return; /* nobody moves during the handshake (RFC 9000 section 9) */
-    ngtcp2_path_storage path;
     ngtcp2_pkt_info info = {.ecn = packet->ecn & NGTCP2_ECN_MASK};
     uint64_t authentic = conn->authentic;
-    kith__path_addresses(known < 0 ? conn->path : (uint32_t)known, &path);
-    int rv = ngtcp2_conn_read_pkt(conn->ng, &path.path, &info, datagram, size, conn->quic->now);
+    const ngtcp2_path *path = &conn->quic->made_up[known < 0 ? conn->path : (uint32_t)known].path;
+    int rv = ngtcp2_conn_read_pkt(conn->ng, path, &info, datagram, size, conn->quic->now);
     if (conn->authentic != authentic) {
         conn->received_bytes += size;
         conn->last_received_ns = conn->quic->now;
@@ -424,6 +423,7 @@ void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out)
                              .lost_packets = conn->lost_before,
                              .key_updates = conn->key_steps ? conn->key_steps - 1 : 0, /* the first is kept ready */
                              .last_received_ns = conn->last_received_ns,
+                             .retried = conn->dialler && ngtcp2_conn_after_retry(conn->ng),
                              .mtu = cap && cap < mtu ? cap : mtu,
                              .path = conn->path};
     KITH_EACH (link, &conn->streams) {

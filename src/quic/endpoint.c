@@ -74,6 +74,8 @@ kith_err kith_quic_new(const kith_quic_config *config, kith_quic **out)
     quic->conns_max = config->conns_max ? config->conns_max : KITH_QUIC_CONNS_MAX;
     quic->retry_above = config->retry_above ? config->retry_above : KITH_QUIC_RETRY_ABOVE;
     quic->packet_max = config->packet_max ? config->packet_max : PACKET_DEFAULT;
+    kith_spares_init(&quic->spares);
+    kith__paths_make_up(quic);
     kith_rng_init(&quic->rng, config->seed);
     err = make_secrets(quic, config);
     if (!err) err = make_maps(quic);
@@ -90,6 +92,7 @@ void kith_quic_free(kith_quic *quic)
     kith_link *link;
     if (!quic) return;
     while ((link = kith_list_first(&quic->conns))) kith__conn_destroy(KITH_OF(link, kith_conn, in_conns));
+    kith_spares_done(&quic->spares);
     kith_deadlines_done(&quic->deadlines);
     kith_idmap_free(quic->cids);
     kith_idmap_free(quic->resets);
@@ -149,10 +152,24 @@ static void long_packet(kith_quic *quic, const kith_packet *packet, uint8_t *dat
     if (size) kith__conn_read(conn, packet, datagram, size);
 }
 
-static void short_packet(kith_quic *quic, const kith_packet *packet, uint8_t *datagram, size_t size)
+/* The packets of a run are nearly always one connection's: whose the last id was. */
+typedef struct last_found {
+    kith_conn *conn;
+    uint8_t cid[KITH_CID_SIZE];
+} last_found;
+
+static kith_conn *find_short(kith_quic *quic, const uint8_t *cid, last_found *last)
+{
+    if (last->conn && memcmp(last->cid, cid, KITH_CID_SIZE) == 0) return last->conn;
+    last->conn = kith_idmap_find(quic->cids, cid, KITH_CID_SIZE);
+    memcpy(last->cid, cid, KITH_CID_SIZE);
+    return last->conn;
+}
+
+static void short_packet(kith_quic *quic, const kith_packet *packet, uint8_t *datagram, size_t size, last_found *last)
 {
     if (!(datagram[0] & 0x40) || size < 1 + KITH_CID_SIZE) return;
-    kith_conn *conn = kith_idmap_find(quic->cids, datagram + 1, KITH_CID_SIZE);
+    kith_conn *conn = find_short(quic, datagram + 1, last);
     if (!conn && size >= 1 + 4 + KITH_RESET_TOKEN_SIZE)
         conn = kith_idmap_find(quic->resets, datagram + size - KITH_RESET_TOKEN_SIZE, KITH_RESET_TOKEN_SIZE);
     if (conn)
@@ -163,6 +180,7 @@ static void short_packet(kith_quic *quic, const kith_packet *packet, uint8_t *da
 
 void kith_quic_input(kith_quic *quic, const kith_packet *packet, uint64_t now_ns)
 {
+    last_found last = {0};
     kith__quic_clock(quic, now_ns);
     for (size_t at = 0; at < packet->size;) {
         size_t size = packet->size - at;
@@ -174,7 +192,7 @@ void kith_quic_input(kith_quic *quic, const kith_packet *packet, uint64_t now_ns
         else if (datagram[0] & 0x80)
             long_packet(quic, packet, datagram, size);
         else
-            short_packet(quic, packet, datagram, size);
+            short_packet(quic, packet, datagram, size, &last);
     }
 }
 

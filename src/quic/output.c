@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define PIECES 16 /* of a stream, offered for one packet */
+#define PIECES 4 /* of a stream, offered for one packet */
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -19,15 +19,15 @@ typedef struct offer {
     bool fin;
 } offer;
 
-static offer make_offer(kith_stream *stream)
+static void make_offer(kith_stream *stream, offer *o)
 {
     kith_piece pieces[PIECES];
     bool all;
-    offer o = {.stream = stream, .count = kith_sendbuf_gather(&stream->out, pieces, PIECES, &all)};
-    for (size_t i = 0; i < o.count; i++)
-        o.pieces[i] = (ngtcp2_vec){(uint8_t *)(uintptr_t)pieces[i].data, pieces[i].size};
-    o.fin = stream->fin && all;
-    return o;
+    o->stream = stream;
+    o->count = kith_sendbuf_gather(&stream->out, pieces, PIECES, &all);
+    for (size_t i = 0; i < o->count; i++)
+        o->pieces[i] = (ngtcp2_vec){(uint8_t *)(uintptr_t)pieces[i].data, pieces[i].size};
+    o->fin = stream->fin && all;
 }
 
 static void offer_taken(const offer *o, ngtcp2_ssize size)
@@ -58,11 +58,12 @@ static ngtcp2_ssize write_packet(kith_conn *conn, packet *p)
 {
     for (bool streams = true;;) {
         kith_link *link = streams ? kith_list_first(&conn->sendable) : NULL;
-        offer o = {0};
+        offer o;
+        o.count = 0;
         ngtcp2_ssize taken = -1;
         uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
         if (link) {
-            o = make_offer(KITH_OF(link, kith_stream, in_sendable));
+            make_offer(KITH_OF(link, kith_stream, in_sendable), &o);
             flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (o.fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0u);
         }
         ngtcp2_ssize n = ngtcp2_conn_writev_stream(conn->ng, &p->path.path, &p->info, p->data, p->room, &taken, flags,

@@ -25,15 +25,17 @@
 
 /* ---- made-up addresses ---- */
 
-void kith__path_addresses(uint32_t number, ngtcp2_path_storage *out)
+/* 192.0.2.0/24 and 198.51.100.0/24 are for documentation (RFC 5737): these never leave the process. */
+void kith__paths_make_up(kith_quic *quic)
 {
-    struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(VIRTUAL_PORT + number))},
-                       remote = local;
-    local.sin_addr.s_addr =
-        htonl(UINT32_C(0xc0000200) + number); /* 192.0.2.0/24 and 198.51.100.0/24 are for documentation */
-    remote.sin_addr.s_addr = htonl(UINT32_C(0xc6336400) + number); /* (RFC 5737): they never leave this process */
-    ngtcp2_path_storage_init(out, (const struct sockaddr *)&local, sizeof local, (const struct sockaddr *)&remote,
-                             sizeof remote, NULL);
+    for (uint32_t number = 0; number < KITH_CONN_PATHS_MAX; number++) {
+        struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(VIRTUAL_PORT + number))},
+                           remote = local;
+        local.sin_addr.s_addr = htonl(UINT32_C(0xc0000200) + number);
+        remote.sin_addr.s_addr = htonl(UINT32_C(0xc6336400) + number);
+        ngtcp2_path_storage_init(&quic->made_up[number], (const struct sockaddr *)&local, sizeof local,
+                                 (const struct sockaddr *)&remote, sizeof remote, NULL);
+    }
 }
 
 uint32_t kith__path_number(const ngtcp2_path *path)
@@ -324,17 +326,16 @@ void kith__paths_input(kith_quic *quic, const kith_packet *packet, const uint8_t
 
 kith_err kith_conn_move(kith_conn *conn, uint32_t number, bool dead, uint64_t now_ns)
 {
-    ngtcp2_path_storage path;
     kith__quic_clock(conn->quic, now_ns);
+    const ngtcp2_path *path = &conn->quic->made_up[number < KITH_CONN_PATHS_MAX ? number : 0].path;
     uint64_t now = conn->quic->now;
     if (!conn->dialler || conn->state != KITH_CONN_LIVE || number >= KITH_CONN_PATHS_MAX || !conn->paths[number].good)
         return KITH_ERR_STATE;
     if (number == conn->path) return conn->moving ? KITH_ERR_AGAIN : KITH_OK;
     if (conn->moved_ns && now - conn->moved_ns < KITH_CONN_MOVE_GAP_NS) return KITH_ERR_AGAIN;
     if (conn->moving && !dead) return KITH_ERR_AGAIN;
-    kith__path_addresses(number, &path);
-    int rv = dead ? ngtcp2_conn_initiate_immediate_migration(conn->ng, &path.path, now)
-                  : ngtcp2_conn_initiate_migration(conn->ng, &path.path, now);
+    int rv = dead ? ngtcp2_conn_initiate_immediate_migration(conn->ng, path, now)
+                  : ngtcp2_conn_initiate_migration(conn->ng, path, now);
     if (rv == NGTCP2_ERR_CONN_ID_BLOCKED || rv == NGTCP2_ERR_INVALID_STATE) return KITH_ERR_AGAIN;
     if (rv) {
         kith__conn_failed(conn, rv);

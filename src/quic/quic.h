@@ -104,7 +104,8 @@ typedef struct kith_conn_stats {
     uint64_t rtt_ns, min_rtt_ns; /* smoothed; smallest */
     uint64_t sent_bytes, received_bytes, lost_packets, key_updates;
     uint64_t last_received_ns;
-    size_t mtu; /* bytes of our datagrams now */
+    bool retried; /* the peer asked us to prove our address first */
+    size_t mtu;   /* bytes of our datagrams now */
     uint32_t path;
 } kith_conn_stats;
 void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out);

@@ -64,6 +64,8 @@ struct kith_quic {
     size_t reply_first, reply_count;
     kith_bucket resets_sent, negotiations_sent, retries_sent;
     kith_held held;
+    kith_spares spares;
+    ngtcp2_path_storage made_up[KITH_CONN_PATHS_MAX]; /* see paths.c */
 };
 
 /* ---- paths ---- */
@@ -250,7 +252,7 @@ void kith__event_conn(kith_conn *conn, kith_quic_event_kind kind);
 void kith__event_stream(kith_stream *stream, kith_quic_event_kind kind);
 
 /* ---- paths.c ---- */
-void kith__path_addresses(uint32_t number, ngtcp2_path_storage *out);
+void kith__paths_make_up(kith_quic *quic);
 uint32_t kith__path_number(const ngtcp2_path *path);
 int kith__path_find(const kith_conn *conn, const kith_addr *local, const kith_addr *remote); /* -1: none */
 KITH_MUST_CHECK kith_err kith__paths_established(kith_conn *conn);

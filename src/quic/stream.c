@@ -18,7 +18,7 @@ kith_err kith__stream_new(kith_conn *conn, int64_t id, kith_stream **out)
     stream->can_send = bidirectional || ours;
     stream->can_receive = bidirectional || !ours;
     kith_sendbuf_init(&stream->out);
-    kith_recvbuf_init(&stream->in);
+    kith_recvbuf_init(&stream->in, &conn->quic->spares);
     kith_list_append(&conn->streams, &stream->in_conn);
     *out = stream;
     return KITH_OK;

@@ -142,33 +142,55 @@ typedef struct block {
 
 static block *block_of(kith_link *link) { return KITH_OF(link, block, link); }
 
-void kith_recvbuf_init(kith_recvbuf *buf)
+void kith_spares_init(kith_spares *spares)
 {
-    *buf = (kith_recvbuf){0};
+    *spares = (kith_spares){0};
+    kith_list_init(&spares->blocks);
+}
+
+void kith_spares_done(kith_spares *spares)
+{
+    kith_link *link;
+    while ((link = kith_list_take_first(&spares->blocks))) kith_free(block_of(link));
+    spares->count = 0;
+}
+
+static void retire(kith_recvbuf *buf, block *b)
+{
+    kith_list_remove(&b->link);
+    if (b->room == BLOCK_LARGE && buf->spares->count < KITH_SPARE_BLOCKS_MAX) {
+        kith_list_prepend(&buf->spares->blocks, &b->link); /* still in the cache */
+        buf->spares->count++;
+    } else {
+        kith_free(b);
+    }
+}
+
+void kith_recvbuf_init(kith_recvbuf *buf, kith_spares *spares)
+{
+    *buf = (kith_recvbuf){.spares = spares};
     kith_list_init(&buf->blocks);
 }
 
 void kith_recvbuf_clear(kith_recvbuf *buf)
 {
     kith_link *link;
-    while ((link = kith_list_take_first(&buf->blocks))) kith_free(block_of(link));
-    if (buf->spare) kith_free(block_of(buf->spare));
-    buf->spare = NULL;
+    while ((link = kith_list_first(&buf->blocks))) retire(buf, block_of(link));
     buf->size = 0;
 }
 
 static block *add_block(kith_recvbuf *buf)
 {
     size_t room = buf->received < SMALL_UNTIL ? BLOCK_SMALL : BLOCK_LARGE;
-    block *b = NULL;
-    if (buf->spare) {
-        b = block_of(buf->spare);
-        buf->spare = NULL;
-        room = b->room;
+    block *b;
+    if (room == BLOCK_LARGE && buf->spares->count) {
+        b = block_of(kith_list_take_first(&buf->spares->blocks));
+        buf->spares->count--;
     } else {
         b = kith_malloc(sizeof *b + room);
+        if (!b) return NULL;
     }
-    if (!b) return NULL;
+    b->link = (kith_link){0};
     b->begin = b->end = 0;
     b->room = room;
     kith_list_append(&buf->blocks, &b->link);
@@ -199,15 +221,6 @@ size_t kith_recvbuf_peek(const kith_recvbuf *buf, const uint8_t **data)
     const block *b = block_of(buf->blocks.head.next);
     *data = b->bytes + b->begin;
     return b->end - b->begin;
-}
-
-static void retire(kith_recvbuf *buf, block *b)
-{
-    kith_list_remove(&b->link);
-    if (!buf->spare && (b->room == BLOCK_LARGE || buf->received < SMALL_UNTIL))
-        buf->spare = &b->link;
-    else
-        kith_free(b);
 }
 
 void kith_recvbuf_consume(kith_recvbuf *buf, size_t size)

@@ -34,14 +34,24 @@ void kith_sendbuf_sent(kith_sendbuf *buf, size_t size);
 bool kith_sendbuf_acked(kith_sendbuf *buf, uint64_t offset);
 
 /* ---- receiving ---- */
+/* Large blocks that are empty, for all streams of an endpoint: without them bulk data would grow and shrink the heap
+ * all the time. */
+#define KITH_SPARE_BLOCKS_MAX 16
+typedef struct kith_spares {
+    kith_list blocks;
+    size_t count;
+} kith_spares;
+void kith_spares_init(kith_spares *spares);
+void kith_spares_done(kith_spares *spares);
+
 typedef struct kith_recvbuf {
     kith_list blocks;
-    kith_link *spare; /* an empty block, kept for the next bytes */
-    size_t size;      /* not consumed yet */
+    kith_spares *spares;
+    size_t size; /* not consumed yet */
     uint64_t received;
 } kith_recvbuf;
 
-void kith_recvbuf_init(kith_recvbuf *buf);
+void kith_recvbuf_init(kith_recvbuf *buf, kith_spares *spares);
 void kith_recvbuf_clear(kith_recvbuf *buf);
 KITH_MUST_CHECK kith_err kith_recvbuf_add(kith_recvbuf *buf, const void *data, size_t size);
 size_t kith_recvbuf_peek(const kith_recvbuf *buf, const uint8_t **data); /* the first contiguous bytes; 0: nothing */

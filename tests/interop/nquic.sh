@@ -1,0 +1,90 @@
+#!/bin/bash
+# Two nquic-peer against each other over loopback: the real sockets, both families, Retry, key updates, a killed side.
+# usage: nquic.sh [BUILD_FOLDER]     prints "ok NAME", "not ok NAME" or "skip NAME reason", and a sum at the end.
+set -u
+build=${1:-${KITH_BUILD:-build/debug}}
+peer=$build/nquic-peer
+work=$(mktemp -d)
+passed=0 failed=0 skipped=0
+server=
+
+stop_server() {
+    [ -n "$server" ] && kill "$server" 2>/dev/null && wait "$server" 2>/dev/null
+    server=
+}
+trap 'stop_server; rm -rf "$work"' EXIT
+
+ok() { echo "ok $1"; passed=$((passed + 1)); }
+not_ok() { echo "not ok $1"; failed=$((failed + 1)); sed 's/^/# /' "$work"/*.out; }
+skip() { echo "skip $1 $2"; skipped=$((skipped + 1)); }
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+# start ADDR OPTION...: a listener; sets $at and $key, or fails.
+start() {
+    local addr=$1; shift
+    "$peer" --listen "$addr" "$@" >"$work/server.out" 2>&1 &
+    server=$!
+    for _ in $(seq 100); do
+        at=$(sed -n 's/^listening //p' "$work/server.out")
+        key=$(sed -n 's/^key //p' "$work/server.out")
+        [ -n "$at" ] && return 0
+        kill -0 "$server" 2>/dev/null || return 1
+        sleep 0.05
+    done
+    return 1
+}
+
+# dial OPTION...: run to the end; its status.
+dial() { timeout 60 "$peer" --connect "$at" "$@" >"$work/client.out" 2>&1; }
+says() { grep -q "$1" "$work/client.out"; }
+
+[ -x "$peer" ] || { skip all "there is no $peer"; finish; }
+
+for family in v4 v6; do
+    case $family in v4) any=127.0.0.1:0 ;; v6) any='[::1]:0' ;; esac
+    if ! start "$any"; then skip "$family" "cannot listen on $any"; stop_server; continue; fi
+    dial --expect "$key" && says "^ok streams=4 bytes=1048576 " && ok "$family echo" || not_ok "$family echo"
+    dial --streams 40 --bytes 20000 && says '^ok streams=40 ' && ok "$family many streams" || not_ok "$family many streams"
+    dial --bytes 20000000 && says 'mtu=1452' && ok "$family large" || not_ok "$family large"
+    dial --key-updates 3 && says 'key_updates=3' && ok "$family key updates" || not_ok "$family key updates"
+    wrong=$(printf '%064d' 7)
+    dial --expect "$wrong"; [ $? -eq 1 ] && says '^failed WRONG_DEVICE' && ok "$family wrong device" || not_ok "$family wrong device"
+    stop_server
+    start "$any" --retry
+    dial && says 'retry=1' && ok "$family retry" || not_ok "$family retry"
+    stop_server
+done
+
+# The listener is killed and comes back on the same port with the same key: the dialler hears of it at once by a stateless reset.
+secret=$(printf '%064d' 42)
+if start 127.0.0.1:0 --key "$secret"; then
+    "$peer" --connect "$at" --hold >"$work/client.out" 2>&1 &
+    client=$!
+    for _ in $(seq 100); do says '^ok' && break; sleep 0.05; done
+    kill -9 "$server"; wait "$server" 2>/dev/null
+    begun=$SECONDS
+    start "$at" --key "$secret"
+    timeout 60 tail --pid=$client -f /dev/null
+    wait $client; status=$?
+    if [ $status -eq 1 ] && says '^ok' && [ $((SECONDS - begun)) -le 20 ]; then ok "killed listener"; else not_ok "killed listener"; fi
+    stop_server
+else
+    skip "killed listener" "cannot listen"
+fi
+
+# The dialler is killed: the listener stays and serves the next one.
+if start 127.0.0.1:0; then
+    "$peer" --connect "$at" --hold >"$work/client.out" 2>&1 &
+    client=$!
+    for _ in $(seq 100); do says '^ok' && break; sleep 0.05; done
+    kill -9 $client; wait $client 2>/dev/null
+    dial && says '^ok' && ok "killed dialler" || not_ok "killed dialler"
+    stop_server
+else
+    skip "killed dialler" "cannot listen"
+fi
+finish

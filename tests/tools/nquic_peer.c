@@ -1,0 +1,285 @@
+/* nquic-peer: one end of a QUIC connection with the Hyphae v1 handshake, for interoperability tests.
+ *
+ *     nquic-peer --listen ADDR [--key HEX] [--retry] [--once]
+ *         Accept any peer and echo every bidirectional stream; with --once end when the first peer has gone.
+ *     nquic-peer --connect ADDR [--key HEX] [--expect HEX] [--streams N] [--bytes N] [--key-updates N] [--hold]
+ *         Open N (4) bidirectional streams, send N (262,144) pseudo-random bytes on each and check that they come back;
+ * with --hold keep the connection afterwards until it ends.
+ *
+ * Prints "key HEX" (its public static key) and "listening ADDR"; then on --connect
+ *     ok streams=N bytes=N rtt_ms=N retry=0|1 key_updates=N mtu=N lost=N
+ * or "failed WHY".  Exit status 0 when all is well, 1 else, 2 for wrong arguments. */
+#include "../support/quic_env.h"
+#include "base/text.h"
+#include "crypto/keys.h"
+#include "io/io.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STREAMS_MOST 64
+
+typedef struct job {
+    kith_stream *stream;
+    uint64_t seed, got;
+    bool done, wrong;
+} job;
+
+typedef struct peer {
+    kith_io *io;
+    quic_env e;
+    bool listen, retry, once, hold, expects, ok;
+    kith_addr addr;
+    uint8_t secret[32], expected[32];
+    int streams, finished;
+    uint64_t bytes, updates_wanted, updates;
+    kith_timer *updater;
+    kith_stream *ticker; /* an update is confirmed by traffic: a byte each time */
+    kith_conn *conn;
+    job jobs[STREAMS_MOST];
+} peer;
+
+static uint64_t now_of(const peer *p) { return p->e.env->base->now_ns(p->e.env); }
+
+static uint8_t byte_at(uint64_t seed, uint64_t offset)
+{
+    uint64_t x = (offset / 8 + 1) * UINT64_C(0x9e3779b97f4a7c15) + seed;
+    x ^= x >> 29;
+    x *= UINT64_C(0xbf58476d1ce4e5b9);
+    return (uint8_t)(x >> (offset % 8 * 8));
+}
+
+static void end(peer *p)
+{
+    if (p->updater) p->e.env->timers->close(p->updater);
+    p->updater = NULL;
+    quic_env_end(&p->e);
+    kith_io_stop(p->io);
+}
+
+static void say_ok(peer *p)
+{
+    kith_conn_stats s;
+    kith_conn_get_stats(p->conn, &s);
+    printf("ok streams=%d bytes=%llu rtt_ms=%.2f retry=%d key_updates=%llu mtu=%zu lost=%llu\n", p->streams,
+           (unsigned long long)(p->bytes * (uint64_t)p->streams), (double)s.rtt_ns / 1e6, s.retried,
+           (unsigned long long)p->updates, s.mtu, (unsigned long long)s.lost_packets);
+    fflush(stdout);
+    p->ok = true;
+    if (!p->hold) kith_conn_close(p->conn, 0, "done", now_of(p));
+}
+
+/* ---- connecting ---- */
+
+static void start_job(peer *p, int i)
+{
+    job *j = &p->jobs[i];
+    uint8_t buffer[4096];
+    j->seed = (uint64_t)i * 7919 + 1;
+    if (kith_stream_open(p->conn, true, &j->stream)) exit(1);
+    kith_stream_set_user(j->stream, j);
+    for (uint64_t at = 0; at < p->bytes;) {
+        size_t n = p->bytes - at < sizeof buffer ? (size_t)(p->bytes - at) : sizeof buffer;
+        for (size_t k = 0; k < n; k++) buffer[k] = byte_at(j->seed, at + k);
+        if (kith_stream_write(j->stream, buffer, n)) exit(1);
+        at += n;
+    }
+    if (kith_stream_finish(j->stream)) exit(1);
+}
+
+static void update(void *user)
+{
+    peer *p = user;
+    if (!p->ticker && kith_stream_open(p->conn, false, &p->ticker)) exit(1);
+    if (kith_stream_write(p->ticker, "t", 1)) exit(1);
+    if (p->updates < p->updates_wanted && kith_conn_update_keys(p->conn, now_of(p)) == KITH_OK) p->updates++;
+    if (p->finished == p->streams && p->updates >= p->updates_wanted && !p->ok)
+        say_ok(p);
+    else
+        p->e.env->timers->set(p->updater, now_of(p) + 5000000);
+    quic_env_flush(&p->e);
+}
+
+static void check(peer *p, kith_stream *stream)
+{
+    job *j = kith_stream_user(stream);
+    const uint8_t *data;
+    size_t size;
+    bool fin;
+    while (kith_stream_peek(stream, &data, &size, &fin)) {
+        for (size_t i = 0; i < size; i++) j->wrong |= data[i] != byte_at(j->seed, j->got + i);
+        j->got += size;
+        kith_stream_consume(stream, size);
+    }
+    if (!fin || j->done) return;
+    j->done = true;
+    if (j->wrong || j->got != p->bytes) {
+        printf("failed echo stream=%llu got=%llu\n", (unsigned long long)kith_stream_id(stream),
+               (unsigned long long)j->got);
+        end(p);
+        return;
+    }
+    if (++p->finished == p->streams && p->updates >= p->updates_wanted) say_ok(p);
+}
+
+/* ---- listening ---- */
+
+static void echo(kith_stream *stream)
+{
+    const uint8_t *data;
+    size_t size;
+    bool fin;
+    if (kith_stream_id(stream) & 2) return;
+    while (kith_stream_unsent(stream) < KITH_STREAM_HIGH_MARK + 1 && kith_stream_peek(stream, &data, &size, &fin)) {
+        if (kith_stream_write(stream, data, size)) break;
+        kith_stream_consume(stream, size);
+    }
+    if (kith_stream_peek(stream, &data, &size, &fin)) return; /* WRITABLE goes on */
+    if (!fin) return;
+    if (kith_stream_finish(stream)) return;
+    kith_stream_free(stream);
+}
+
+static void on_closed(peer *p, const kith_quic_event *event)
+{
+    char reason[4 * KITH_QUIC_REASON_MAX];
+    bool good = event->err == KITH_OK || event->err == KITH_ERR_CLOSED;
+    if (p->listen)
+        printf("closed %s code=%llu %s\n", kith_err_name(event->err), (unsigned long long)event->code,
+               kith_printable(event->reason, strlen(event->reason), reason, sizeof reason));
+    else if (!good || !p->ok)
+        printf("failed %s\n", kith_err_name(event->err));
+    fflush(stdout);
+    kith_conn_free(event->conn);
+    if (!p->listen && p->hold) p->ok = p->ok && good;
+    if (p->listen && p->once) p->ok = good;
+    if (!p->listen || p->once) end(p);
+}
+
+static void on_event(void *user, const kith_quic_event *event)
+{
+    peer *p = user;
+    switch (event->kind) {
+    case KITH_QUIC_CONNECTED:
+        p->conn = event->conn;
+        for (int i = 0; i < p->streams; i++) start_job(p, i);
+        if (p->updates_wanted) p->e.env->timers->set(p->updater, now_of(p) + 5000000);
+        break;
+    case KITH_QUIC_READABLE:
+        if (p->listen)
+            echo(event->stream);
+        else if (kith_stream_user(event->stream))
+            check(p, event->stream);
+        break;
+    case KITH_QUIC_WRITABLE:
+        if (p->listen) echo(event->stream);
+        break;
+    case KITH_QUIC_RESET:
+    case KITH_QUIC_STOPPED:
+        if (p->listen) kith_stream_free(event->stream);
+        break;
+    case KITH_QUIC_CLOSED: on_closed(p, event); break;
+    default: break;
+    }
+}
+
+/* ---- starting ---- */
+
+static int usage(void)
+{
+    fputs("usage: nquic-peer --listen ADDR | --connect ADDR [--key HEX] [--expect HEX] [--streams N] [--bytes N]\n"
+          "                  [--key-updates N] [--retry] [--once] [--hold]\n",
+          stderr);
+    return 2;
+}
+
+static bool parse(int argc, char **argv, peer *p, bool *has_key)
+{
+    static const struct option options[] = {
+        {"listen", required_argument, NULL, 'l'},
+        {"connect", required_argument, NULL, 'c'},
+        {"key", required_argument, NULL, 'k'},
+        {"expect", required_argument, NULL, 'e'},
+        {"streams", required_argument, NULL, 's'},
+        {"bytes", required_argument, NULL, 'b'},
+        {"key-updates", required_argument, NULL, 'u'},
+        {"retry", no_argument, NULL, 'r'},
+        {"once", no_argument, NULL, 'o'},
+        {"hold", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    bool has_addr = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        kith_err err = KITH_OK;
+        switch (c) {
+        case 'l':
+        case 'c':
+            p->listen = c == 'l';
+            has_addr = true;
+            err = kith_addr_parse(optarg, &p->addr);
+            break;
+        case 'k':
+            *has_key = true;
+            err = kith_unhex(optarg, p->secret, 32);
+            break;
+        case 'e':
+            p->expects = true;
+            err = kith_unhex(optarg, p->expected, 32);
+            break;
+        case 's': p->streams = atoi(optarg); break;
+        case 'b': p->bytes = strtoull(optarg, NULL, 10); break;
+        case 'u': p->updates_wanted = strtoull(optarg, NULL, 10); break;
+        case 'r': p->retry = true; break;
+        case 'o': p->once = true; break;
+        case 'h': p->hold = true; break;
+        default: return false;
+        }
+        if (err) return false;
+    }
+    return has_addr && optind == argc && p->streams >= 1 && p->streams <= STREAMS_MOST;
+}
+
+static kith_err begin(peer *p, bool has_key)
+{
+    char text[KITH_ADDR_TEXT_SIZE], hex[65];
+    uint8_t public_key[32];
+    kith_addr bind = p->addr, local;
+    kith_env *env = kith_io_env(p->io);
+    if (!has_key) env->base->random(env, p->secret, sizeof p->secret);
+    kith_x25519_public(p->secret, public_key);
+    printf("key %s\n", kith_hex(public_key, sizeof public_key, hex));
+    if (!p->listen) {
+        memset(bind.ip, 0, sizeof bind.ip);
+        bind.scope = 0;
+        bind.port = 0;
+    }
+    kith_quic_config config = {.static_secret = p->secret, .accept = p->listen, .always_retry = p->retry};
+    kith_err err = quic_env_open(&p->e, env, &bind, &config, on_event, p);
+    if (err) return err;
+    local = env->udp->local(p->e.udp);
+    printf("listening %s\n", kith_addr_text(&local, text));
+    fflush(stdout);
+    if (p->listen) return KITH_OK;
+    p->updater = env->timers->open(env, update, p);
+    err = p->updater ? kith_quic_dial(p->e.quic, &p->addr, p->expects ? p->expected : NULL, now_of(p), &p->conn)
+                     : KITH_ERR_NOMEM;
+    if (!err) quic_env_flush(&p->e);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    static peer p = {.streams = 4, .bytes = 256 << 10};
+    bool has_key = false;
+    if (!parse(argc, argv, &p, &has_key)) return usage();
+    if (kith_crypto_init() || kith_io_new(&p.io)) return 1;
+    kith_err err = begin(&p, has_key);
+    if (err) {
+        printf("failed %s\n", kith_err_name(err));
+        return 1;
+    }
+    kith_io_run(p.io);
+    kith_io_free(p.io);
+    return !p.ok;
+}
