@@ -78,13 +78,13 @@ static void content_synced(kith_file *file)
     assert_true(c->size < sizeof c->data);
 }
 
-static void path_in_home(const char *name, char out[512]) { snprintf(out, 512, "%s/%s", folder, name); }
+static void path_in_home(const char *name, char out[2048]) { snprintf(out, 2048, "%s/%s", folder, name); }
 
 static void remember_name(void *user, const char *name)
 {
     (void)user;
     kith_file_info info;
-    char path[512];
+    char path[2048];
     path_in_home(name, path);
     assert_ok(real->stat(NULL, path, false, &info));
     assert_true(name_count < NAMES);
@@ -102,7 +102,7 @@ static void sync_name(void *user, const char *name)
 {
     (void)user;
     kith_file *file;
-    char path[512];
+    char path[2048];
     path_in_home(name, path);
     assert_ok(real->open(NULL, path, KITH_FILE_READ, 0, &file));
     content_synced(file);
@@ -123,7 +123,7 @@ static void all_synced(bool home_is_there)
 static void power_failure(bool names_as_they_are)
 {
     kith_file *file;
-    char path[512];
+    char path[2048];
     if (names_as_they_are) names_synced();
     remove_all(above_durable || names_as_they_are ? "/share/kith" : "/share");
     if (!names_as_they_are && (!home_durable || !above_durable)) return;
