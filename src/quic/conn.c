@@ -25,6 +25,9 @@ void kith__conn_set_deadline(kith_conn *conn)
     uint64_t at = UINT64_MAX;
     if (conn->state == KITH_CONN_CLOSING || conn->state == KITH_CONN_DRAINING) at = conn->closing_until;
     if (conn->state == KITH_CONN_LIVE) {
+        ngtcp2_conn_info info;
+        ngtcp2_conn_get_conn_info(conn->ng, &info);
+        if (!info.bytes_in_flight) conn->unanswered_ns = 0;
         uint64_t paths = kith__paths_deadline(conn);
         at = ngtcp2_conn_get_expiry(conn->ng);
         if (paths < at) at = paths;
@@ -373,7 +376,6 @@ void kith__conn_read(kith_conn *conn, const kith_packet *packet, const uint8_t *
     if (conn->authentic != authentic) {
         conn->received_bytes += size;
         conn->last_received_ns = conn->quic->now;
-        conn->unanswered_ns = 0;
         if (known >= 0)
             conn->paths[known].used_ns = conn->quic->now;
         else

@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-#define PIECES 4 /* of a stream, offered for one packet */
+#define PIECES          4                    /* of a stream, offered for one packet */
+#define BLACK_HOLE_NS   UINT64_C(1500000000) /* a move among paths may stall for a few hundred milliseconds */
+#define BLACK_HOLE_PTOS 6                    /* two probe time-outs, backing off, were not answered either */
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -86,21 +88,23 @@ static ngtcp2_ssize write_packet(kith_conn *conn, packet *p)
 
 /* ---- a run ---- */
 
-/* What we send is not answered for long: packets over the minimum may be vanishing (the path's MTU became smaller and
- * nobody said so). */
+/* Stream bytes in packets over the minimum are not acknowledged for long: they may be vanishing (the path's MTU became
+ * smaller and nobody said so). */
 static bool seems_black_hole(kith_conn *conn)
 {
-    return conn->established && conn->unanswered_ns &&
-           conn->quic->now - conn->unanswered_ns > 3 * ngtcp2_conn_get_pto(conn->ng) &&
+    if (!conn->unanswered_ns) return false;
+    uint64_t silence = conn->quic->now - conn->unanswered_ns;
+    return silence > BLACK_HOLE_NS && silence > BLACK_HOLE_PTOS * ngtcp2_conn_get_pto(conn->ng) &&
            ngtcp2_conn_get_path_max_tx_udp_payload_size(conn->ng) > KITH_INITIAL_SIZE_MIN;
 }
 
-static void note_unanswered(kith_conn *conn)
+/* `size` of the packets just made.  A probe for the MTU is larger than the path's packets and does not count. */
+static void note_unanswered(kith_conn *conn, size_t size)
 {
-    ngtcp2_conn_info info;
-    if (conn->unanswered_ns) return;
-    ngtcp2_conn_get_conn_info(conn->ng, &info);
-    if (info.bytes_in_flight) conn->unanswered_ns = conn->quic->now; /* acknowledgements alone ask for no answer */
+    if (conn->unanswered_ns || size <= KITH_INITIAL_SIZE_MIN ||
+        size > ngtcp2_conn_get_path_max_tx_udp_payload_size(conn->ng))
+        return;
+    conn->unanswered_ns = conn->quic->now;
 }
 
 static size_t room_of(kith_conn *conn)
@@ -161,7 +165,7 @@ static bool gather(kith_conn *conn, kith_packet *out)
     }
     if (r.count) ngtcp2_conn_update_pkt_tx_time(conn->ng, conn->quic->now);
     if (r.count) {
-        note_unanswered(conn);
+        note_unanswered(conn, r.segment);
         out->local = conn->paths[r.path].local;
         out->remote = conn->paths[r.path].remote;
         out->ecn = r.ecn;

@@ -18,7 +18,8 @@
 #include <string.h>
 
 #define VIRTUAL_PORT       1000
-#define PROBE_AGAIN_NS     UINT64_C(100000000) /* the first repetition of an ASK; doubled each time */
+#define PROBE_AGAIN_NS     UINT64_C(100000000) /* the first repetition of an ASK; doubled each time up to */
+#define PROBE_AGAIN_MAX_NS UINT64_C(400000000)
 #define CHALLENGE_AGAIN_NS UINT64_C(250000000)
 #define ANSWERS_PER_SECOND 20 /* to one connection's ASKs and CHALLENGEs */
 #define WINDOW             64
@@ -82,6 +83,7 @@ void kith__paths_follow(kith_conn *conn)
     uint32_t now = kith__path_number(ngtcp2_conn_get_path(conn->ng));
     if (now == conn->path) return;
     conn->path = now;
+    conn->unanswered_ns = 0;
     conn->paths[now].used_ns = conn->quic->now;
     moved(conn);
 }
@@ -116,7 +118,7 @@ static void ask(kith_conn *conn, uint32_t number)
     memcpy(probe.token, path->token, sizeof probe.token);
     path->asked_ns = conn->quic->now;
     path->again_ns = conn->quic->now + path->back_off_ns;
-    path->back_off_ns *= 2;
+    if (path->back_off_ns < PROBE_AGAIN_MAX_NS) path->back_off_ns *= 2;
     send_probe(conn, &path->local, &path->remote, &probe);
 }
 

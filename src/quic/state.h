@@ -154,7 +154,7 @@ struct kith_conn {
     uint64_t lost_before; /* packets, of streams that are gone */
     /* counters */
     uint64_t sent_bytes, received_bytes, last_received_ns, authentic;
-    uint64_t unanswered_ns; /* the first we sent since we heard the peer; 0: none */
+    uint64_t unanswered_ns; /* the first large packet sent since stream bytes were acknowledged; 0: none */
     /* paths */
     kith_path paths[KITH_CONN_PATHS_MAX];
     uint32_t path; /* current */

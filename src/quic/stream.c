@@ -187,6 +187,7 @@ void kith_stream_reset(kith_stream *stream, uint64_t code)
 void kith__stream_acked(kith_stream *stream, uint64_t offset, size_t size)
 {
     uint64_t upto = offset + size;
+    stream->conn->unanswered_ns = 0;
     if (stream->reset) return;
     if (size == 0 || (stream->fin_sent && !stream->fin_alone && upto == stream->out.written)) stream->fin_acked = true;
     if (kith_sendbuf_acked(&stream->out, upto) || (stream->fin_acked && kith_stream_all_acked(stream)))

@@ -22,11 +22,11 @@ typedef struct link link_t;
 typedef struct end {
     link_t *link;
     kith_quic *q;
-    kith_addr addr;
-    bool echo;        /* bidirectional streams of the peer come back */
-    bool drain;       /* read and count what comes */
-    bool greedy_free; /* free streams once they are over */
-    kith_conn *conn;  /* the last accepted or connected */
+    kith_addr addr, other; /* `other`: a second address, once it is set */
+    bool echo;             /* bidirectional streams of the peer come back */
+    bool drain;            /* read and count what comes */
+    bool greedy_free;      /* free streams once they are over */
+    kith_conn *conn;       /* the last accepted or connected */
     int count[KITH_QUIC_CLOSED + 1];
     kith_quic_event last[KITH_QUIC_CLOSED + 1]; /* of each kind */
     kith_stream *opened;                        /* the last */
@@ -47,6 +47,7 @@ typedef struct flight {
 struct link {
     end_t ends[2]; /* [0] accepts, [1] dials, by custom */
     uint64_t now, delay, jitter;
+    uint64_t rate, busy[2];   /* bytes per second each way, with a queue of 100 ms; 0: any */
     unsigned loss, duplicate; /* per mille */
     uint64_t seed;
     size_t mtu;        /* larger datagrams vanish; 0: any */
@@ -56,6 +57,7 @@ struct link {
     bool (*hook)(link_t *link, int from, flight *f);
     void *user;
     uint64_t limit_steps;
+    unsigned life; /* endpoints of another life have other random bytes */
 };
 
 static UNUSED uint64_t draw(link_t *l)
@@ -94,8 +96,8 @@ static UNUSED void link_init(link_t *l, uint64_t seed)
 static UNUSED kith_err link_start(link_t *l, const kith_quic_config *a, const kith_quic_config *b)
 {
     kith_quic_config none = {0};
-    kith_err err = end_start(l, 0, a ? *a : none, 17);
-    return err ? err : end_start(l, 1, b ? *b : none, 17);
+    kith_err err = end_start(l, 0, a ? *a : none, 17 + 2 * l->life);
+    return err ? err : end_start(l, 1, b ? *b : none, 17 + 2 * l->life);
 }
 
 static UNUSED void link_free(link_t *l)
@@ -139,7 +141,17 @@ static UNUSED void launch(link_t *l, int from, flight *f)
         copy->at = l->now + l->delay + draw(l) % (3 * l->delay + 1);
         fly(l, copy);
     }
-    f->at = l->now + l->delay + (l->jitter ? draw(l) % l->jitter : 0);
+    uint64_t wait = 0;
+    if (l->rate) {
+        if (l->busy[from] < l->now) l->busy[from] = l->now;
+        l->busy[from] += f->size * S / l->rate;
+        wait = l->busy[from] - l->now;
+        if (wait > 100 * MS) {
+            l->busy[from] -= f->size * S / l->rate;
+            lost = true;
+        }
+    }
+    f->at = l->now + wait + l->delay + (l->jitter ? draw(l) % l->jitter : 0);
     if (lost)
         free(f);
     else
@@ -212,7 +224,7 @@ static UNUSED void deliver(link_t *l, flight *f)
 {
     for (int i = 0; i < 2; i++) {
         end_t *e = &l->ends[i];
-        if (!e->q || !kith_addr_equal(&f->to, &e->addr)) continue;
+        if (!e->q || (!kith_addr_equal(&f->to, &e->addr) && !kith_addr_equal(&f->to, &e->other))) continue;
         kith_packet p = {
             .local = f->to, .remote = f->from, .ecn = f->ecn, .data = f->data, .size = f->size, .segment = f->size};
         kith_quic_input(e->q, &p, l->now);
