@@ -52,9 +52,9 @@ static int look(session *s, table *t)
 static void print_json(const table *t, size_t i)
 {
     const struct sighting *at = &t->sightings[i];
-    json_t *object = out_json_device(&t->devices[i]);
-    if (!object) return;
-    json_object_set_new(object, "event", json_string("device"));
+    json_t *object = json_pack("{s:s}", "event", "device"), *device = out_json_device(&t->devices[i]);
+    json_object_update_missing(object, device);
+    json_decref(device);
     json_object_set_new(object, "online", t->looked ? json_boolean(at->seen) : json_null());
     json_object_set_new(object, "path", at->seen ? json_string(at->path) : json_null());
     json_object_set_new(object, "scope", at->seen ? json_string(at->scope) : json_null());

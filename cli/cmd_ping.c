@@ -26,7 +26,7 @@ static void on_event(session *s, const kith_event *event)
 
 static int run(const cli_args *a)
 {
-    static const session_handler handler = {.event = on_event, .go_on = "run the same command again for more"};
+    static const session_handler handler = {.event = on_event, .go_on = "run the same command again to go on"};
     session s;
     ping p = {.answers = 0};
     unsigned long count = 0;

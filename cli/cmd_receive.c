@@ -146,6 +146,7 @@ static void failed(session *s, const kith_event *event)
     receiving *r = s->user;
     char name[OUT_NAME];
     const char *message = *event->message ? event->message : kith_err_text(event->err);
+    if (event->err == KITH_ERR_DECLINED) message = "it was declined here";
     r->failed = event->err;
     snprintf(r->message, sizeof r->message, "%s: %s", out_name(event->name, name, sizeof name), message);
     out_status("");

@@ -105,7 +105,7 @@ void out_line(const char *format, ...)
 void out_event(json_t *object)
 {
     if (mode.json && object) {
-        if (json_dumpf(object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII)) broken = true;
+        if (json_dumpf(object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9))) broken = true;
         end_line();
     }
     json_decref(object);

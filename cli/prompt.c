@@ -198,34 +198,39 @@ static void leave_line_mode(void)
     tcsetattr(tty, TCSADRAIN, &keys);
 }
 
-static prompt_result edit_words(FILE *in, FILE *screen, char *line, size_t size)
+/* One for all questions of the process: libedit does not give back all its memory. */
+static EditLine *open_editor(void)
 {
-    int count = 0;
-    EditLine *editor = el_init("kith", in, screen, screen);
-    if (!editor) return PROMPT_END;
-    leave_line_mode();
+    static EditLine *editor;
+    if (editor) return editor;
+    FILE *in = fopen("/dev/tty", "re"), *screen = fopen("/dev/tty", "we");
+    if (in && screen) editor = el_init("kith", in, screen, screen);
+    if (!editor) {
+        if (in) fclose(in);
+        if (screen) fclose(screen);
+        return NULL;
+    }
     el_set(editor, EL_PROMPT, show_question);
     el_set(editor, EL_EDITOR, "emacs");
     el_set(editor, EL_GETCFN, read_key);
     el_set(editor, EL_ADDFN, "kith-complete", "complete a word", complete);
     el_set(editor, EL_BIND, "^I", "kith-complete", NULL);
-    const char *typed = el_gets(editor, &count);
-    if (typed && count > 0) snprintf(line, size, "%.*s", (int)strcspn(typed, "\n"), typed);
-    el_end(editor);
-    prompt_restore_terminal();
-    if (typed && count > 0) return PROMPT_OK;
-    prompt_print("\n");
-    return interrupted() ? PROMPT_INTERRUPTED : PROMPT_END;
+    return editor;
 }
 
 prompt_result prompt_words(const char *question, char *line, size_t size)
 {
-    if (out()->plain) return prompt_line(question, line, size);
-    FILE *in = fopen("/dev/tty", "re"), *screen = fopen("/dev/tty", "we");
-    question_shown = question;
+    int count = 0;
     out_status("");
-    prompt_result result = in && screen ? edit_words(in, screen, line, size) : prompt_line(question, line, size);
-    if (in) fclose(in);
-    if (screen) fclose(screen);
-    return result;
+    EditLine *editor = out()->plain ? NULL : open_editor();
+    if (!editor) return prompt_line(question, line, size);
+    question_shown = question;
+    leave_line_mode();
+    const char *typed = el_gets(editor, &count);
+    if (typed && count > 0) snprintf(line, size, "%.*s", (int)strcspn(typed, "\n"), typed);
+    el_set(editor, EL_PREP_TERM, 0);
+    prompt_restore_terminal();
+    if (typed && count > 0) return PROMPT_OK;
+    prompt_print("\n");
+    return interrupted() ? PROMPT_INTERRUPTED : PROMPT_END;
 }

@@ -251,6 +251,9 @@ def test_json_errors():
     events(r.stdout)
     assert "\x1b" not in r.stdout
     assert "\x1b" not in p.run("\x1b[31mx").stderr
+    p = Place(script="pair paired device=a%c2%9b31mb\npair end\n")
+    r = p.locked("--json", "pair", "--yes")
+    assert "\x9b" not in r.stdout and events(r.stdout)[0]["device"]["name"] == "a\x9b31mb"
 
 
 def test_closed_output():
@@ -341,6 +344,13 @@ def test_password_interrupted():
             os.kill(t.pid, signal.SIGTERM)
         equal(t.wait(), 130)
         assert t.echoes(), "the terminal was left without echo"
+    t = p.terminal("ping", "laptop")
+    t.expect("password: ")
+    t.type_blind("sec")
+    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):  # two at once: it ends in the handler
+        os.kill(t.pid, number)
+    equal(t.wait(), 130)
+    assert t.echoes(), "the second signal left the terminal without echo"
     t = p.terminal("ping", "laptop")
     t.expect("password: ")
     t.type_blind("\x04")
@@ -560,6 +570,16 @@ def test_join_interrupted():
         has(t.seen, "--code-file")
 
 
+def test_typed_before_the_question():
+    p = Place(script="join wait ms=500\njoin ask\njoin paired\njoin end\n")
+    t = p.terminal("--password-file", str(p.password), "join", *WORDS.split())
+    t.expect("Looking for")
+    t.type("y\n")
+    t.expect("[y/N] ")
+    t.type("n\n")
+    equal(t.wait(), 4)
+
+
 def test_join_given_words():
     p = Place(script="join paired\njoin end\n")
     equal(p.locked("join", "--yes", *WORDS.split()).returncode, 0)
@@ -737,7 +757,12 @@ def test_receive_asks():
     equal(t.wait(), 0)
     equal(t.out, "pic 4.0 KiB\n")
     has(p.trace(), "answer yes")
-    p = Place(script=offer + "receive failed transfer=7 name=pic err=-28\nreceive end\n")
+    p = Place(script=offer + "receive failed transfer=7 name=pic err=-28 message=x\nreceive end\n")
+    t = p.terminal("--password-file", str(p.password), "receive", "--once")
+    t.expect("[y/N] ")
+    t.type("\n")
+    equal(t.wait(), 4)
+    has(t.seen, "kith: pic: it was declined here")
     r = p.locked("receive")  # nobody to ask: declined, and it goes on
     equal(r.returncode, 0)
     has(r.stderr, "say --yes")
