@@ -1,9 +1,11 @@
-/* The world, as a node sees it: one table of small tables.  `io` makes the real one (libuv, sockets, Avahi, disk workers), `sim` a
- * virtual one (seeded, replayable).  Nothing above reads a clock, draws randomness, or touches network or disk in another way.
+/* The world, as a node sees it: one table of small tables.  `io` makes the real one (libuv, sockets, Avahi, disk
+ * workers), `sim` a virtual one (seeded, replayable).  Nothing above reads a clock, draws randomness, or touches
+ * network or disk in another way.
  *
- * Threads: every function is called on the loop's thread, except `file` functions, which block and are called from jobs (any worker)
- * or, at start, from the loop's thread.  Callbacks come on the loop's thread, from the loop, never from inside a call into this
- * table.  After a close/stop/free function returned, its object's callbacks do not come any more. */
+ * Threads: every function is called on the loop's thread, except `file` functions, which block and are called from jobs
+ * (any worker) or, at start, from the loop's thread.  Callbacks come on the loop's thread, from the loop, never from
+ * inside a call into this table.  After a close/stop/free function returned, its object's callbacks do not come any
+ * more. */
 #ifndef KITH_ENV_ENV_H
 #define KITH_ENV_ENV_H
 
@@ -19,10 +21,12 @@ typedef struct kith_env kith_env;
 
 /* ---- clock and randomness ---- */
 typedef struct kith_env_base {
-    uint64_t (*now_ns)(kith_env *env);              /* monotonic, from an arbitrary start that is never 0 */
-    int64_t (*wall_ms)(kith_env *env);              /* since 1970, UTC; may jump */
+    uint64_t (*now_ns)(kith_env *env);                     /* monotonic, from an arbitrary start that is never 0 */
+    int64_t (*wall_ms)(kith_env *env);                     /* since 1970, UTC; may jump */
     void (*random)(kith_env *env, void *out, size_t size); /* from the system: for seeding a kith_rng */
-    void (*boot_id)(kith_env *env, uint8_t out[16]); /* changes when the machine restarts: what is only in the page cache is lost then */
+    void (*boot_id)(
+        kith_env *env,
+        uint8_t out[16]); /* changes when the machine restarts: what is only in the page cache is lost then */
 } kith_env_base;
 
 /* ---- timers ---- */
@@ -30,27 +34,29 @@ typedef struct kith_timer kith_timer;
 typedef void kith_timer_fn(void *user);
 typedef struct kith_env_timers {
     kith_timer *(*open)(kith_env *env, kith_timer_fn *fn, void *user); /* NULL when out of memory; not set yet */
-    void (*set)(kith_timer *timer, uint64_t at_ns); /* once, at or soon after; replaces what was set; UINT64_MAX = unset; a past time = at once */
-    void (*close)(kith_timer *timer);               /* NULL is fine */
+    void (*set)(
+        kith_timer *timer,
+        uint64_t at_ns); /* once, at or soon after; replaces what was set; UINT64_MAX = unset; a past time = at once */
+    void (*close)(kith_timer *timer); /* NULL is fine */
 } kith_env_timers;
 
 /* ---- datagrams ---- */
 typedef struct kith_udp kith_udp;
 typedef struct kith_udp_events {
-    /* Runs within KITH_PACKET_RUN_MAX and _SEGMENTS, never empty (empty and larger datagrams are dropped); bytes are borrowed for
-     * the call. */
+    /* Runs within KITH_PACKET_RUN_MAX and _SEGMENTS, never empty (empty and larger datagrams are dropped); bytes are
+     * borrowed for the call. */
     void (*received)(void *user, const kith_packet *packets, size_t count);
     void (*writable)(void *user); /* after send said AGAIN; may also come when it did not */
 } kith_udp_events;
 typedef struct kith_env_udp {
-    /* Bind.  An any-address of either family binds both families where the system can (one dual-stack socket); port 0 picks one.
-     * ADDRESS_IN_USE, PERMISSION, NETWORK (this family is not there), NOMEM. */
+    /* Bind.  An any-address of either family binds both families where the system can (one dual-stack socket); port 0
+     * picks one. ADDRESS_IN_USE, PERMISSION, NETWORK (this family is not there), NOMEM. */
     kith_err (*open)(kith_env *env, const kith_addr *bind, const kith_udp_events *events, void *user, kith_udp **out);
     kith_addr (*local)(const kith_udp *udp); /* with the port picked */
-    /* Send one run.  AGAIN: nothing was sent, `writable` will come, and until then AGAIN is the answer.  UNREACHABLE: no route to
-     * there now, the source wanted is not an address of ours (any more), or not this socket's family (the packet counts as lost).
-     * LIMIT: a datagram is larger than the route's MTU (counts as lost; path MTU discovery relies on it).  ARG: not a run, or no
-     * remote address and port.  Other errors are final. */
+    /* Send one run.  AGAIN: nothing was sent, `writable` will come, and until then AGAIN is the answer.  UNREACHABLE:
+     * no route to there now, the source wanted is not an address of ours (any more), or not this socket's family (the
+     * packet counts as lost). LIMIT: a datagram is larger than the route's MTU (counts as lost; path MTU discovery
+     * relies on it).  ARG: not a run, or no remote address and port.  Other errors are final. */
     kith_err (*send)(kith_udp *udp, const kith_packet *packet);
     void (*close)(kith_udp *udp); /* NULL is fine */
 } kith_env_udp;
@@ -63,7 +69,8 @@ typedef struct kith_interface_addr {
 } kith_interface_addr;
 typedef struct kith_watch kith_watch;
 typedef struct kith_env_net {
-    /* Addresses of interfaces that are up, loopback excluded unless there is nothing else; at most cap; returns how many there are. */
+    /* Addresses of interfaces that are up, loopback excluded unless there is nothing else; at most cap; returns how
+     * many there are. */
     size_t (*addresses)(kith_env *env, kith_interface_addr *out, size_t cap);
     /* Call `changed` (debounced, 200 ms) when addresses or links come and go. */
     kith_err (*watch)(kith_env *env, void (*changed)(void *user), void *user, kith_watch **out);
@@ -71,7 +78,7 @@ typedef struct kith_env_net {
 } kith_env_net;
 
 /* ---- the local network's service discovery (DNS-SD over mDNS: RFC 6762, 6763) ---- */
-#define KITH_LAN_INSTANCE_SIZE 64 /* 63 bytes and a NUL */
+#define KITH_LAN_INSTANCE_SIZE 64  /* 63 bytes and a NUL */
 #define KITH_LAN_TXT_MAX       512 /* bytes of a TXT record's strings, each with its length byte */
 #define KITH_LAN_ADDRS_MAX     16
 typedef struct kith_lan_record { /* what is announced, and what is seen */
@@ -88,12 +95,15 @@ typedef struct kith_lan_events {
     void (*gone)(void *user, const char *instance);          /* goodbye or expiry */
 } kith_lan_events;
 typedef struct kith_env_lan {
-    /* Browse for `_spacedrive._tcp`, and if `record` is not NULL announce it.  Returns at once; NETWORK when mDNS cannot be used. */
-    kith_err (*start)(kith_env *env, const kith_lan_record *record, const kith_lan_events *events, void *user, kith_lan **out);
-    kith_err (*update)(kith_lan *lan, const kith_lan_record *record); /* replace what is announced; NULL: announce nothing */
-    void (*stop)(kith_lan *lan); /* says goodbye; NULL is fine */
-    /* When there are more instances than can be followed (a flood), those whose names begin with one of these come first:
-     * what the devices known here are called.  Replaces what was said before.  A table may leave it NULL. */
+    /* Browse for `_spacedrive._tcp`, and if `record` is not NULL announce it.  Returns at once; NETWORK when mDNS
+     * cannot be used. */
+    kith_err (*start)(kith_env *env, const kith_lan_record *record, const kith_lan_events *events, void *user,
+                      kith_lan **out);
+    kith_err (*update)(kith_lan *lan,
+                       const kith_lan_record *record); /* replace what is announced; NULL: announce nothing */
+    void (*stop)(kith_lan *lan);                       /* says goodbye; NULL is fine */
+    /* When there are more instances than can be followed (a flood), those whose names begin with one of these come
+     * first: what the devices known here are called.  Replaces what was said before.  A table may leave it NULL. */
     void (*want)(kith_lan *lan, const char *const *prefixes, size_t count);
 } kith_env_lan;
 
@@ -102,8 +112,9 @@ typedef struct kith_file kith_file;
 enum {
     KITH_FILE_READ = 1,
     KITH_FILE_WRITE = 2,
-    KITH_FILE_CREATE = 4,    /* if missing */
-    KITH_FILE_EXCLUSIVE = 8, /* with CREATE: EXISTS if it is there; never follows a symbolic link in the last component */
+    KITH_FILE_CREATE = 4, /* if missing */
+    KITH_FILE_EXCLUSIVE =
+        8, /* with CREATE: EXISTS if it is there; never follows a symbolic link in the last component */
     KITH_FILE_NOFOLLOW = 16, /* a symbolic link in the last component is NOT_REGULAR */
     KITH_FILE_TRUNCATE = 32,
 };
@@ -116,24 +127,27 @@ typedef struct kith_file_info {
     int64_t modified_ns, changed_ns; /* mtime, ctime */
 } kith_file_info;
 typedef struct kith_env_file {
-    /* NO_FILE, PERMISSION, EXISTS, NO_SPACE, NOT_REGULAR (a folder), IO, NOMEM, LIMIT (descriptors), ARG (flags that do not go
-     * together, a name too long) ...  `mode` for a created one, less the umask.  Opening never blocks on a FIFO and never waits; a
-     * FIFO or device may open: `info` tells. */
+    /* NO_FILE, PERMISSION, EXISTS, NO_SPACE, NOT_REGULAR (a folder), IO, NOMEM, LIMIT (descriptors), ARG (flags that do
+     * not go together, a name too long) ...  `mode` for a created one, less the umask.  Opening never blocks on a FIFO
+     * and never waits; a FIFO or device may open: `info` tells. */
     kith_err (*open)(kith_env *env, const char *path, unsigned flags, uint32_t mode, kith_file **out);
     /* Up to `size` bytes at `offset`; *got < size only at the end of the file. */
     kith_err (*read)(kith_file *file, uint64_t offset, void *out, size_t size, size_t *got);
     kith_err (*write)(kith_file *file, uint64_t offset, const void *data, size_t size); /* all of it, or an error */
     kith_err (*info)(kith_file *file, kith_file_info *out);
     kith_err (*truncate)(kith_file *file, uint64_t size);
-    kith_err (*reserve)(kith_file *file, uint64_t size); /* disk space for this many bytes; the size stays; KITH_OK where not supported */
+    kith_err (*reserve)(
+        kith_file *file,
+        uint64_t size); /* disk space for this many bytes; the size stays; KITH_OK where not supported */
     kith_err (*flush_begin)(kith_file *file, uint64_t offset, uint64_t size); /* start writing these back; a hint */
-    kith_err (*sync)(kith_file *file); /* data and metadata are durable */
+    kith_err (*sync)(kith_file *file);                                        /* data and metadata are durable */
     /* An exclusive advisory lock for the handle's life; AGAIN when another holds it and !wait. */
     kith_err (*lock)(kith_file *file, bool wait);
     void (*close)(kith_file *file); /* NULL is fine */
     kith_err (*stat)(kith_env *env, const char *path, bool follow, kith_file_info *out);
     kith_err (*rename)(kith_env *env, const char *from, const char *to); /* replaces `to` */
-    kith_err (*rename_new)(kith_env *env, const char *from, const char *to); /* EXISTS if `to` is there (RENAME_NOREPLACE) */
+    kith_err (*rename_new)(kith_env *env, const char *from,
+                           const char *to);              /* EXISTS if `to` is there (RENAME_NOREPLACE) */
     kith_err (*remove)(kith_env *env, const char *path); /* a file, a link, an empty folder (else EXISTS) */
     kith_err (*make_folder)(kith_env *env, const char *path, uint32_t mode); /* one level; EXISTS */
     kith_err (*sync_folder)(kith_env *env, const char *path); /* creations, renames and removals in it are durable */
@@ -145,18 +159,21 @@ typedef struct kith_env_file {
 
 /* ---- workers ---- */
 typedef struct kith_job {
-    void (*run)(struct kith_job *job);  /* on a worker: may block; touches only what the job owns */
-    void (*done)(struct kith_job *job); /* on the loop; exactly once for each accepted job, also when the env is closing */
-    void *reserved[4];                  /* the env's */
+    void (*run)(struct kith_job *job); /* on a worker: may block; touches only what the job owns */
+    void (*done)(
+        struct kith_job *job); /* on the loop; exactly once for each accepted job, also when the env is closing */
+    void *reserved[4];         /* the env's */
 } kith_job;
 typedef struct kith_env_work {
-    void (*submit)(kith_env *env, kith_job *job); /* never fails: the job's memory is the caller's; jobs may run side by side, in any order */
+    void (*submit)(
+        kith_env *env,
+        kith_job *job); /* never fails: the job's memory is the caller's; jobs may run side by side, in any order */
 } kith_env_work;
 
 /* ---- calls from other threads ---- */
 typedef struct kith_env_post {
-    /* Have `fn` called on the loop soon; the only function here that any thread may call.  Calls may be merged: one `fn` call can
-     * answer several posts.  `fn` is the one given at open. */
+    /* Have `fn` called on the loop soon; the only function here that any thread may call.  Calls may be merged: one
+     * `fn` call can answer several posts.  `fn` is the one given at open. */
     void *(*open)(kith_env *env, void (*fn)(void *user), void *user); /* NULL when out of memory */
     void (*post)(void *handle);
     void (*close)(void *handle); /* on the loop; no post is under way or comes later; NULL is fine */

@@ -10,7 +10,8 @@ typedef struct attempt {
     kith_addr addr;
     session *session; /* under way */
     uint64_t not_before, backoff_ns;
-    bool tried; /* at least once */
+    uint64_t node; /* by tag: who announced it */
+    bool tried;    /* at least once */
     bool still_there;
 } attempt;
 
@@ -26,8 +27,9 @@ struct dial {
     kith_timer *timer;
     attempt attempts[DIAL_ATTEMPTS_MAX];
     size_t count;
-    bool over;    /* connected or failed; dial_next starts it again */
-    kith_err why; /* the most telling failure so far */
+    uint64_t last_node; /* that was connected to */
+    bool over;          /* connected or failed; dial_next starts it again */
+    kith_err why;       /* the most telling failure so far */
 };
 
 static void go_on(dial *d);
@@ -66,6 +68,7 @@ static void attempt_ready(void *user, session *s)
 {
     attempt *a = user;
     a->session = NULL;
+    a->dial->last_node = a->node;
     succeed(a->dial, s);
 }
 
@@ -89,7 +92,7 @@ static void attempt_failed(void *user, session *s, kith_err why)
 
 static const session_watch attempt_watch = {.ready = attempt_ready, .failed = attempt_failed};
 
-static void note_address(dial *d, const kith_addr *addr)
+static void note_address(dial *d, const kith_addr *addr, uint64_t node)
 {
     for (size_t i = 0; i < d->count; i++) {
         if (!kith_addr_equal(&d->attempts[i].addr, addr)) continue;
@@ -102,16 +105,17 @@ static void note_address(dial *d, const kith_addr *addr)
         if (!d->attempts[i].session && !d->attempts[i].still_there) place = i;
     if (place == DIAL_ATTEMPTS_MAX) return;
     if (place == d->count) d->count++;
-    d->attempts[place] = (attempt){.dial = d, .addr = *addr, .still_there = true};
+    d->attempts[place] = (attempt){.dial = d, .addr = *addr, .node = node, .still_there = true};
 }
 
 static void collect(dial *d)
 {
     kith_addr found[DIAL_ATTEMPTS_MAX];
+    uint64_t nodes[DIAL_ATTEMPTS_MAX] = {0};
     for (size_t i = 0; i < d->count; i++) d->attempts[i].still_there = false;
-    size_t n = d->by_tag ? kith__lan_find_tag(d->core, d->tag, found, DIAL_ATTEMPTS_MAX)
+    size_t n = d->by_tag ? kith__lan_find_tag(d->core, d->tag, found, nodes, DIAL_ATTEMPTS_MAX)
                          : kith__lan_find_device(d->core, &d->peer, found, DIAL_ATTEMPTS_MAX);
-    for (size_t i = 0; i < n; i++) note_address(d, &found[i]);
+    for (size_t i = 0; i < n; i++) note_address(d, &found[i], nodes[i]);
 }
 
 static void start(dial *d, attempt *a)
@@ -209,6 +213,18 @@ kith_err kith__dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, con
     *out = d;
     go_on(d);
     return KITH_OK;
+}
+
+bool kith__dial_more(dial *d)
+{
+    bool more = false;
+    collect(d);
+    for (size_t i = 0; i < d->count; i++) {
+        attempt *a = &d->attempts[i];
+        if (a->node == d->last_node) a->tried = true;
+        more |= a->still_there && !a->tried;
+    }
+    return more;
 }
 
 void kith__dial_next(dial *d)

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "node/dial.h"
+#include "node/session.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,7 @@ static void on_seen(void *user, const kith_lan_record *record)
     if (kith_sightings_note(l->sightings, &note, kith__core_now(l->core), &changed) || !changed) return;
     kith__core_log(l->core, KITH_LOG_DEBUG, "seen: %s at %zu addresses%s", record->instance, record->addr_count,
                    txt.pairing ? ", pairing" : "");
+    if (known) kith__session_doubt(l->core, txt.id);
     kith__dial_look_again(l->core);
     kith__look_again(l->core);
     kith__core_pump(l->core);
@@ -102,17 +104,27 @@ void kith__lan_announce(kith_core *core)
     l->announcing = true;
 }
 
-/* Addresses of these sightings: the first of each, then the second of each ..., since one node is enough. */
-static size_t interleave(const kith_sighting **found, size_t count, kith_addr *out, size_t cap)
+/* What stands for a node here: a hash of its instance name (FNV-1a; nothing depends on it being hard to forge). */
+static uint64_t node_number(const kith_sighting *sighting)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (const char *at = sighting->instance; *at; at++) hash = (hash ^ (uint8_t)*at) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Addresses of these sightings: the first of each, then the second of each ..., since one is enough.  How many; at most
+ * `cap` are given. */
+static size_t interleave(const kith_sighting **found, size_t count, kith_addr *out, uint64_t *nodes, size_t cap)
 {
     size_t n = 0;
     for (size_t rank = 0; rank < KITH_SIGHTING_ADDRS_MAX; rank++)
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count && n < cap; i++) {
             if (rank >= found[i]->addr_count) continue;
-            if (n < cap) out[n] = found[i]->addrs[rank];
+            out[n] = found[i]->addrs[rank];
+            if (nodes) nodes[n] = node_number(found[i]);
             n++;
         }
-    return n < cap || cap == 0 ? n : cap;
+    return n;
 }
 
 /* A node that only pairs takes no files: those that do come first. */
@@ -133,7 +145,7 @@ static size_t find(kith_core *core, const kith_peer *peer, kith_addr *out, size_
     if (!core->lan) return 0;
     size_t count = kith_sightings_find_device(core->lan->sightings, peer->uuid, found, FOUND_MAX);
     if (count > FOUND_MAX) count = FOUND_MAX;
-    return interleave(found, pairing_last(found, count), out, cap);
+    return interleave(found, pairing_last(found, count), out, NULL, cap);
 }
 
 size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap)
@@ -142,13 +154,13 @@ size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *
     return n + kith__core_seen_addresses(core, peer, out + n, cap - n);
 }
 
-size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap)
+size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap)
 {
     const kith_sighting *found[FOUND_MAX];
     if (!core->lan) return 0;
     kith_sightings_want_tag(core->lan->sightings, &tag);
     size_t count = kith_sightings_find_tag(core->lan->sightings, tag, found, FOUND_MAX);
-    return interleave(found, count < FOUND_MAX ? count : FOUND_MAX, out, cap);
+    return interleave(found, count < FOUND_MAX ? count : FOUND_MAX, out, nodes, cap);
 }
 
 bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where)

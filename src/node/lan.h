@@ -12,7 +12,8 @@ void kith__lan_announce(kith_core *core);
 /* Where a device may be reached, the likeliest first; what was seen on the network, then addresses that worked before.
  * How many. */
 size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap);
-size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, size_t cap);
+/* `nodes` gets, for each address, a number that stands for the running node that announced it. */
+size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap);
 /* The tag of the pairing code that is open now, if one is. (op_pair.c) */
 bool kith__pair_tag(const kith_core *core, uint32_t *tag);
 bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where);

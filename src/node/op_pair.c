@@ -162,8 +162,10 @@ static void run_failed(run *r)
             pair_finish(p, state, NULL);
         return;
     }
-    bool elsewhere = err == KITH_ERR_CODE || err == KITH_ERR_PROTOCOL || err == KITH_ERR_CLOSED || err == KITH_ERR_LOST;
-    if (!proven && elsewhere && kith__lan_find_tag(core, kith_words_tag(&p->words), (kith_addr[1]){0}, 1) > 1) {
+    /* Anything but a misunderstanding among people may have been an impostor who shows the same tag. */
+    bool elsewhere =
+        err != KITH_ERR_ARG && err != KITH_ERR_CANCELLED && err != KITH_ERR_NOMEM && err != KITH_ERR_INTERNAL;
+    if (!proven && elsewhere && kith__dial_more(p->dial)) {
         p->end_err = err;
         kith__dial_next(p->dial);
     } else {
@@ -434,6 +436,7 @@ void kith_core_pair(kith_core *core, kith_op id, const kith_pair_options *option
 {
     uint64_t now = kith__core_now(core), life = options->expires_s ? options->expires_s * SECOND_NS : KITH_CODE_LIFE_NS;
     char text[KITH_CODE_TEXT_SIZE];
+    kith_addr somebody;
     if (core->host || options->expires_s > EXPIRES_MAX_S) {
         kith__core_refuse(core, id, core->host ? KITH_ERR_STATE : KITH_ERR_ARG,
                           core->host ? "a pairing code is open already" : "a code can live for an hour at most");
@@ -442,7 +445,8 @@ void kith_core_pair(kith_core *core, kith_op id, const kith_pair_options *option
     pair_op *p = pair_new(core, id, options, true);
     if (!p) return;
     do kith_words_draw(&core->rng, &p->words);
-    while (kith__lan_find_tag(core, kith_words_tag(&p->words), NULL, 0)); /* somebody else's code begins so */
+    while (
+        kith__lan_find_tag(core, kith_words_tag(&p->words), &somebody, NULL, 1)); /* somebody else's code begins so */
     kith_code_init(&p->code, &p->words, now + life);
     p->warn_ns = life > WARN_BEFORE_NS ? now + life - WARN_BEFORE_NS : 0;
     core->host = p;

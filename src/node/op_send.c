@@ -57,6 +57,7 @@ struct send_op {
 };
 
 static void step(send_op *s);
+static void lost(send_op *s, kith_err why);
 static void look_for_it(send_op *s);
 
 /* ---- the end ---- */
@@ -259,7 +260,11 @@ static void step(send_op *s)
             return;
         }
         if (event == KITH_FILE_FAILED) {
-            fail(s, kith_file_tx_error(s->tx));
+            /* A receiver that was stopped may be started again: that is for lost() to wait for. */
+            if (kith_file_tx_by_peer(s->tx))
+                lost(s, kith_file_tx_error(s->tx));
+            else
+                fail(s, kith_file_tx_error(s->tx));
             return;
         }
     }

@@ -176,6 +176,28 @@ session *kith__session_find(kith_core *core, const uint8_t fingerprint[static 32
     return best;
 }
 
+static bool unacknowledged(session *s)
+{
+    KITH_EACH (at, &s->channels) {
+        kith_stream *stream = KITH_OF(at, channel, link)->stream;
+        if (kith_stream_written(stream) != kith_stream_returned(stream)) return true;
+    }
+    return false;
+}
+
+void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE])
+{
+    uint64_t now = kith__core_now(core);
+    KITH_EACH (at, &core->sessions) {
+        session *s = KITH_OF(at, session, link);
+        kith_conn_stats stats;
+        if (!s->ready || s->for_pairing || memcmp(s->known.uuid, uuid, KITH_UUID_SIZE) != 0) continue;
+        kith_conn_get_stats(s->conn, &stats);
+        if (now < stats.last_received_ns + SESSION_SILENT_NS || !unacknowledged(s)) continue;
+        kith__session_close(s, KITH_ERR_LOST);
+    }
+}
+
 void kith__session_path(const session *s, char path[static 8], char scope[static 16],
                         char address[static KITH_ADDR_TEXT_SIZE])
 {

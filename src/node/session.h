@@ -80,6 +80,11 @@ void kith__session_unuse(
     session_hold *hold); /* the last one lets a dialled session idle out; harmless when not in use */
 void kith__session_free_all(kith_core *core); /* without a word to anybody: the core goes */
 void kith__session_unwatch(session *s);
+/* A node of this device has just appeared on the network: sessions with it that are silent for SESSION_SILENT_NS with
+ * bytes of ours unacknowledged were with one that is gone (killed, started anew): they end as LOST now, not when they
+ * idle out. */
+#define SESSION_SILENT_NS (3 * SECOND_NS / 2)
+void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE]);
 /* A ready session with this device, the best there is, or NULL. */
 session *kith__session_find(kith_core *core, const uint8_t fingerprint[static 32]);
 

@@ -23,8 +23,8 @@
     64 /* half-open accepted connections above which a Retry is asked (RFC 9000 section 8.1.2) */
 #define KITH_QUIC_STREAMS_MAX       64         /* that a peer may have open at once, of each kind */
 #define KITH_QUIC_REASON_MAX        128        /* bytes of a close's reason text */
-#define KITH_QUIC_STREAM_WINDOW_MAX (6u << 20) /* receive window of a stream, auto-tuned up to this */
-#define KITH_QUIC_CONN_WINDOW_MAX   (8u << 20)
+#define KITH_QUIC_STREAM_WINDOW_MAX (3u << 20) /* receive window of a stream, auto-tuned up to this */
+#define KITH_QUIC_CONN_WINDOW_MAX   (4u << 20)
 #define KITH_QUIC_IDLE_NS           UINT64_C(30000000000)
 #define KITH_QUIC_KEEP_ALIVE_NS     UINT64_C(10000000000)
 

@@ -35,8 +35,8 @@ typedef enum kith_wire_error {
 #undef KITH_X
 } kith_wire_error;
 
-/* What to say for one of our errors (what has no number of its own is INTERNAL; what our disk did is STORAGE), and what to make of a number
- * a peer said (unknown ones are PROTOCOL; 0 is KITH_OK). */
+/* What to say for one of our errors (what has no number of its own is INTERNAL; what our disk did is STORAGE), and what
+ * to make of a number a peer said (unknown ones are PROTOCOL; 0 is KITH_OK). */
 uint64_t kith_wire_error_of(kith_err err);
 kith_err kith_wire_error_read(uint64_t number);
 
