@@ -14,6 +14,8 @@
 #define UNSENT_MAX        (3 * KITH_GROUP_SIZE / 2) /* queued on the stream beyond what was ever sent */
 #define PATIENCE_S        30
 #define PROGRESS_EVERY_NS (SECOND_NS / 10)
+#define BREAKS_MAX        8               /* in a row without a chunk more at the receiver: then it is given up */
+#define BREAK_PAUSE_NS    (SECOND_NS / 2) /* before the device is looked for again, times the breaks in a row */
 
 typedef enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_LENT } slot_state;
 
@@ -25,6 +27,7 @@ typedef struct slot {
     slot_state state;
     uint8_t *data; /* KITH_GROUP_SIZE */
     uint64_t index, offset, lent_until;
+    unsigned attempt; /* for which it was read */
     size_t size;
     bool only, last;
     uint8_t cv[KITH_BLAKE3_SIZE];
@@ -49,6 +52,9 @@ struct send_op {
     uint64_t next_index;
     size_t jobs; /* out on workers */
     bool connected_before, accepted;
+    unsigned attempt, breaks;
+    uint64_t reached;  /* bytes the receiver had at the last START */
+    kith_timer *timer; /* the pause after a break */
 
     uint64_t started_ns, last_progress_ns;
     bool over; /* the END event is due when the jobs are done */
@@ -62,6 +68,7 @@ static void look_for_it(send_op *s);
 
 /* ---- the end ---- */
 
+/* Chunks that are being read belong to the attempt before from here on. */
 static void drop_connection(send_op *s)
 {
     kith__dial_free(s->dial);
@@ -74,20 +81,29 @@ static void drop_connection(send_op *s)
     for (size_t i = 0; i < SLOTS; i++)
         if (s->slots[i].state != SLOT_READING) s->slots[i].state = SLOT_FREE;
     s->accepted = false;
+    s->attempt++;
 }
 
-static void try_end(send_op *s)
+static void send_free(send_op *s)
 {
-    if (!s->over || s->jobs) return;
+    kith_core *core = s->op.core;
     drop_connection(s);
     kith_outgoing_close(s->file);
+    core->env->timers->close(s->timer);
     for (size_t i = 0; i < SLOTS; i++) kith_free(s->slots[i].data);
-    kith__op_end(&s->op, s->end_err, *s->end_message ? s->end_message : NULL);
     kith_free(s->path);
     kith_free(s->name);
     kith_free(s);
 }
 
+static void try_end(send_op *s)
+{
+    if (!s->over || s->jobs) return;
+    kith__op_end(&s->op, s->end_err, *s->end_message ? s->end_message : NULL);
+    send_free(s);
+}
+
+/* Jobs may still be out: the connection is let go of now, since it may be gone when they are done. */
 static void finish(send_op *s, kith_err err, const char *message)
 {
     if (s->over) return;
@@ -95,7 +111,9 @@ static void finish(send_op *s, kith_err err, const char *message)
     s->end_err = err;
     snprintf(s->end_message, sizeof s->end_message, "%s", message ? message : "");
     /* Say why at once: an ABORT would wait behind what is queued. */
-    if (s->channel && err) kith_stream_reset(s->channel->stream, kith_wire_error_of(err));
+    if (s->channel && err) kith__channel_give_up(s->channel, err);
+    s->op.core->env->timers->set(s->timer, NEVER);
+    drop_connection(s);
     try_end(s);
 }
 
@@ -110,6 +128,8 @@ static const op_kind send_kind = {.name = "send", .needs_keys = true, .cancel = 
 static void explain(const send_op *s, kith_err err, char *out, size_t size)
 {
     const char *name = s->peer.local_name;
+    bool answered = s->tx && kith_file_tx_by_peer(s->tx); /* it took the offer and said so in the file's own words */
+    *out = 0;
     switch (err) {
     case KITH_ERR_UNREACHABLE:
         snprintf(out, size,
@@ -119,13 +139,22 @@ static void explain(const send_op *s, kith_err err, char *out, size_t size)
                  name);
         break;
     case KITH_ERR_UNTRUSTED: snprintf(out, size, "%s does not know this device any more: pair them again", name); break;
-    case KITH_ERR_NOT_ALLOWED: snprintf(out, size, "%s is not receiving now: run `kith receive` there", name); break;
+    case KITH_ERR_NOT_ALLOWED:
+        snprintf(out, size,
+                 answered ? "%s does not take a file of this name: send it under another one (--name)"
+                          : "%s is not receiving now: run `kith receive` there",
+                 name);
+        break;
     case KITH_ERR_DECLINED: snprintf(out, size, "%s declined", name); break;
     case KITH_ERR_AGAIN: snprintf(out, size, "%s is receiving this file already", name); break;
+    case KITH_ERR_STATE: snprintf(out, size, "this file is being sent to %s by another command as well", name); break;
     case KITH_ERR_REMOTE_STORAGE:
-        snprintf(out, size, "%s could not store it: see the message there, then run the same command again", name);
+        if (answered && kith_file_tx_storage(s->tx) == KITH_ERR_NO_SPACE)
+            snprintf(out, size, "%s has no space left: make room there and run the same command again", name);
+        else
+            snprintf(out, size, "%s could not store it: see the message there, then run the same command again", name);
         break;
-    default: *out = 0;
+    default: break;
     }
 }
 
@@ -134,6 +163,32 @@ static void fail(send_op *s, kith_err err)
     char message[sizeof s->end_message];
     explain(s, err, message, sizeof message);
     finish(s, err, *message ? message : NULL);
+}
+
+/* The connection or the stream is over before the file was through. */
+static void lost(send_op *s, kith_err why)
+{
+    bool may_return =
+        why == KITH_ERR_LOST || why == KITH_ERR_CLOSED || why == KITH_ERR_TIMEOUT || why == KITH_ERR_AGAIN;
+    if (s->over) return;
+    if (why == KITH_ERR_CANCELLED) why = KITH_ERR_DECLINED; /* by the person there: here nobody did */
+    if (!may_return) {
+        fail(s, why);
+        return;
+    }
+    if (++s->breaks > BREAKS_MAX) {
+        char message[sizeof s->end_message];
+        snprintf(message, sizeof message, "%s went away again and again: run the same command again and it goes on",
+                 s->peer.local_name);
+        finish(s, KITH_ERR_LOST, message);
+        return;
+    }
+    kith_event event = {.kind = KITH_EVENT_WAITING, .op = s->op.id, .err = why};
+    snprintf(event.message, sizeof event.message, "%s went away: waiting for it", s->peer.local_name);
+    kith__core_describe(&s->peer, &event.device);
+    kith__core_emit(s->op.core, &event);
+    drop_connection(s);
+    s->op.core->env->timers->set(s->timer, kith__core_now(s->op.core) + s->breaks * BREAK_PAUSE_NS);
 }
 
 /* ---- reading ahead ---- */
@@ -152,7 +207,7 @@ static void read_done(kith_job *job)
     send_op *s = t->op;
     kith_core *core = s->op.core;
     s->jobs--;
-    t->state = s->tx ? SLOT_READY : SLOT_FREE;
+    t->state = s->tx && t->attempt == s->attempt ? SLOT_READY : SLOT_FREE;
     if (s->over)
         try_end(s);
     else if (t->err)
@@ -176,6 +231,7 @@ static void read_ahead(send_op *s)
         t->only = s->header.size <= KITH_GROUP_SIZE;
         t->last = t->offset + t->size == s->header.size;
         t->state = SLOT_READING;
+        t->attempt = s->attempt;
         t->op = s;
         t->job = (kith_job){.run = read_run, .done = read_done};
         s->jobs++;
@@ -209,14 +265,26 @@ static kith_err lend_chunks(send_op *s)
     return KITH_OK;
 }
 
+/* Bytes of the file that were acknowledged, as far as the stream's order tells. */
+static uint64_t acknowledged(const send_op *s)
+{
+    uint64_t returned = kith_stream_returned(s->channel->stream), bytes = s->next_index * KITH_GROUP_SIZE;
+    for (size_t i = 0; i < SLOTS; i++) {
+        const slot *t = &s->slots[i];
+        uint64_t from = t->lent_until - t->size; /* in the stream */
+        if (t->state != SLOT_LENT || t->offset >= bytes) continue;
+        bytes = t->offset + (returned > from ? returned - from : 0);
+    }
+    return bytes < s->header.size ? bytes : s->header.size;
+}
+
 static void progress(send_op *s)
 {
-    uint64_t now = kith__core_now(s->op.core), sent = kith_stream_returned(s->channel->stream);
+    uint64_t now = kith__core_now(s->op.core);
     if (now - s->last_progress_ns < PROGRESS_EVERY_NS || !s->accepted) return;
     s->last_progress_ns = now;
     kith_event event = {.kind = KITH_EVENT_PROGRESS, .op = s->op.id, .bytes_total = s->header.size};
-    event.bytes = kith_file_tx_resumed(s->tx) + sent;
-    if (event.bytes > s->header.size) event.bytes = s->header.size; /* headers are in `sent` too */
+    event.bytes = acknowledged(s);
     kith__session_path(s->hold.session, event.path, event.scope, event.address);
     kith__core_emit(s->op.core, &event);
 }
@@ -227,6 +295,8 @@ static void accepted(send_op *s)
     kith_event event = {
         .kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
     s->next_index = event.bytes / KITH_GROUP_SIZE;
+    if (event.bytes > s->reached) s->breaks = 0; /* it does get on */
+    s->reached = event.bytes;
     kith__core_describe(&s->peer, &event.device);
     snprintf(event.name, sizeof event.name, "%s", s->header.name);
     kith__session_path(s->hold.session, event.path, event.scope, event.address);
@@ -247,32 +317,34 @@ static void done(send_op *s)
     finish(s, KITH_OK, NULL);
 }
 
+/* What the tx has to say; false when the operation is over or waits for the device, and may be gone. */
+static bool take_events(send_op *s)
+{
+    for (kith_file_event event; (event = kith_file_tx_event(s->tx)) != KITH_FILE_NOTHING;) {
+        kith_err err = kith_file_tx_error(s->tx);
+        if (event == KITH_FILE_ACCEPTED) accepted(s);
+        if (event == KITH_FILE_DONE) done(s);
+        if (event == KITH_FILE_FAILED && (err == KITH_ERR_CLOSED || err == KITH_ERR_CANCELLED))
+            lost(s, err);
+        else if (event == KITH_FILE_FAILED)
+            fail(s, err);
+        if (event != KITH_FILE_ACCEPTED) return false;
+    }
+    return true;
+}
+
 /* Everything that is due.  The operation may be gone on return. */
 static void step(send_op *s)
 {
-    if (!s->tx || !s->channel || s->over) return;
+    if (!s->tx || !s->channel || s->over || !take_events(s)) return;
     uint8_t out[KITH_FILE_OUTPUT_MAX];
     bool fin = false;
-    for (kith_file_event event; (event = kith_file_tx_event(s->tx)) != KITH_FILE_NOTHING;) {
-        if (event == KITH_FILE_ACCEPTED) accepted(s);
-        if (event == KITH_FILE_DONE) {
-            done(s);
-            return;
-        }
-        if (event == KITH_FILE_FAILED) {
-            /* A receiver that was stopped may be started again: that is for lost() to wait for. */
-            if (kith_file_tx_by_peer(s->tx))
-                lost(s, kith_file_tx_error(s->tx));
-            else
-                fail(s, kith_file_tx_error(s->tx));
-            return;
-        }
-    }
     kith_err err = s->accepted ? lend_chunks(s) : KITH_OK;
     for (size_t size; !err && ((size = kith_file_tx_output(s->tx, out, sizeof out, &fin)) || fin); fin = false) {
         if (size) err = kith_stream_write(s->channel->stream, out, size);
         if (!err && fin) err = kith_stream_finish(s->channel->stream);
     }
+    if (err == KITH_ERR_STATE) return; /* the stream is over: on_gone comes and says why */
     if (err) {
         fail(s, err);
         return;
@@ -306,24 +378,6 @@ static void on_readable(channel *c)
     step(s);
 }
 
-/* The connection or the stream is over before the file was through. */
-static void lost(send_op *s, kith_err why)
-{
-    if (s->over) return;
-    bool may_return =
-        why == KITH_ERR_LOST || why == KITH_ERR_CLOSED || why == KITH_ERR_TIMEOUT || why == KITH_ERR_CANCELLED;
-    if (!may_return) {
-        fail(s, why);
-        return;
-    }
-    kith_event event = {.kind = KITH_EVENT_WAITING, .op = s->op.id, .err = why};
-    snprintf(event.message, sizeof event.message, "%s went away: waiting for it", s->peer.local_name);
-    kith__core_describe(&s->peer, &event.device);
-    kith__core_emit(s->op.core, &event);
-    drop_connection(s);
-    look_for_it(s);
-}
-
 static void on_gone(channel *c, kith_err why) { lost(c->owner, why); }
 static void on_lost(void *user, kith_err why) { lost(user, why); }
 
@@ -354,13 +408,19 @@ static void connected(void *user, session *with)
 
 static void dial_failed(void *user, kith_err why) { fail(user, why); }
 
-/* Reads of the attempt before must be over, since their buffers are needed: step() is called again by the last of them.
- */
 static void look_for_it(send_op *s)
 {
     static const dial_events events = {.connected = connected, .failed = dial_failed};
     kith_err err = kith__dial_device(s->op.core, &s->peer, s->patience_ns, &events, s, &s->dial);
     if (err) fail(s, err);
+}
+
+static void on_timer(void *user)
+{
+    send_op *s = user;
+    kith_core *core = s->op.core;
+    if (!s->over && !s->channel && !s->dial) look_for_it(s);
+    kith__core_pump(core);
 }
 
 /* What to call it there: the name given, or the path's last part.  The wire wants UTF-8: bytes that are none are
@@ -416,20 +476,21 @@ void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, con
         return;
     }
     send_op *s = kith_calloc(1, sizeof *s);
-    if (s) s->path = kith_strdup(path);
-    if (s && options->name) s->name = kith_strdup(options->name);
-    if (!s || !s->path || (options->name && !s->name)) {
-        if (s) kith_free(s->path);
-        kith_free(s);
+    if (s) {
+        s->op.core = core;
+        s->path = kith_strdup(path);
+        s->name = options->name ? kith_strdup(options->name) : NULL;
+        s->timer = core->env->timers->open(core->env, on_timer, s);
+    }
+    if (!s || !s->path || !s->timer || (options->name && !s->name)) {
+        if (s) send_free(s);
         kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
         return;
     }
     s->peer = peer;
     s->patience_ns = (options->patience_s ? options->patience_s : PATIENCE_S) * SECOND_NS;
     if (!kith__core_begin(core, &s->op, id, &send_kind)) {
-        kith_free(s->path);
-        kith_free(s->name);
-        kith_free(s);
+        send_free(s);
         return;
     }
     s->open_job = (kith_job){.run = open_run, .done = open_done};

@@ -49,6 +49,12 @@ void kith__channel_free(channel *c)
     kith_free(c);
 }
 
+void kith__channel_give_up(channel *c, kith_err why)
+{
+    kith_stream_reset(c->stream, kith_wire_error_of(why));
+    kith_stream_stop(c->stream, kith_wire_error_of(why));
+}
+
 /* ---- sessions ---- */
 
 static session *session_new(kith_core *core, bool dialler)

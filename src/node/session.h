@@ -92,6 +92,8 @@ session *kith__session_find(kith_core *core, const uint8_t fingerprint[static 32
 KITH_MUST_CHECK kith_err kith__channel_open(session *s, stream_number service, const channel_events *events,
                                             void *owner, channel **out);
 void kith__channel_free(channel *c); /* gives up what is unfinished; NULL is fine */
+/* Tell the peer in both directions why there will be no more of it; freeing is still due. */
+void kith__channel_give_up(channel *c, kith_err why);
 /* "udp" and "lan", "internet" ... of the session's path now. */
 void kith__session_path(const session *s, char path[static 8], char scope[static 16],
                         char address[static KITH_ADDR_TEXT_SIZE]);
