@@ -53,8 +53,8 @@ def flood(send, count):
                       record(full, TXT, 4500, b"".join(bytes([len(s)]) + s.encode() for s in
                                                        ("v=1", "id=" + uuid, "fp=0000000000000000"))),
                       record(host, A, 4500, bytes([10, 1, i >> 8 & 255, i & 255]))))
-        if i % 50 == 49:
-            time.sleep(0.01)
+        if i % 10 == 9:
+            time.sleep(0.04)  # as fast as it is taken: what is lost fills no cache
 
 
 def noise(send):
