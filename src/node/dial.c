@@ -227,9 +227,10 @@ bool kith__dial_more(dial *d)
     return more;
 }
 
-void kith__dial_next(dial *d)
+void kith__dial_next(dial *d, uint64_t patience_ns)
 {
     d->over = false;
+    d->deadline = kith__core_now(d->core) + patience_ns;
     go_on(d);
 }
 

@@ -26,7 +26,7 @@ KITH_MUST_CHECK kith_err kith__dial_device(kith_core *core, const kith_peer *pee
  * yet. */
 KITH_MUST_CHECK kith_err kith__dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events,
                                         void *user, dial **out);
-void kith__dial_next(dial *d);
+void kith__dial_next(dial *d, uint64_t patience_ns);
 /* After `connected` of a dial by tag: is there another node with this tag that was not tried?  All addresses of the one
  * that was count as tried from here on. */
 bool kith__dial_more(dial *d);

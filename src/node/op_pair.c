@@ -11,6 +11,7 @@
 
 #define RUNS_MAX         16               /* attempts under way at a host; the next is refused */
 #define JOIN_PATIENCE_NS (30 * SECOND_NS) /* to find the device that shows the code */
+#define JOIN_OTHERS_NS   (2 * SECOND_NS)  /* after a failure, for another one to appear */
 #define EXPIRES_MAX_S    3600u
 #define WARN_BEFORE_NS   (60 * SECOND_NS)
 #define LINGER_NS        (2 * SECOND_NS) /* for the last message to be acknowledged */
@@ -165,9 +166,11 @@ static void run_failed(run *r)
     /* Anything but a misunderstanding among people may have been an impostor who shows the same tag. */
     bool elsewhere =
         err != KITH_ERR_ARG && err != KITH_ERR_CANCELLED && err != KITH_ERR_NOMEM && err != KITH_ERR_INTERNAL;
-    if (!proven && elsewhere && kith__dial_more(p->dial)) {
+    if (!proven && elsewhere) {
+        bool more = kith__dial_more(p->dial);
         p->end_err = err;
-        kith__dial_next(p->dial);
+        snprintf(p->end_message, sizeof p->end_message, "%s", message);
+        kith__dial_next(p->dial, more ? JOIN_PATIENCE_NS : JOIN_OTHERS_NS);
     } else {
         pair_finish(p, err, *message ? message : NULL);
     }
@@ -477,13 +480,19 @@ static void join_connected(void *user, session *s)
 
 static void join_failed(void *user, kith_err why)
 {
+    static const char nobody[] =
+        "no device on this network shows a code that begins with these two words: check them, that `kith pair` is "
+        "still waiting there, and that both are on the same network";
     pair_op *p = user;
-    if (why == KITH_ERR_UNREACHABLE && p->end_err) why = p->end_err; /* all who showed the tag were tried */
-    pair_finish(p, why == KITH_ERR_UNREACHABLE ? KITH_ERR_NOT_FOUND : why,
-                why == KITH_ERR_UNREACHABLE
-                    ? "no device on this network shows a code that begins with these two words: check them, that `kith "
-                      "pair` is still waiting there, and that both are on the same network"
-                    : NULL);
+    char message[sizeof p->end_message];
+    if (why == KITH_ERR_UNREACHABLE && p->end_err) { /* all who showed the tag were tried: what the last one said */
+        memcpy(message, p->end_message, sizeof message);
+        pair_finish(p, p->end_err, *message ? message : NULL);
+    } else if (why == KITH_ERR_UNREACHABLE) {
+        pair_finish(p, KITH_ERR_NOT_FOUND, nobody);
+    } else {
+        pair_finish(p, why, NULL);
+    }
 }
 
 void kith_core_join(kith_core *core, kith_op id, const char *words, const kith_pair_options *options)
