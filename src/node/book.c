@@ -1,6 +1,7 @@
 #include "node/book.h"
 
 #include "base/mem.h"
+#include "node/lan.h"
 #include "identity/seen.h"
 
 #include <stdio.h>
@@ -153,8 +154,12 @@ static kith_err pin(kith_trust *trust, void *user)
     kith_err err = kith_trust_check(trust, &job->peer);
     const kith_peer *known = err ? NULL : kith_trust_by_fingerprint(trust, job->peer.fingerprint);
     job->already = known && known->kind == job->peer.kind;
-    if (err && err != KITH_ERR_NOT_FOUND)
-        return err; /* the same id with another key, or the reverse: forget it first */
+    if (err && err != KITH_ERR_NOT_FOUND) { /* the same id with another key, or the reverse: forget it first */
+        known = err == KITH_ERR_KEY_CHANGED ? kith_trust_by_uuid(trust, job->peer.uuid)
+                                            : kith_trust_by_x25519(trust, job->peer.x25519);
+        if (known) snprintf(job->known_as, sizeof job->known_as, "%s", known->local_name);
+        return err;
+    }
     err = kith_trust_replace(trust, &job->peer, &added);
     if (!err) job->peer = *added;
     return err;
@@ -165,6 +170,7 @@ static void pin_run(kith_job *job)
     pin_job *p = KITH_OF(job, pin_job, job);
     kith_problem problem = {0};
     p->err = kith_home_update_trust(p->core->home, pin, p, &problem);
+    p->stored = !p->err;
     snprintf(p->message, sizeof p->message, "%s", problem.message);
 }
 
@@ -179,6 +185,7 @@ static void pin_done(kith_job *job)
         kith__core_log(core, KITH_LOG_ERROR, "pinning \"%s\" failed: %s", p->peer.name,
                        *p->message ? p->message : kith_err_text(p->err));
     refresh_or_warn(core);
+    kith__lan_want_known(core);
     p->done(p);
     kith__core_job_done(core);
     kith__core_pump(core);

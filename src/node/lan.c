@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WANTED_MAX 128 /* devices we know that are followed before strangers in a flood */
 #define FOUND_MAX 8 /* running nodes of one device, or with one tag, that are tried */
 
 struct lan {
@@ -43,6 +44,21 @@ static void on_seen(void *user, const kith_lan_record *record)
     kith__core_pump(l->core);
 }
 
+void kith__lan_want_known(kith_core *core)
+{
+    struct lan *l = core->lan;
+    char ids[WANTED_MAX][KITH_UUID_TEXT_SIZE];
+    const char *prefixes[WANTED_MAX];
+    size_t count = 0;
+    kith_peer peer;
+    if (!l || !l->lan || !core->env->lan->want) return;
+    while (count < WANTED_MAX && kith__core_peer_at(core, count, &peer)) {
+        prefixes[count] = kith_uuid_text(peer.uuid, ids[count]);
+        count++;
+    }
+    core->env->lan->want(l->lan, prefixes, count);
+}
+
 static void on_gone(void *user, const char *instance)
 {
     struct lan *l = user;
@@ -64,7 +80,9 @@ kith_err kith__lan_start(kith_core *core)
     core->lan = l;
     kith_rng_bytes(&core->rng, node, sizeof node);
     kith_instance_name(core->signer.uuid, (uint16_t)(node[0] << 8 | node[1]), l->instance);
-    return core->env->lan->start(core->env, NULL, &events, l, &l->lan);
+    kith_err started = core->env->lan->start(core->env, NULL, &events, l, &l->lan);
+    if (!started) kith__lan_want_known(core);
+    return started;
 }
 
 void kith__lan_stop(kith_core *core)

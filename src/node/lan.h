@@ -9,6 +9,8 @@ KITH_MUST_CHECK kith_err kith__lan_start(kith_core *core);
 void kith__lan_stop(kith_core *core); /* says goodbye */
 /* Announce what the node serves now: nothing, files, and the tag of a pairing code (which may come and go). */
 void kith__lan_announce(kith_core *core);
+/* The devices we know changed: they are followed first when there are too many announcements. */
+void kith__lan_want_known(kith_core *core);
 /* Where a device may be reached, the likeliest first; what was seen on the network, then addresses that worked before.
  * How many. */
 size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap);
