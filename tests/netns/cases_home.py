@@ -37,7 +37,8 @@ def spoil(device, name, how):
 
 
 def case_spoiled_files():
-    spoiled = [(name, how) for name in ("device.json", "network_keys.json", "trust.cbor") for how in ("empty", "truncated", "damaged")]
+    spoiled = [(name, how) for name in ("device.json", "network_keys.json", "trust.cbor")
+               for how in ("empty", "truncated", "damaged")]
     spoiled += [("device.json", "newer"), ("network_keys.json", "newer"), ("device.json", "gone"),
                 ("network_keys.json", "readable by others"), ("trust.cbor", "writable by others")]
     with Net() as n:

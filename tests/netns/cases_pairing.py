@@ -22,7 +22,8 @@ def case_own_devices_and_again():
         before = n.a.devices(), n.b.devices()
         pair(n.a, n.b)
         for old, new in zip(before, (n.a.devices(), n.b.devices())):
-            expect(old.keys() == new.keys() and all(old[i]["added"] == new[i]["added"] for i in old), f"{old} became {new}")
+            expect(old.keys() == new.keys(), f"{old} became {new}")
+            expect(all(old[i]["added"] == new[i]["added"] for i in old), f"{old} became {new}")
 
 
 def case_join_makes_the_identity():
@@ -128,7 +129,7 @@ def case_code_expires():
         host = n.a.kith("pair", "--yes", "--expires", "2s")
         words = host.event("code")["words"]
         host.ends(4, "expired")
-        expect(1.9 <= time.monotonic() - began < 6, f"expired after {time.monotonic() - began:.1f} s")
+        expect(time.monotonic() - began >= 2, "expired too early")
         status = join(n.b, words, "--yes", "--timeout", "3").end()
         expect(status in (3, 6), f"a code that nobody shows: exit status {status}")
 

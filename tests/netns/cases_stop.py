@@ -110,8 +110,10 @@ def case_ended_by_sigterm():
 def case_waiting_commands_interrupted():
     with Net() as n:
         pair(n.a, n.b)
-        waiting = [n.a.kith("pair", "--yes"), n.a.receive(), n.a.kith("ping", n.b.id), n.a.send(n.b, random_file(n.folder / "file", 10))]
+        file = random_file(n.folder / "file", 10)
+        waiting = [n.a.kith("pair", "--yes"), n.a.receive(), n.a.kith("ping", n.b.id), n.a.send(n.b, file)]
         waiting[0].event("code")
+        waiting[1].begins()
         time.sleep(1)
         for p in waiting:
             p.interrupt()
@@ -150,7 +152,7 @@ def case_cable_pulled_for_good_with_timeout():
 
 
 def case_cable_pulled_for_good():
-    """Nobody says how long to wait: the connection is given up after its 30 s of silence, the device after 30 s more."""
+    """Nobody says how long to wait: the connection is given up after 30 s of silence, the device after 30 s more."""
     with Net() as n:
         t = Transfer(n, "--once")
         n.link("b", False)

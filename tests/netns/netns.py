@@ -153,6 +153,15 @@ class Process:
     def types(self, text):
         os.write(self.master, text.encode())
 
+    def begins(self):
+        """It is ready; False when it ended instead."""
+        try:
+            self.event("ready")
+        except Failed:
+            if self.running():
+                raise
+        return self.running()
+
     def count(self, kind):
         return sum(e.get("event") == kind for e in self.events)
 
@@ -250,7 +259,7 @@ class Device:
         return {e["id"]: e for e in p.events if e.get("event") == "device"}
 
     def receive(self, *arguments, **more):
-        """A receiver that has begun; it takes a moment until others see it."""
+        """A receiver; `begins` and a moment more, and others see it."""
         return self.kith("receive", "--dir", self.inbox, *arguments, **more)
 
     def send(self, to, *arguments, **more):
@@ -313,8 +322,8 @@ class Net:
         """So that a transfer has a middle.  Where the kernel cannot do that it is short, but still has one."""
         for letter in "abc":
             if hasattr(self, letter):
-                sh("nsenter", f"--net=/run/netns/kn{self.number}{letter}", "tc", "qdisc", "replace", "dev", "eth0", "root",
-                   "tbf", "rate", f"{megabits}mbit", "burst", "256kb", "latency", "40ms", check=False)
+                sh("nsenter", f"--net=/run/netns/kn{self.number}{letter}", "tc", "qdisc", "replace", "dev", "eth0",
+                   "root", "tbf", "rate", f"{megabits}mbit", "burst", "256kb", "latency", "40ms", check=False)
 
     def small_disk(self, folder, size):
         folder.mkdir(exist_ok=True)
@@ -359,6 +368,15 @@ def pair(host, joiner, *options):
     return p, j
 
 
+def eventually(condition, what):
+    """It becomes true: in a moment, where nothing else has the machine."""
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(f"not within {WAIT_S} s: {what}")
+        time.sleep(0.1)
+
+
 def join(device, words, *options, **more):
     code = device.folder / "code"
     code.write_text(words + "\n")
@@ -395,4 +413,5 @@ def same(a, b):
 
 def snapshot(folder):
     """Every file below, with its bytes and mode."""
-    return {str(p.relative_to(folder)): (p.stat().st_mode, p.read_bytes()) for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    return {str(p.relative_to(folder)): (p.stat().st_mode, p.read_bytes()) for p in files}
