@@ -9,7 +9,7 @@ typedef struct sim_route {
     kith_link link;
     kith_sim_lan *lans[2];
     kith_sim_link way;
-    struct sim_pipe pipes[2]; /* from lans[0]; from lans[1] */
+    struct sim_pipe pipes[2][2]; /* from lans[0], from lans[1]: the router's, and its interface's on the other side */
 } sim_route;
 
 struct kith_watch {
@@ -390,8 +390,9 @@ static void set_way(sim_way *way, kith_sim *sim, sim_iface *from, sim_iface *to,
     }
     way->hops[way->hop_count++] = (struct sim_hop){&from->lan->way, &from->pipe};
     if (!route) return;
-    way->hops[way->hop_count++] = (struct sim_hop){&route->way, &route->pipes[route->lans[0] == from->lan ? 0 : 1]};
-    way->hops[way->hop_count++] = (struct sim_hop){&to->lan->way, &to->pipe};
+    struct sim_pipe *pipes = route->pipes[route->lans[0] == from->lan ? 0 : 1];
+    way->hops[way->hop_count++] = (struct sim_hop){&route->way, &pipes[0]};
+    way->hops[way->hop_count++] = (struct sim_hop){&to->lan->way, &pipes[1]};
 }
 
 /* The three ways out of an interface, best first: to a neighbour, through a router, to nobody. */

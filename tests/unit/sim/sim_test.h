@@ -55,6 +55,7 @@ typedef struct sink {
     kith_udp *udp;
     size_t count, bytes, calls, runs, several, writable; /* datagrams; ... ; packets of many; calls with many packets */
     uint32_t numbers[SINK_MAX];                          /* the first four bytes of each */
+    uint16_t sizes[SINK_MAX];
     kith_packet last;
     uint8_t last_data[2048];
     size_t flipped; /* bits of the last bytes that are not 0x5a */
@@ -75,6 +76,7 @@ static inline void sink_received(void *user, const kith_packet *packets, size_t 
             size_t size = p->size - at < p->segment ? p->size - at : p->segment;
             s->last = *p;
             s->bytes += size;
+            if (s->count < SINK_MAX) s->sizes[s->count] = (uint16_t)size;
             if (size >= 4 && s->count < SINK_MAX) memcpy(&s->numbers[s->count], p->data + at, 4);
             if (size <= sizeof s->last_data) memcpy(s->last_data, p->data + at, size);
             for (size_t j = 4; j < size; j++) s->flipped += (size_t)__builtin_popcount(p->data[at + j] ^ 0x5au);

@@ -106,6 +106,27 @@ static void runs_are_split_and_joined(void **state)
     assert_int_equal(to.bytes, 2000 * 1200 + 250);
 }
 
+/* Only equal sizes are joined, and a shorter one ends a run: what is split again is what was sent. */
+static void sizes_survive_joining(void **state)
+{
+    (void)state;
+    static const uint16_t sizes[] = {100, 100, 50, 100, 120, 120, 4, 4, 4, 5, 1200, 1200, 7};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    kith_sim_link link = perfect();
+    assert_ok(kith_sim_pair_link(a, b, &link));
+    for (uint32_t i = 0; i < 50 * COUNT; i++) {
+        assert_ok(send_numbered(ea, from.udp, B, i, 1, sizes[i % COUNT]));
+        if (i % COUNT == COUNT - 1) kith_sim_run_for(sim, KITH_SIM_MS);
+    }
+    run();
+    assert_int_equal(to.count, 50 * COUNT);
+    assert_true(to.runs > 10);
+    for (uint32_t i = 0; i < to.count; i++) {
+        assert_int_equal(to.numbers[i], i);
+        assert_int_equal(to.sizes[i], sizes[i % COUNT]);
+    }
+}
+
 static void nonsense_is_refused(void **state)
 {
     (void)state;
@@ -129,8 +150,10 @@ static void nonsense_is_refused(void **state)
     assert_int_equal(ea->udp->send(from.udp, &p), KITH_ERR_ARG);
     p = good, p.local = addr_of("192.168.1.77"); /* not ours */
     assert_int_equal(ea->udp->send(from.udp, &p), KITH_ERR_UNREACHABLE);
+    p.remote = addr_of("127.0.0.1:1000");
+    assert_int_equal(ea->udp->send(from.udp, &p), KITH_ERR_UNREACHABLE);
     run();
-    assert_int_equal(to.count, 0);
+    assert_int_equal(to.count + from.count, 0);
 }
 
 static void ports(void **state)
@@ -434,11 +457,19 @@ static void other_networks(void **state)
     assert_ok(eb->udp->send(third.udp, &back));
     run();
     assert_int_equal(from.count, 1);
+    /* A way back of its own: both seconds pass at once. */
+    assert_ok(kith_sim_route(lan, far, &(kith_sim_link){.rate = 1000}));
+    assert_ok(send_numbered(ea, from.udp, "10.1.0.3:3000", 1, 1, 972));
+    back.size = back.segment = 972;
+    assert_ok(eb->udp->send(third.udp, &back));
+    kith_sim_run_for(sim, KITH_SIM_S + KITH_SIM_MS);
+    assert_int_equal(from.count, 2);
+    assert_int_equal(third.count, 2);
     wan.loss = 1;
     assert_ok(kith_sim_route(lan, far, &wan)); /* changed */
     assert_ok(send_numbered(ea, from.udp, "10.1.0.3:3000", 1, 1, 10));
     run();
-    assert_int_equal(third.count, 1);
+    assert_int_equal(third.count, 2);
     assert_ok(kith_sim_route(lan, far, NULL));
     assert_int_equal(send_numbered(ea, from.udp, "10.1.0.3:3000", 1, 1, 10), KITH_ERR_UNREACHABLE);
     /* Two networks may use the same addresses. */
@@ -475,8 +506,9 @@ static void addresses_come_and_go(void **state)
     kith_sim_run_for(sim, KITH_SIM_S);
     assert_int_equal(changes, 0);
     assert_ok(kith_sim_change_addr(a, "192.168.1.1", "192.168.1.50"));
+    kith_sim_run_for(sim, 1000);
     assert_ok(kith_sim_attach(a, lan, "2001:db8::1"));
-    kith_sim_run_for(sim, KITH_SIM_WATCH_NS - 1);
+    kith_sim_run_for(sim, KITH_SIM_WATCH_NS - 1001);
     assert_int_equal(changes, 0);
     kith_sim_run_for(sim, 1);
     assert_int_equal(changes, 1);
@@ -564,6 +596,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(there_and_back),
         T(runs_are_split_and_joined),
+        T(sizes_survive_joining),
         T(nonsense_is_refused),
         T(ports),
         T(link_local_needs_its_interface),
