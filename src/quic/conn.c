@@ -80,6 +80,7 @@ static void set_up(kith_conn *conn, setup *s)
     s->path = &quic->made_up[0].path;
     s->scid.datalen = KITH_CID_SIZE;
     kith_rng_bytes(&quic->rng, s->scid.data, s->scid.datalen);
+    conn->scid = s->scid;
     ngtcp2_settings_default(&s->settings);
     s->settings.initial_ts = quic->now;
     s->settings.initial_rtt = INITIAL_RTT_NS;
@@ -438,6 +439,7 @@ kith_err kith_conn_update_keys(kith_conn *conn, uint64_t now_ns)
 {
     kith__quic_clock(conn->quic, now_ns);
     if (conn->state != KITH_CONN_LIVE || !conn->established) return KITH_ERR_STATE;
+    if (!conn->confirmed) return KITH_ERR_AGAIN; /* ngtcp2 asserts that */
     int rv = ngtcp2_conn_initiate_key_update(conn->ng, conn->quic->now);
     if (rv == NGTCP2_ERR_INVALID_STATE) return KITH_ERR_AGAIN;
     if (rv) {

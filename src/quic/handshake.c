@@ -88,14 +88,10 @@ static int install_level(kith_conn *conn, kith_level level)
 static ngtcp2_ssize encode_params(kith_conn *conn, uint8_t *out, size_t room)
 {
     ngtcp2_transport_params params = *ngtcp2_conn_get_local_transport_params(conn->ng);
-    ngtcp2_cid scid;
     params.version_info_present = 0;
     params.active_connection_id_limit = ACTIVE_IDS_SAID;
-    if (!params.initial_scid_present) {
-        ngtcp2_conn_get_scid(conn->ng, &scid);
-        params.initial_scid = scid;
-        params.initial_scid_present = 1;
-    }
+    params.initial_scid = conn->scid;
+    params.initial_scid_present = 1;
     return ngtcp2_transport_params_encode(out, room, &params);
 }
 
@@ -213,6 +209,7 @@ static int handshake_completed(ngtcp2_conn *ng, void *user)
     kith_conn *conn = user;
     (void)ng;
     conn->established = true;
+    conn->confirmed = !conn->dialler; /* the dialler is told by HANDSHAKE_DONE */
     kith_hyphae_remote_static(conn->hyphae, conn->remote_static);
     kith_hyphae_hash(conn->hyphae, conn->hash);
     if (conn->half_open) {
@@ -224,6 +221,14 @@ static int handshake_completed(ngtcp2_conn *ng, void *user)
     kith__conn_established(conn);
     conn->held_by_user = true;
     kith__event_conn(conn, conn->dialler ? KITH_QUIC_CONNECTED : KITH_QUIC_ACCEPTED);
+    return 0;
+}
+
+static int handshake_confirmed(ngtcp2_conn *ng, void *user)
+{
+    kith_conn *conn = user;
+    (void)ng;
+    conn->confirmed = true;
     return 0;
 }
 
@@ -268,6 +273,7 @@ void kith__callbacks_handshake(ngtcp2_callbacks *callbacks)
     callbacks->recv_retry = recv_retry;
     callbacks->recv_crypto_data = recv_crypto_data;
     callbacks->handshake_completed = handshake_completed;
+    callbacks->handshake_confirmed = handshake_confirmed;
     callbacks->update_key = update_key;
     callbacks->version_negotiation = version_negotiation;
 }

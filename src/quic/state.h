@@ -122,13 +122,14 @@ struct kith_conn {
     kith_conn_state state;
     bool dialler;
     bool held_by_user; /* the handle was given out */
-    bool established, half_open;
+    bool established, confirmed /* RFC 9001 section 4.1.2 */, half_open;
     bool doomed; /* over, and the user never knew of it: output clears it away */
     kith_link in_conns, in_dirty, in_events, in_closed;
     kith_deadline deadline;
     kith_list ids;
     kith_list keys; /* of kith_packet_key */
     /* handshake */
+    ngtcp2_cid scid; /* our first id */
     kith_hyphae *hyphae;
     bool params_set, level_installed[KITH_LEVELS];
     uint8_t expected[32];
