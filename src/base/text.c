@@ -109,7 +109,7 @@ char *kith_printable(const char *text, size_t size, char *out, size_t out_size)
             snprintf(piece, sizeof piece, "%.*s", (int)used, text + i);
         size_t length = strlen(piece);
         if (n + length + 4 > out_size && (n + length + 1 > out_size || i + used < size)) {
-            n += (size_t)snprintf(out + n, out_size - n, "...");
+            snprintf(out + n, out_size - n, "...");
             return out;
         }
         memcpy(out + n, piece, length);

@@ -1,5 +1,5 @@
-/* ChaCha20-Poly1305 (RFC 8439, 96-bit nonces) on OpenSSL's EVP with one context per key and direction, which is what makes it
- * fast; and the ChaCha20 header-protection mask of RFC 9001 section 5.4.4 on libsodium. */
+/* ChaCha20-Poly1305 (RFC 8439, 96-bit nonces) on OpenSSL's EVP with one context per key and direction, which is what
+ * makes it fast; and the ChaCha20 header-protection mask of RFC 9001 section 5.4.4 on libsodium. */
 #ifndef KITH_CRYPTO_AEAD_H
 #define KITH_CRYPTO_AEAD_H
 
@@ -20,11 +20,12 @@ KITH_MUST_CHECK kith_err kith_aead_new(const uint8_t key[static KITH_AEAD_KEY_SI
 void kith_aead_free(kith_aead *aead); /* wipes the key; NULL is fine */
 
 /* out[size + 16] = ciphertext || tag.  `out` may be `plain` itself, else they do not overlap. */
-KITH_MUST_CHECK kith_err kith_aead_seal(kith_aead *aead, const uint8_t nonce[static KITH_AEAD_NONCE_SIZE], const void *ad,
-                                        size_t ad_size, const void *plain, size_t size, uint8_t *out);
-/* `size` counts the tag; out[size - 16].  CRYPTO when it is not authentic (then `out` holds nothing useful). In place as above. */
-KITH_MUST_CHECK kith_err kith_aead_open(kith_aead *aead, const uint8_t nonce[static KITH_AEAD_NONCE_SIZE], const void *ad,
-                                        size_t ad_size, const void *sealed, size_t size, uint8_t *out);
+KITH_MUST_CHECK kith_err kith_aead_seal(kith_aead *aead, const uint8_t nonce[static KITH_AEAD_NONCE_SIZE],
+                                        const void *ad, size_t ad_size, const void *plain, size_t size, uint8_t *out);
+/* `size` counts the tag; out[size - 16].  CRYPTO when it is not authentic (then `out` holds nothing useful). In place
+ * as above. */
+KITH_MUST_CHECK kith_err kith_aead_open(kith_aead *aead, const uint8_t nonce[static KITH_AEAD_NONCE_SIZE],
+                                        const void *ad, size_t ad_size, const void *sealed, size_t size, uint8_t *out);
 
 /* One-shot forms for what happens once per handshake or file. */
 KITH_MUST_CHECK kith_err kith_aead_seal_once(const uint8_t key[static KITH_AEAD_KEY_SIZE],

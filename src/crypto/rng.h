@@ -1,5 +1,6 @@
-/* A deterministic random bit generator: ChaCha20 with fast key erasure (D. J. Bernstein, "Fast-key-erasure random-number
- * generators", 2017), seeded once with 32 bytes by whoever owns it, so that a whole node can be replayed from its seed. */
+/* A deterministic random bit generator: ChaCha20 with fast key erasure (D. J. Bernstein, "Fast-key-erasure
+ * random-number generators", 2017), seeded once with 32 bytes by whoever owns it, so that a whole node can be replayed
+ * from its seed. */
 #ifndef KITH_CRYPTO_RNG_H
 #define KITH_CRYPTO_RNG_H
 

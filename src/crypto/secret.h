@@ -1,4 +1,5 @@
-/* Long-lived secrets: libsodium's guarded pages (locked, wiped on release).  20 µs each and few thousand at most: never per packet. */
+/* Long-lived secrets: libsodium's guarded pages (locked, wiped on release).  20 µs each and few thousand at most: never
+ * per packet. */
 #ifndef KITH_CRYPTO_SECRET_H
 #define KITH_CRYPTO_SECRET_H
 

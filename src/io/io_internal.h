@@ -57,9 +57,7 @@ struct kith_io {
     struct kith_io_rx *rx; /* all sockets' receive buffers: what they hold is borrowed for one callback only */
 };
 
-static inline kith_io *kith_io_of(kith_env *env) {
-    return KITH_OF(env, kith_io, env);
-}
+static inline kith_io *kith_io_of(kith_env *env) { return KITH_OF(env, kith_io, env); }
 
 extern const kith_env_base kith_io_base;
 extern const kith_env_timers kith_io_timer_table;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define WANTED_MAX 128 /* devices we know that are followed before strangers in a flood */
-#define FOUND_MAX 8 /* running nodes of one device, or with one tag, that are tried */
+#define FOUND_MAX  8   /* running nodes of one device, or with one tag, that are tried */
 
 struct lan {
     kith_core *core;
@@ -113,7 +113,9 @@ void kith__lan_announce(kith_core *core)
     memcpy(txt.fingerprint, core->signer.fingerprint, sizeof txt.fingerprint);
     snprintf(record.instance, sizeof record.instance, "%s", l->instance);
     record.txt_size = kith_txt_write(&txt, record.txt, sizeof record.txt);
-    if (l->announcing && memcmp(&record, &l->announced, sizeof record) == 0) return;
+    if (l->announcing && record.port == l->announced.port && record.txt_size == l->announced.txt_size &&
+        memcmp(record.txt, l->announced.txt, record.txt_size) == 0)
+        return;
     if (core->env->lan->update(l->lan, &record)) {
         kith__core_log(core, KITH_LOG_WARN, "cannot announce this device on the local network");
         return;

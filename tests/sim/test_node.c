@@ -412,7 +412,8 @@ static void the_same_seed_is_the_same_run(void **state)
     }
 }
 
-/* Leaks are counted above, in worlds where nobody dies; what the dead leave in guarded pages the sanitizer could not see is held. */
+/* Leaks are counted above, in worlds where nobody dies; what the dead leave in guarded pages the sanitizer could not
+ * see is held. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "detect_leaks=0"; }
 

@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, NULL, NULL)
+#define TEST(function)        cmocka_unit_test_setup_teardown(function, NULL, NULL)
 #define assert_ok(expression) assert_int_equal((expression), 0)
 
 typedef struct test_bytes {
@@ -19,21 +19,21 @@ typedef struct test_bytes {
     size_t size;
 } test_bytes;
 
-/* The file `name` of the folder KITH_VECTORS (default: the project's tests/vectors); fails the test when it cannot be read.
- * Release with json_decref. */
+/* The file `name` of the folder KITH_VECTORS (default: the project's tests/vectors); fails the test when it cannot be
+ * read. Release with json_decref. */
 json_t *test_vectors(const char *name);
 char *test_vectors_path(const char *name, char *out, size_t size);
 /* Say "name: N cases" on standard output; fails when n is 0. */
 void test_ran(const char *name, size_t n);
-test_bytes test_unhex(const char *hex);                /* fails the test on bad hex; NULL is empty */
+test_bytes test_unhex(const char *hex);                   /* fails the test on bad hex; NULL is empty */
 test_bytes test_hex_of(const json_t *o, const char *key); /* member `key`, hex; empty when absent */
 const char *test_str(const json_t *o, const char *key);   /* member `key` or NULL */
 void test_bytes_free(test_bytes *b);
 /* Fails unless `data` has the hex value. */
 void test_equal_hex(const void *data, size_t size, const char *hex);
 
-/* Run `body` with its 1st, 2nd, 3rd ... allocation failing until it runs without reaching the failure.  `body` returns the
- * kith_err it got; it must be KITH_ERR_NOMEM whenever an allocation failed, and nothing may leak. */
+/* Run `body` with its 1st, 2nd, 3rd ... allocation failing until it runs without reaching the failure.  `body` returns
+ * the kith_err it got; it must be KITH_ERR_NOMEM whenever an allocation failed, and nothing may leak. */
 void test_every_allocation(int (*body)(void *), void *arg);
 
 #endif

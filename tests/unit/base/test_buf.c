@@ -9,7 +9,7 @@ static void varints_of_the_rfc(void **state)
     (void)state;
     json_t *root = test_vectors("quic_rfc9000_9001.json"), *item;
     size_t i;
-    json_array_foreach(json_object_get(root, "varint_decode"), i, item) {
+    json_array_foreach (json_object_get(root, "varint_decode"), i, item) {
         test_bytes b = test_unhex(json_string_value(json_array_get(item, 0)));
         kith_reader r = kith_reader_of(b.data, b.size);
         assert_int_equal(kith_read_varint(&r), strtoull(json_string_value(json_array_get(item, 1)), NULL, 10));
@@ -28,7 +28,10 @@ static void varints_of_the_rfc(void **state)
 static void varints_round_trip_in_shortest_form(void **state)
 {
     (void)state;
-    static const struct { uint64_t value; size_t size; } table[] = {
+    static const struct {
+        uint64_t value;
+        size_t size;
+    } table[] = {
         {0, 1}, {63, 1}, {64, 2}, {16383, 2}, {16384, 4}, {(1u << 30) - 1, 4}, {1u << 30, 8}, {KITH_VARINT_MAX, 8},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {

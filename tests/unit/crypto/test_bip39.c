@@ -54,8 +54,7 @@ static void bip39_vectors_english(void **state)
     (void)state;
     json_t *root = test_vectors("bip39_vectors_english.json"), *item;
     size_t i;
-    json_array_foreach(json_object_get(root, "cases"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         test_bytes entropy = test_hex_of(item, "entropy");
         uint16_t words[24], typed[24];
         uint8_t back[32];

@@ -74,8 +74,7 @@ static void blake3(void **state)
     const char *context = test_str(root, "context_string");
     size_t i;
     assert_non_null(context);
-    json_array_foreach(json_object_get(root, "cases"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         size_t size = (size_t)json_integer_value(json_object_get(item, "input_len"));
         uint8_t *data = pattern(size), out[KITH_BLAKE3_SIZE];
         test_bytes want = test_hex_of(item, "hash"), derived = test_hex_of(item, "derive_key");
@@ -102,8 +101,7 @@ static void bao(void **state)
     (void)state;
     json_t *root = test_vectors("bao.json"), *item;
     size_t i;
-    json_array_foreach(json_object_get(root, "hash"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "hash"), i, item) {
         size_t size = (size_t)json_integer_value(json_object_get(item, "input_len"));
         uint8_t *data = malloc(size + 4), out[KITH_BLAKE3_SIZE];
         assert_non_null(data);

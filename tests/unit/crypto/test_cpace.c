@@ -153,8 +153,7 @@ static void cpace_ristretto255_sha512(void **state)
     size_t cases = 1;
     const char *key;
     test_bytes scalar = test_hex_of(json_object_get(points, "Valid"), "s");
-    json_object_foreach((json_t *)(uintptr_t)points, key, point)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)points, key, point) {
         uint8_t out[32];
         if (json_is_object(point)) {
             test_bytes s = test_hex_of(point, "s"), x = test_hex_of(point, "X");
@@ -185,8 +184,7 @@ static void cpace_ristretto255_derived(void **state)
     (void)state;
     json_t *root = test_vectors("cpace_ristretto255_derived.json"), *item;
     size_t i;
-    json_array_foreach(json_object_get(root, "cases"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         check_intermediates(item, item);
         check_case(item);
     }

@@ -20,8 +20,7 @@ static void argon2id(void **state)
     (void)state;
     json_t *root = test_vectors("argon2id.json"), *item;
     size_t i;
-    json_array_foreach(json_object_get(root, "cases"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         test_bytes hex[4], tag = test_hex_of(item, "tag");
         kith_bytes password = field(item, "password", "password_ascii", &hex[0]);
         kith_bytes salt = field(item, "salt", "salt_ascii", &hex[1]);

@@ -34,7 +34,8 @@ static int set_up(void **state)
     (void)state;
     strcpy(base, "/tmp/kith-api-XXXXXX");
     assert_non_null(mkdtemp(base));
-    network = unshare(CLONE_NEWNET) == 0 && system("ip link set lo up && ip link add kith0 type veth peer name kith1 && ip addr add 10.9.8.7/24 dev kith0 && ip link set kith1 up "
+    network = unshare(CLONE_NEWNET) == 0 && system("ip link set lo up && ip link add kith0 type veth peer name kith1 "
+                                                   "&& ip addr add 10.9.8.7/24 dev kith0 && ip link set kith1 up "
                                                    "&& ip link set kith0 up multicast on") == 0;
     return 0;
 }
@@ -66,7 +67,12 @@ static kith_node *start(const char *home)
     kith_node *node = NULL;
     bool created;
     if (kith_init(path(home), home, "secret", 6, &self, &created, &problem)) fail_msg("%s", problem.message);
-    kith_options options = {.size = sizeof options, .home = path(home), .password = "secret", .password_size = 6, .log = show, .log_level = KITH_LOG_DEBUG};
+    kith_options options = {.size = sizeof options,
+                            .home = path(home),
+                            .password = "secret",
+                            .password_size = 6,
+                            .log = show,
+                            .log_level = KITH_LOG_DEBUG};
     options.log_user = (void *)(uintptr_t)home;
     if (kith_open(&options, &node, &problem)) fail_msg("%s", problem.message);
     return node;
@@ -79,7 +85,8 @@ static kith_event await(kith_node *node, kith_event_kind kind)
     for (int waited = 0; waited < PATIENCE_MS; waited += 50) {
         while (kith_next_event(node, &event)) {
             if (event.kind == kind) return event;
-            if (event.kind == KITH_EVENT_END || event.kind == KITH_EVENT_FAILED) fail_msg("ended: %s: %s", kith_err_name(event.err), event.message);
+            if (event.kind == KITH_EVENT_END || event.kind == KITH_EVENT_FAILED)
+                fail_msg("ended: %s: %s", kith_err_name(event.err), event.message);
         }
         struct pollfd p = {.fd = kith_fd(node), .events = POLLIN};
         poll(&p, 1, 50);

@@ -150,8 +150,7 @@ static void cbor_rfc8949_appendix_a(void **state)
     json_t *root = json_load_file(test_vectors_path(name, path, sizeof path), JSON_DECODE_INT_AS_REAL, &error), *item;
     if (!root) fail_msg("%s:%d: %s", path, error.line, error.text);
     size_t i, taken = 0, refused = 0;
-    json_array_foreach(json_object_get(root, "cases"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         test_bytes b = test_hex_of(item, "hex");
         const uint8_t *at = b.data;
         bool want = scan_subset(&at, b.data + b.size) && json_is_true(json_object_get(item, "roundtrip"));
