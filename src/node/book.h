@@ -14,10 +14,12 @@ void kith__book_close(kith_core *core); /* writes what was seen */
 typedef struct pin_job {
     kith_job job;
     kith_core *core;
-    kith_peer peer;    /* done: as it is in the book now, with its local name */
-    bool already;      /* done: it was there before, just so */
-    kith_err err;      /* done: OK, KEY_CHANGED, ID_CHANGED, LIMIT, or what the disk did */
-    char message[640]; /* what the disk said, for people */
+    kith_peer peer;                /* done: as it is in the book now, with its local name */
+    bool already;                  /* done: it was there before, just so */
+    kith_err err;                  /* done: OK, KEY_CHANGED, ID_CHANGED, LIMIT, or what the disk did */
+    bool stored;                   /* done: it is in the book on disk */
+    char known_as[KITH_NAME_TEXT]; /* done with KEY_CHANGED, ID_CHANGED: what that other one is called here */
+    char message[640];             /* what the disk said, for people */
     void (*done)(struct pin_job *job);
 } pin_job;
 

@@ -11,7 +11,8 @@ typedef struct attempt {
     session *session; /* under way */
     uint64_t not_before, backoff_ns;
     uint64_t node; /* by tag: who announced it */
-    bool tried;    /* at least once */
+    bool shared;   /* by tag: others announced it as well */
+    bool tried;    /* by tag: it was connected to, or could not be */
     bool still_there;
 } attempt;
 
@@ -68,6 +69,7 @@ static void attempt_ready(void *user, session *s)
 {
     attempt *a = user;
     a->session = NULL;
+    a->tried = true;
     a->dial->last_node = a->node;
     succeed(a->dial, s);
 }
@@ -79,6 +81,7 @@ static void attempt_failed(void *user, session *s, kith_err why)
     dial *d = a->dial;
     (void)s;
     a->session = NULL;
+    a->tried = true;
     a->backoff_ns = a->backoff_ns ? a->backoff_ns * 2 : DIAL_AGAIN_NS;
     if (a->backoff_ns > DIAL_AGAIN_MAX_NS) a->backoff_ns = DIAL_AGAIN_MAX_NS;
     a->not_before = kith__core_now(d->core) + a->backoff_ns;
@@ -97,6 +100,7 @@ static void note_address(dial *d, const kith_addr *addr, uint64_t node)
     for (size_t i = 0; i < d->count; i++) {
         if (!kith_addr_equal(&d->attempts[i].addr, addr)) continue;
         d->attempts[i].still_there = true;
+        d->attempts[i].shared |= d->attempts[i].node != node;
         return;
     }
     size_t place = d->count;
@@ -123,7 +127,6 @@ static void start(dial *d, attempt *a)
     char address[KITH_ADDR_TEXT_SIZE];
     session_watch watch = attempt_watch;
     watch.user = a;
-    a->tried = true;
     d->last_start = kith__core_now(d->core);
     kith__core_log(d->core, KITH_LOG_DEBUG, "dialling %s", kith_addr_text(&a->addr, address));
     if (kith__session_dial(d->core, &a->addr, d->by_tag ? NULL : &d->peer, &watch, &a->session)) {
@@ -153,7 +156,6 @@ static void go_on(dial *d)
             if (due < next) next = due;
             continue;
         }
-        if (d->by_tag && under_way) break; /* one at a time: each may cost a guess */
         start(d, a);
         under_way |= a->session != NULL;
     }
@@ -221,7 +223,7 @@ bool kith__dial_more(dial *d)
     collect(d);
     for (size_t i = 0; i < d->count; i++) {
         attempt *a = &d->attempts[i];
-        if (a->node == d->last_node) a->tried = true;
+        if (a->node == d->last_node && !a->shared) a->tried = true; /* what a liar repeats is not his */
         more |= a->still_there && !a->tried;
     }
     return more;

@@ -22,8 +22,8 @@ typedef struct dial dial;
  * this returns true. */
 KITH_MUST_CHECK kith_err kith__dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns,
                                            const dial_events *events, void *user, dial **out);
-/* Whoever announces this pairing tag: one after the other.  After `connected`, dial_next goes on with those not tried
- * yet. */
+/* Whoever announces this pairing tag, whichever of the addresses answers first.  After `connected`, dial_next goes on
+ * with those not tried yet. */
 KITH_MUST_CHECK kith_err kith__dial_tag(kith_core *core, uint32_t tag, uint64_t patience_ns, const dial_events *events,
                                         void *user, dial **out);
 void kith__dial_next(dial *d, uint64_t patience_ns);

@@ -5,12 +5,16 @@
 #include "node/dial.h"
 #include "node/lan.h"
 #include "service/pairing.h"
+#include "service/wire_error.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define RUNS_MAX         16               /* attempts under way at a host; the next is refused */
+#define RUNS_SOURCE_MAX  4                /* of these from one source */
 #define JOIN_PATIENCE_NS (30 * SECOND_NS) /* to find the device that shows the code */
+#define JOIN_STEP_NS     (5 * SECOND_NS)  /* for a host to prove itself: others may show the same tag */
+#define JOIN_HOSTS_MAX   32               /* that show the tag and are connected to */
 #define JOIN_OTHERS_NS   (2 * SECOND_NS)  /* after a failure, for another one to appear */
 #define EXPIRES_MAX_S    3600u
 #define WARN_BEFORE_NS   (60 * SECOND_NS)
@@ -29,7 +33,8 @@ typedef struct run {
     kith_addr source;
     kith_hello peer;
     bool counted; /* host: kith_code_begin said yes and kith_code_end was not called */
-    bool proven, pinning, done;
+    bool proven, done;
+    bool pinning; /* the job is out: the run stays, and what happens meanwhile waits */
     kith_timer *timer;
     uint64_t linger_until;
     pin_job pin;
@@ -44,7 +49,11 @@ struct pair_op {
     kith_timer *timer;
     uint64_t warn_ns;
     kith_list runs;
-    dial *dial; /* joiner */
+    dial *dial;                                           /* joiner */
+    uint8_t tried[JOIN_HOSTS_MAX][KITH_FINGERPRINT_SIZE]; /* joiner: hosts, in the order of connecting */
+    size_t tried_count;
+    kith_err tried_err; /* how it went with the last of them */
+    char tried_message[640];
     kith_err end_err;
     char end_message[640];
 };
@@ -70,7 +79,10 @@ static void run_free(run *r)
 {
     pair_op *p = r->op;
     kith_core *core = p->op.core;
+    kith_err err = kith_pairing_error(r->machine);
     if (r->counted) kith_code_end(&p->code, &r->source, kith_pairing_attempt(r->machine));
+    /* Our last message may be overtaken by the end of the other direction: that says why, too. */
+    if (r->channel && err) kith_stream_stop(r->channel->stream, kith_wire_error_of(err));
     kith__channel_free(r->channel);
     kith__session_unuse(&r->hold);
     core->env->timers->close(r->timer);
@@ -103,7 +115,30 @@ static void pair_finish(pair_op *p, kith_err err, const char *message)
     try_end(p);
 }
 
-static void pair_cancel(op *o, kith_err why) { pair_finish((pair_op *)o, why, NULL); }
+/* Both have stored it. */
+static void run_complete(run *r)
+{
+    pair_op *p = r->op;
+    kith_core *core = p->op.core;
+    kith_event event = {.kind = KITH_EVENT_PAIRED, .op = p->op.id, .already = r->pin.already};
+    kith__core_describe(&r->pin.peer, &event.device);
+    kith__core_seen(core, &r->pin.peer, &r->source);
+    run_free(r);
+    kith__core_emit(core, &event);
+    pair_finish(p, KITH_OK, NULL);
+}
+
+static void pair_cancel(op *o, kith_err why)
+{
+    pair_op *p = (pair_op *)o;
+    KITH_EACH (at, &p->runs) {
+        run *r = KITH_OF(at, run, link);
+        if (!r->done) continue;
+        run_complete(r); /* too late: it is done */
+        return;
+    }
+    pair_finish(p, why, NULL);
+}
 
 static bool pair_answer(op *o, kith_op question, bool yes)
 {
@@ -123,6 +158,18 @@ static const op_kind pair_kind = {.name = "pair", .needs_keys = true, .cancel = 
 
 /* ---- one attempt ---- */
 
+static void describe_changed(const run *r, kith_err err, bool by_peer, char *out, size_t size)
+{
+    const char *other = err == KITH_ERR_KEY_CHANGED ? "with another key" : "under another id";
+    if (by_peer)
+        snprintf(out, size, "%s knows this device %s: run `kith forget` there, then pair again", r->peer.name, other);
+    else
+        snprintf(out, size,
+                 "this device is known here as \"%s\", but %s: if it was set up anew, run `kith forget \"%s\"`, then "
+                 "pair again; if not, do not trust it",
+                 r->pin.known_as, other, r->pin.known_as);
+}
+
 static void describe_failure(const run *r, kith_err err, char *out, size_t size)
 {
     bool by_peer = kith_pairing_failed_by_peer(r->machine);
@@ -140,45 +187,71 @@ static void describe_failure(const run *r, kith_err err, char *out, size_t size)
         snprintf(out, size, "the other device is busy with another attempt: try again");
     else if (err == KITH_ERR_REMOTE_STORAGE)
         snprintf(out, size, "the other device could not store the pairing: see the message there");
+    else if (err == KITH_ERR_KEY_CHANGED || err == KITH_ERR_ID_CHANGED)
+        describe_changed(r, err, by_peer, out, size);
+    else if (!by_peer && r->pin.err == err && *r->pin.message)
+        snprintf(out, size, "%s", r->pin.message);
+    size_t n = strlen(out);
+    if (r->pin.stored)
+        snprintf(out + n, size - n, "%s%s knows it now, the other device perhaps not: pair again", n ? "; " : "",
+                 n ? "this one" : "this device");
 }
 
-/* The host goes on waiting after a failed attempt, unless that burnt the code or came after the proof; the joiner goes
- * on to the next device that shows the same tag when this one knew nothing of the code. */
+static void next_host(pair_op *p)
+{
+    if (p->tried_count < JOIN_HOSTS_MAX)
+        kith__dial_next(p->dial, kith__dial_more(p->dial) ? JOIN_PATIENCE_NS : JOIN_OTHERS_NS);
+    else
+        pair_finish(p, p->tried_err, *p->tried_message ? p->tried_message : NULL);
+}
+
+/* The joiner goes on to the next device that shows the same tag: an impostor may have come first. */
+static void try_next(pair_op *p, kith_err err, const char *message)
+{
+    p->tried_err = err;
+    snprintf(p->tried_message, sizeof p->tried_message, "%s", message);
+    next_host(p);
+}
+
+/* The host goes on waiting after a failed attempt, unless that burnt the code or came after the proof. */
 static void run_failed(run *r)
 {
     pair_op *p = r->op;
     kith_core *core = p->op.core;
-    kith_err err = kith_pairing_error(r->machine), state = KITH_OK;
+    kith_err err = kith_pairing_error(r->machine);
     bool wrong = kith_pairing_attempt(r->machine) == KITH_ATTEMPT_WRONG, proven = r->proven;
+    /* What somebody says who has proven nothing is no reason to give up. */
+    bool elsewhere =
+        kith_pairing_failed_by_peer(r->machine) || wrong || err == KITH_ERR_PROTOCOL || err == KITH_ERR_TIMEOUT;
     char message[sizeof p->end_message];
     describe_failure(r, err, message, sizeof message);
     run_free(r);
-    if (p->host) {
+    if (!p->host && !proven && elsewhere) {
+        try_next(p, err, message);
+    } else if (!p->host || proven) {
+        pair_finish(p, err, *message ? message : NULL);
+    } else {
         if (wrong)
             kith__core_emit(core, &(kith_event){.kind = KITH_EVENT_ATTEMPT, .op = p->op.id, .err = KITH_ERR_CODE});
-        state = proven ? KITH_OK : kith_code_state(&p->code, kith__core_now(core));
-        if (proven)
-            pair_finish(p, err, *message ? message : NULL);
-        else if (state == KITH_ERR_CODE_BURNT)
-            pair_finish(p, state, NULL);
-        return;
+        if (kith_code_state(&p->code, kith__core_now(core)) == KITH_ERR_CODE_BURNT)
+            pair_finish(p, KITH_ERR_CODE_BURNT, NULL);
     }
-    /* Anything but a misunderstanding among people may have been an impostor who shows the same tag. */
-    bool elsewhere =
-        err != KITH_ERR_ARG && err != KITH_ERR_CANCELLED && err != KITH_ERR_NOMEM && err != KITH_ERR_INTERNAL;
-    if (!proven && elsewhere) {
-        bool more = kith__dial_more(p->dial);
-        p->end_err = err;
-        snprintf(p->end_message, sizeof p->end_message, "%s", message);
-        kith__dial_next(p->dial, more ? JOIN_PATIENCE_NS : JOIN_OTHERS_NS);
-    } else {
-        pair_finish(p, err, *message ? message : NULL);
-    }
+}
+
+static bool somebody_proven(const pair_op *p)
+{
+    for (const kith_link *at = p->runs.head.next; at != &p->runs.head; at = at->next)
+        if (KITH_OF(at, const run, link)->proven) return true;
+    return false;
 }
 
 static void ask(run *r)
 {
     pair_op *p = r->op;
+    if (somebody_proven(p)) { /* a code is good for one; the person is being asked about that one */
+        kith_pairing_fail(r->machine, KITH_ERR_AGAIN);
+        return;
+    }
     r->proven = true;
     if (r->counted) {
         kith_code_end(&p->code, &r->source, KITH_ATTEMPT_RIGHT);
@@ -232,12 +305,7 @@ static void run_done(run *r)
         core->env->timers->set(r->timer, now + LINGER_STEP_NS);
         return;
     }
-    kith_event event = {.kind = KITH_EVENT_PAIRED, .op = p->op.id, .already = r->pin.already};
-    kith__core_describe(&r->pin.peer, &event.device);
-    kith__core_seen(core, &r->pin.peer, &r->source);
-    run_free(r);
-    kith__core_emit(core, &event);
-    pair_finish(p, KITH_OK, NULL);
+    run_complete(r);
 }
 
 static void host_started(run *r)
@@ -264,10 +332,10 @@ static void flush(run *r)
         kith__core_log(r->op->op.core, KITH_LOG_DEBUG, "pair: ended twice");
 }
 
-/* Everything that is due; the run may be gone on return. */
+/* Everything that is due; the run may be gone on return.  While the job is out nothing is: pinned() comes here. */
 static void run_step(run *r)
 {
-    for (;;) {
+    while (!r->pinning) {
         kith_pairing_event event = kith_pairing_take_event(r->machine);
         flush(r);
         switch (event) {
@@ -305,7 +373,7 @@ static void run_gone(channel *c, kith_err why)
         run_done(r);
         return;
     }
-    kith_pairing_fail(r->machine, why);
+    kith_pairing_gone(r->machine, why);
     run_step(r);
 }
 
@@ -360,7 +428,7 @@ static run *run_new(pair_op *p, session *s)
     }
     kith__session_use(s, &r->hold, run_lost, r);
     kith_list_append(&p->runs, &r->link);
-    core->env->timers->set(r->timer, kith__core_now(core) + KITH_PAIR_STEP_NS);
+    core->env->timers->set(r->timer, kith__core_now(core) + (p->host ? KITH_PAIR_STEP_NS : JOIN_STEP_NS));
     return r;
 }
 
@@ -371,10 +439,15 @@ static const channel_events run_events = {.readable = run_readable, .gone = run_
 bool kith__pair_serve(channel *c)
 {
     pair_op *p = c->session->core->host;
-    size_t count = 0;
+    size_t count = 0, same = 0;
     if (!p || p->over) return false;
-    KITH_EACH (at, &p->runs) count++;
-    run *r = count < RUNS_MAX ? run_new(p, c->session) : NULL;
+    kith_addr source = kith_code_source(&c->session->remote);
+    KITH_EACH (at, &p->runs) {
+        kith_addr other = kith_code_source(&KITH_OF(at, run, link)->source);
+        same += kith_addr_same_ip(&source, &other);
+        count++;
+    }
+    run *r = count < RUNS_MAX && same < RUNS_SOURCE_MAX ? run_new(p, c->session) : NULL;
     if (!r) return false;
     r->channel = c;
     c->owner = r;
@@ -388,13 +461,6 @@ bool kith__pair_tag(const kith_core *core, uint32_t *tag)
     if (!p || p->over || kith_code_state(&p->code, kith__core_now(core))) return false;
     *tag = kith_words_tag(&p->words);
     return true;
-}
-
-static bool somebody_proven(const pair_op *p)
-{
-    for (const kith_link *at = p->runs.head.next; at != &p->runs.head; at = at->next)
-        if (KITH_OF(at, const run, link)->proven) return true;
-    return false;
 }
 
 static void host_timer(void *user)
@@ -459,15 +525,31 @@ void kith_core_pair(kith_core *core, kith_op id, const kith_pair_options *option
     snprintf(event.words, sizeof event.words, "%s", kith_words_text(&p->words, text));
     kith__core_emit(core, &event);
     kith_wipe(text, sizeof text);
+    kith_wipe(event.words, sizeof event.words);
     kith__lan_announce(core);
     kith__core_pump(core);
 }
 
 /* ---- joiner ---- */
 
+/* Each host gets one try, at whichever of its addresses: a second would be one guess more against the code. */
+static bool tried_before(pair_op *p, const session *s)
+{
+    bool before = false;
+    for (size_t i = 0; i < p->tried_count; i++)
+        before |= memcmp(p->tried[i], s->peer.fingerprint, sizeof p->tried[i]) == 0;
+    memcpy(p->tried[p->tried_count++], s->peer.fingerprint, sizeof p->tried[0]);
+    return before;
+}
+
 static void join_connected(void *user, session *s)
 {
     pair_op *p = user;
+    if (tried_before(p, s)) {
+        kith__session_close(s, KITH_OK);
+        next_host(p);
+        return;
+    }
     run *r = run_new(p, s);
     kith_err err = r ? kith__channel_open(s, STREAM_PAIR, &run_events, r, &r->channel) : KITH_ERR_NOMEM;
     if (err) {
@@ -480,19 +562,15 @@ static void join_connected(void *user, session *s)
 
 static void join_failed(void *user, kith_err why)
 {
-    static const char nobody[] =
-        "no device on this network shows a code that begins with these two words: check them, that `kith pair` is "
-        "still waiting there, and that both are on the same network";
     pair_op *p = user;
-    char message[sizeof p->end_message];
-    if (why == KITH_ERR_UNREACHABLE && p->end_err) { /* all who showed the tag were tried: what the last one said */
-        memcpy(message, p->end_message, sizeof message);
-        pair_finish(p, p->end_err, *message ? message : NULL);
-    } else if (why == KITH_ERR_UNREACHABLE) {
-        pair_finish(p, KITH_ERR_NOT_FOUND, nobody);
-    } else {
+    if (p->tried_err) /* all who showed the tag were tried */
+        pair_finish(p, p->tried_err, *p->tried_message ? p->tried_message : NULL);
+    else if (why == KITH_ERR_UNREACHABLE)
+        pair_finish(p, KITH_ERR_NOT_FOUND,
+                    "no device on this network shows a code that begins with these two words: check them, that `kith "
+                    "pair` is still waiting there, and that both are on the same network");
+    else
         pair_finish(p, why, NULL);
-    }
 }
 
 void kith_core_join(kith_core *core, kith_op id, const char *words, const kith_pair_options *options)
@@ -507,8 +585,9 @@ void kith_core_join(kith_core *core, kith_op id, const char *words, const kith_p
     pair_op *p = pair_new(core, id, options, false);
     if (!p) return;
     p->words = parsed;
+    kith_wipe(&parsed, sizeof parsed);
     uint64_t patience = options->expires_s ? options->expires_s * SECOND_NS : JOIN_PATIENCE_NS;
-    kith_err err = kith__dial_tag(core, kith_words_tag(&parsed), patience, &events, p, &p->dial);
+    kith_err err = kith__dial_tag(core, kith_words_tag(&p->words), patience, &events, p, &p->dial);
     if (err) pair_finish(p, err, NULL);
     kith__core_pump(core);
 }

@@ -76,8 +76,7 @@ void kith_code_init(kith_code *code, const kith_words *words, uint64_t expires_n
     *code = (kith_code){.words = *words, .expires_ns = expires_ns};
 }
 
-/* Who is behind an address: its owner has every port, and in IPv6 at least the whole /64. */
-static kith_addr source_of(const kith_addr *addr)
+kith_addr kith_code_source(const kith_addr *addr)
 {
     kith_addr source = *addr;
     source.port = 0;
@@ -106,7 +105,7 @@ kith_err kith_code_state(const kith_code *code, uint64_t now_ns)
  * nothing. */
 kith_err kith_code_begin(kith_code *code, const kith_addr *addr, uint64_t now_ns)
 {
-    kith_addr source = source_of(addr);
+    kith_addr source = kith_code_source(addr);
     kith_err err = kith_code_state(code, now_ns);
     if (err) return err;
     size_t i = find_source(code, &source);
@@ -127,7 +126,7 @@ kith_err kith_code_begin(kith_code *code, const kith_addr *addr, uint64_t now_ns
 
 void kith_code_end(kith_code *code, const kith_addr *addr, kith_attempt result)
 {
-    kith_addr source = source_of(addr);
+    kith_addr source = kith_code_source(addr);
     size_t i = find_source(code, &source);
     if (i == code->source_count || !code->sources[i].open) return;
     code->sources[i].open--;

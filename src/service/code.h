@@ -44,6 +44,8 @@ typedef struct kith_code {
     size_t source_count;
 } kith_code;
 
+/* Who is behind an address: its owner has every port, and in IPv6 at least the whole /64. */
+kith_addr kith_code_source(const kith_addr *addr);
 void kith_code_init(kith_code *code, const kith_words *words, uint64_t expires_ns);
 /* May this source make one attempt now?  CODE_EXPIRED, CODE_BURNT (also for the rest of this source's life), STATE
  * (used), AGAIN (as many attempts as failures are left are under way). */

@@ -113,6 +113,7 @@ static void end_with(kith_pairing *p, kith_err why, bool by_peer)
 }
 
 void kith_pairing_fail(kith_pairing *pair, kith_err why) { end_with(pair, why, false); }
+void kith_pairing_gone(kith_pairing *pair, kith_err why) { end_with(pair, why, true); }
 
 kith_err kith_pairing_new(const kith_pairing_config *config, kith_pairing **out)
 {

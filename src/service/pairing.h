@@ -62,6 +62,8 @@ void kith_pairing_answer(kith_pairing *pair, bool yes);
 void kith_pairing_stored(kith_pairing *pair, kith_err result);
 /* Give up and tell the peer: CODE_EXPIRED, CODE_BURNT, AGAIN, CANCELLED, TIMEOUT, DECLINED ... */
 void kith_pairing_fail(kith_pairing *pair, kith_err why);
+/* The stream is over, and this is what that said: nothing can be told to the peer any more. */
+void kith_pairing_gone(kith_pairing *pair, kith_err why);
 kith_err kith_pairing_error(const kith_pairing *pair);
 bool kith_pairing_failed_by_peer(const kith_pairing *pair);
 /* Host: how the attempt is to be counted. */

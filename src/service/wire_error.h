@@ -26,7 +26,9 @@
     X(WRONG_DEVICE, 17, KITH_ERR_WRONG_DEVICE)                                                                         \
     X(SIGNATURE, 18, KITH_ERR_SIGNATURE)                                                                               \
     X(GOING_AWAY, 19, KITH_ERR_CLOSED)                                                                                 \
-    X(SUPERSEDED, 20, KITH_ERR_STATE)
+    X(SUPERSEDED, 20, KITH_ERR_STATE)                                                                                  \
+    X(KEY_CHANGED, 21, KITH_ERR_KEY_CHANGED)                                                                           \
+    X(ID_CHANGED, 22, KITH_ERR_ID_CHANGED)
 
 typedef enum kith_wire_error {
     KITH_WIRE_OK = 0,
