@@ -1,8 +1,8 @@
 #include "node/book.h"
 
 #include "base/mem.h"
-#include "node/lan.h"
 #include "identity/seen.h"
+#include "node/lan.h"
 
 #include <stdio.h>
 #include <string.h>
