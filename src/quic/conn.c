@@ -299,29 +299,26 @@ static void broken(kith_conn *conn, int rv)
     over(conn, err, 0, false, NULL, 0);
 }
 
+/* Nothing is said to the peer.  Its packets are strangers' from now on: if it still thinks of us it is told by a reset.
+ */
+static void silent_end(kith_conn *conn, kith_err err, bool by_peer)
+{
+    conn->state = KITH_CONN_DEAD;
+    kith_idmap_remove_all(&conn->ids);
+    over(conn, err, 0, by_peer, NULL, 0);
+}
+
 void kith__conn_failed(kith_conn *conn, int rv)
 {
     if (conn->state != KITH_CONN_LIVE) return;
     switch (rv) {
     case NGTCP2_ERR_DRAINING: drained(conn); return;
     case NGTCP2_ERR_CLOSING: return;
-    case NGTCP2_ERR_IDLE_CLOSE:
-        conn->state = KITH_CONN_DEAD;
-        over(conn, KITH_ERR_LOST, 0, false, NULL, 0);
-        return;
-    case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
-        conn->state = KITH_CONN_DEAD;
-        over(conn, KITH_ERR_TIMEOUT, 0, false, NULL, 0);
-        return;
+    case NGTCP2_ERR_IDLE_CLOSE: silent_end(conn, KITH_ERR_LOST, false); return;
+    case NGTCP2_ERR_HANDSHAKE_TIMEOUT: silent_end(conn, KITH_ERR_TIMEOUT, false); return;
     case NGTCP2_ERR_DROP_CONN:
-    case NGTCP2_ERR_RETRY:
-        conn->state = KITH_CONN_DEAD;
-        over(conn, KITH_ERR_PROTOCOL, 0, false, NULL, 0);
-        return;
-    case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
-        conn->state = KITH_CONN_DEAD;
-        over(conn, KITH_ERR_UNSUPPORTED, 0, true, NULL, 0);
-        return;
+    case NGTCP2_ERR_RETRY: silent_end(conn, KITH_ERR_PROTOCOL, false); return;
+    case NGTCP2_ERR_RECV_VERSION_NEGOTIATION: silent_end(conn, KITH_ERR_UNSUPPORTED, true); return;
     default: broken(conn, rv); return;
     }
 }

@@ -18,11 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KITH_QUIC_CONNS_MAX 4096 /* of one endpoint; the next Initial is not answered */
-#define KITH_QUIC_RETRY_ABOVE                                                                                          \
-    64 /* half-open accepted connections above which a Retry is asked (RFC 9000 section 8.1.2) */
-#define KITH_QUIC_STREAMS_MAX       64         /* that a peer may have open at once, of each kind */
-#define KITH_QUIC_REASON_MAX        128        /* bytes of a close's reason text */
+#define KITH_QUIC_CONNS_MAX         4096 /* of one endpoint; the next Initial is not answered */
+#define KITH_QUIC_RETRY_ABOVE       64   /* half-open accepted connections; above: a Retry (RFC 9000 section 8.1.2) */
+#define KITH_QUIC_STREAMS_MAX       64   /* that a peer may have open at once, of each kind */
+#define KITH_QUIC_REASON_MAX        128  /* bytes of a close's reason text */
 #define KITH_QUIC_STREAM_WINDOW_MAX (3u << 20) /* receive window of a stream, auto-tuned up to this */
 #define KITH_QUIC_CONN_WINDOW_MAX   (4u << 20)
 #define KITH_QUIC_IDLE_NS           UINT64_C(30000000000)
@@ -65,7 +64,7 @@ typedef enum kith_quic_event_kind {
     KITH_QUIC_OPENED,       /* stream: the peer opened it (data may be there already; a READABLE follows) */
     KITH_QUIC_READABLE, /* stream: bytes or the end are there; comes again only after kith_stream_peek said "nothing" */
     KITH_QUIC_WRITABLE, /* stream: kith_stream_unsent fell below the low mark after it was above the high mark */
-    KITH_QUIC_RETURNED, /* stream: lent memory was acknowledged: see kith_stream_returned */
+    KITH_QUIC_RETURNED, /* stream: lent memory was acknowledged (kith_stream_returned), or all of it and the end */
     KITH_QUIC_RESET,    /* stream: the peer gave up sending (code); what was not consumed yet is gone */
     KITH_QUIC_STOPPED,  /* stream: the peer does not want more (code); our side was reset with that code */
     KITH_QUIC_PATH, /* conn: a probe asked for by kith_conn_probe was answered (path, rtt_ns), or not (err = TIMEOUT) */
@@ -143,7 +142,8 @@ void *kith_stream_user(const kith_stream *stream);
 /* Queue bytes (copied).  Always takes all of them: mind kith_stream_unsent.  STATE after fin, reset or close; NOMEM. */
 KITH_MUST_CHECK kith_err kith_stream_write(kith_stream *stream, const void *data, size_t size);
 /* Queue bytes that stay where they are: the memory must not change until `kith_stream_returned` passed the stream
- * offset of its end, or the stream or connection is freed, or RESET/STOPPED/CLOSED came for it. */
+ * offset of its end, or the stream was reset (by us or by STOPPED) or freed, or the connection ended (CLOSED) or was
+ * freed. */
 KITH_MUST_CHECK kith_err kith_stream_lend(kith_stream *stream, const void *data, size_t size);
 KITH_MUST_CHECK kith_err kith_stream_finish(kith_stream *stream); /* no more bytes; STATE when finished before */
 #define KITH_STREAM_HIGH_MARK (1u << 20)
@@ -159,8 +159,8 @@ bool kith_stream_peek(kith_stream *stream, const uint8_t **data, size_t *size, b
 void kith_stream_consume(kith_stream *stream, size_t size); /* gives the peer as much credit */
 void kith_stream_reset(kith_stream *stream, uint64_t code); /* give up sending */
 void kith_stream_stop(kith_stream *stream, uint64_t code);  /* ask the peer to give up */
-/* Done with it: what is unfinished is reset/stopped with code 0; a finished sending side is still delivered (lent
- * memory: see above). */
+/* Done with it: what is unfinished is reset/stopped with code 0, and so is a finished sending side of which lent memory
+ * has not all come back (so after this the memory is the caller's again); one without is still delivered. */
 void kith_stream_free(kith_stream *stream);
 
 #endif
