@@ -51,7 +51,10 @@ typedef struct process {
 typedef struct counts {
     uint64_t part_read, part_written; /* bytes */
     bool fail_sync;
-    kith_incoming *finish_on_open; /* somebody else who finishes just then */
+    kith_incoming *finish_on_open;            /* somebody else who finishes just then, */
+    const kith_incoming_config *open_on_open; /* and another one who begins with the same, */
+    kith_incoming *opened;                    /* this one */
+    const char *take_name;                    /* somebody takes this name just before we do */
 } counts;
 
 static UNUSED counts counted;
@@ -72,11 +75,18 @@ static UNUSED kith_err counting_open(kith_env *env, const char *path, unsigned f
     kith_err err = real_table->open(real_of(env), path, flags, mode, out);
     if (!err && ends_with(path, ".part")) part_handle = *out;
     kith_incoming *other = counted.finish_on_open;
-    counted.finish_on_open = NULL;
+    const kith_incoming_config *config = counted.open_on_open;
+    counted.finish_on_open = NULL; /* these open files, too */
+    counted.open_on_open = NULL;
     if (!err && other) {
         kith_incoming_result result;
         assert_ok(kith_incoming_finish(other, &(kith_incoming_place){.name = "file.bin"}, &result));
         kith_incoming_close(other);
+    }
+
+    if (!err && config) {
+        kith_tree resume;
+        assert_ok(kith_incoming_open(config, &resume, &counted.opened));
     }
     return err;
 }
@@ -114,8 +124,15 @@ static UNUSED kith_err pass_rename(kith_env *env, const char *from, const char *
 {
     return real_table->rename(real_of(env), from, to);
 }
-static UNUSED kith_err pass_rename_new(kith_env *env, const char *from, const char *to)
+static UNUSED kith_err racing_rename_new(kith_env *env, const char *from, const char *to)
 {
+    kith_file *file;
+    if (counted.take_name && ends_with(to, counted.take_name)) {
+        assert_ok(real_table->open(real_of(env), to, KITH_FILE_WRITE | KITH_FILE_CREATE, 0600, &file));
+        assert_ok(real_table->write(file, 0, "mine", 4));
+        real_table->close(file);
+        counted.take_name = NULL;
+    }
     return real_table->rename_new(real_of(env), from, to);
 }
 static UNUSED kith_err pass_remove(kith_env *env, const char *path) { return real_table->remove(real_of(env), path); }
@@ -146,7 +163,7 @@ static UNUSED void start(world *w)
     table.close = counting_close;
     table.stat = pass_stat;
     table.rename = pass_rename;
-    table.rename_new = pass_rename_new;
+    table.rename_new = racing_rename_new;
     table.remove = pass_remove;
     table.sync_folder = pass_sync_folder;
     w->p->env.file = &table;

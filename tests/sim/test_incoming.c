@@ -275,6 +275,18 @@ static void test_conflicts(void **state)
     finish_as(&w, KITH_INCOMING_KEEP, "file.bin", true);
     check_folder(&w, 3, 0);
     world_free(&w);
+    /* Somebody takes the name between our look and the renaming. */
+    w = world_new(3);
+    counted.take_name = "/file.bin";
+    finish_as(&w, KITH_INCOMING_OVERWRITE, "file.bin", false); /* that is there now, so it is replaced */
+    check_folder(&w, 1, 0);
+    check_file(&w, "file.bin", content, MIB + 1);
+    assert_ok(real_table->remove(w.p->real, FOLDER "/file.bin"));
+    counted.take_name = "/file.bin";
+    finish_as(&w, KITH_INCOMING_KEEP, "file (2).bin", false);
+    check_file(&w, "file.bin", "mine", 4);
+    check_file(&w, "file (2).bin", content, MIB + 1);
+    world_free(&w);
     /* A folder of that name is neither replaced nor entered. */
     for (int policy = KITH_INCOMING_KEEP; policy <= KITH_INCOMING_OVERWRITE; policy++) {
         w = world_new(2);
@@ -347,7 +359,16 @@ static void test_two(void **state)
     for (size_t i = 0; i < GROUP_MAX; i++) assert_ok(keep(a, LARGEST, i));
     assert_ok(kith_incoming_finish(a, &plain, &r));
     assert_true(r.already);
+    /* As before, but somebody has made a new journal, and locked it, before b looks whether its own still has the name.
+     */
+    counted.finish_on_open = NULL;
     kith_incoming_close(a);
+    assert_ok(kith_incoming_open(&c, &resume, &a));
+    for (size_t i = 0; i < GROUP_MAX; i++) assert_ok(keep(a, LARGEST, i));
+    counted.finish_on_open = a;
+    counted.open_on_open = &c;
+    assert_int_equal(kith_incoming_open(&c, &resume, &b), KITH_ERR_AGAIN);
+    kith_incoming_discard(counted.opened);
     check_file(&w, "file.bin", content, LARGEST);
     check_folder(&w, 1, 0);
     world_free(&w);

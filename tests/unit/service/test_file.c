@@ -171,6 +171,9 @@ static void refuse_with(kith_err why, kith_err want, kith_err storage, bool at_t
     assert_int_equal(kith_file_tx_error(p.tx), want);
     assert_int_equal(kith_file_tx_storage(p.tx), storage);
     assert_true(kith_file_tx_by_peer(p.tx));
+    assert_int_equal(kith_file_tx_output(p.tx, out, sizeof out, &fin),
+                     0); /* its ABORT is not answered, but by our end */
+    assert_true(fin);
     pair_done(&p);
 }
 
@@ -254,6 +257,10 @@ static void test_window(void **state)
     kith_file_rx_kept(rx, &chunks[0], KITH_OK);
     assert_int_equal(kith_file_rx_progress(rx), KITH_FILE_WINDOW * MIB);
     assert_true(kith_file_rx_wants_buffer(rx));
+    kith_file_rx_kept(rx, &chunks[0], KITH_ERR_IO); /* answered long ago */
+    chunks[KITH_FILE_WINDOW] = (kith_file_chunk){.index = KITH_FILE_WINDOW};
+    kith_file_rx_kept(rx, &chunks[KITH_FILE_WINDOW], KITH_OK); /* not taken yet */
+    assert_int_equal(kith_file_rx_progress(rx), KITH_FILE_WINDOW * MIB);
     /* An error of one chunk is the transfer's; what still comes back is ignored. */
     kith_file_rx_give_buffer(rx, buffer);
     assert_int_equal(kith_file_rx_input(rx, content, MIB, false), MIB);

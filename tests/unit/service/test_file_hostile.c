@@ -21,6 +21,9 @@ static void test_wrong_order(void **state)
     s = (script){0};
     add_rest(&s, 5);
     expect_receive("chunk without an offer", &s, false, KITH_ERR_PROTOCOL, false);
+    s = (script){0};
+    add_chunk_of(&s, 0, root, content, 0);
+    expect_receive("empty chunk without an offer", &s, false, KITH_ERR_PROTOCOL, false);
     s = good;
     add_rest(&s, 5);
     script whole = s;
@@ -36,6 +39,10 @@ static void test_wrong_order(void **state)
     add_chunk_of(&s, 5, root, content, 5);
     add_chunk_of(&s, 0, root, content, 0);
     expect_receive("too many chunks", &s, false, KITH_ERR_PROTOCOL, false);
+    s = good;
+    add_chunk_of(&s, 5, root, content, 5);
+    add_chunk_of(&s, MIB, root, content, 5);
+    expect_receive("a whole chunk too many", &s, false, KITH_ERR_PROTOCOL, false);
     s = good;
     add_chunk_of(&s, 5, root, content, 5);
     add_root(&s, KITH_FILE_MESSAGE_DONE, root);
@@ -86,6 +93,7 @@ static void test_wrong_form(void **state)
         {"long type", "400101a0"},
         {"length 4097", "015001"},
         {"length in 4 bytes", "0180000001a0"},
+        {"length that would be good in 2 bytes", "068003a1010b"},
         {"length in 8 bytes", "01c000000000000001a0"},
         {"empty body", "0100"},
         {"not a map", "010180"},
