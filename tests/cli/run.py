@@ -803,17 +803,19 @@ def test_completion():
 
 def main():
     wanted = sys.argv[2:]
-    failures = 0
+    passed = failed = 0
     for name, test in list(globals().items()):
         if not name.startswith("test_") or (wanted and name[5:] not in wanted):
             continue
         try:
             test()
-            print(f"ok   {name[5:]}")
+            passed += 1
+            print(f"ok {name[5:]}", flush=True)
         except (AssertionError, subprocess.TimeoutExpired) as e:
-            failures += 1
-            print(f"FAIL {name[5:]}: line {e.__traceback__.tb_next.tb_lineno}: {e}")
-    sys.exit(1 if failures else 0)
+            failed += 1
+            print(f"not ok {name[5:]}: line {e.__traceback__.tb_next.tb_lineno}: {e}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
 
 
 main()
