@@ -4,17 +4,22 @@
 #include "node/lan.h"
 #include "node/session.h"
 #include "service/file.h"
+#include "service/wire_error.h"
 #include "store/incoming.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define SLOTS             3 /* chunks in memory: one arriving, others being checked and written */
-#define TRANSFERS_MAX     64
-#define PROGRESS_EVERY_NS (SECOND_NS / 10)
-#define LINGER_NS         (2 * SECOND_NS) /* for the last message to be acknowledged */
-#define LINGER_STEP_NS    (SECOND_NS / 50)
-#define TRANSFER_ID_BASE  (UINT64_C(1) << 32) /* apart from the operations' own numbers */
+#define SLOTS                3  /* of a transfer: a chunk arriving, others being checked and written */
+#define BUFFERS_MAX          12 /* chunks in memory (1 MiB each), of all transfers */
+#define TRANSFERS_MAX        64
+#define TRANSFERS_DEVICE_MAX 8                /* from one device: fewer than BUFFERS_MAX, so none can take them all */
+#define OFFER_NS             (10 * SECOND_NS) /* from the stream's first byte to a whole offer */
+#define TRUST_EVERY_NS       SECOND_NS        /* is the sender still in the book? */
+#define PROGRESS_EVERY_NS    (SECOND_NS / 10)
+#define LINGER_NS            (2 * SECOND_NS) /* for the last message to be acknowledged */
+#define LINGER_STEP_NS       (SECOND_NS / 50)
+#define TRANSFER_ID_BASE     (UINT64_C(1) << 32) /* apart from the operations' own numbers */
 
 typedef struct receive_op receive_op;
 typedef struct transfer transfer;
@@ -23,7 +28,7 @@ typedef struct slot {
     kith_job job;
     transfer *transfer;
     bool busy;
-    uint8_t *data; /* KITH_GROUP_SIZE */
+    uint8_t *data; /* KITH_GROUP_SIZE; while busy */
     kith_file_chunk chunk;
     kith_err err;
 } slot;
@@ -58,10 +63,10 @@ struct transfer {
     kith_err job_err;
     slot slots[SLOTS];
     size_t jobs;
+    bool hungry; /* a chunk waits for a buffer */
     atomic_bool cancel;
     kith_timer *timer;
-    uint64_t started_ns, last_progress_ns, linger_until;
-    bool counted; /* ended well or not, for `once` */
+    uint64_t started_ns, last_progress_ns, last_trust_ns, linger_until;
     char path[8], scope[16], address[KITH_ADDR_TEXT_SIZE];
 };
 
@@ -72,7 +77,9 @@ struct receive_op {
     bool has_from, yes, once, over;
     kith_incoming_conflict conflict;
     kith_list transfers;
-    size_t count, ended;
+    size_t count;
+    uint8_t *spare[BUFFERS_MAX];
+    size_t spares, buffers; /* not in use; all there are */
     uint64_t last_id;
     kith_err end_err;
 };
@@ -81,6 +88,13 @@ static void feed(transfer *t);
 static void step(transfer *t);
 
 /* ---- ending ---- */
+
+static void receive_free(receive_op *r)
+{
+    while (r->spares) kith_free(r->spare[--r->spares]);
+    kith_free(r->folder);
+    kith_free(r);
+}
 
 static void try_end(receive_op *r)
 {
@@ -91,32 +105,34 @@ static void try_end(receive_op *r)
     kith__op_end(&r->op, r->end_err,
                  r->end_err == KITH_ERR_CANCELLED ? "stopped: what arrived is kept, and goes on when it is sent again"
                                                   : NULL);
-    kith_free(r->folder);
-    kith_free(r);
+    receive_free(r);
 }
 
 static void start_waiting(receive_op *r);
-static void stop(transfer *t, kith_err why);
+static void feed_hungry(receive_op *r);
+static void stop(transfer *t, kith_err said);
 
+static void release_buffer(slot *b)
+{
+    receive_op *r = b->transfer->op;
+    r->spare[r->spares++] = b->data;
+    b->data = NULL;
+    b->busy = false;
+}
+
+/* No job of it may be out. */
 static void transfer_free(transfer *t)
 {
     receive_op *r = t->op;
-    kith_core *core = r->op.core;
     kith__channel_free(t->channel);
     kith__session_unuse(&t->hold);
     kith_file_rx_free(t->rx);
-    for (size_t i = 0; i < SLOTS; i++) kith_free(t->slots[i].data);
-    core->env->timers->close(t->timer);
+    for (size_t i = 0; i < SLOTS; i++)
+        if (t->slots[i].data) release_buffer(&t->slots[i]);
+    r->op.core->env->timers->close(t->timer);
     kith_list_remove(&t->link);
     r->count--;
-    r->ended += t->counted;
     kith_free(t);
-    if (r->once && r->ended && !r->over) {
-        r->over = true;
-        KITH_EACH (at, &r->transfers) stop(KITH_OF(at, transfer, link), KITH_ERR_CANCELLED);
-    }
-    start_waiting(r);
-    try_end(r);
 }
 
 static void close_run(kith_job *job)
@@ -129,8 +145,12 @@ static void close_run(kith_job *job)
 static void close_done(kith_job *job)
 {
     transfer *t = KITH_OF(job, transfer, job);
-    kith_core *core = t->op->op.core;
+    receive_op *r = t->op;
+    kith_core *core = r->op.core;
     transfer_free(t);
+    start_waiting(r);
+    feed_hungry(r);
+    try_end(r);
     kith__core_job_done(core);
     kith__core_pump(core);
 }
@@ -182,26 +202,41 @@ static const char *explain(kith_err err)
     case KITH_ERR_CLOSED: return "the sender went away: what arrived is kept, and goes on when it is sent again";
     case KITH_ERR_CANCELLED: return "the sender stopped: what arrived is kept, and goes on when it is sent again";
     case KITH_ERR_AGAIN: return "another `kith receive` is taking this file into this folder";
-    case KITH_ERR_FORMAT: return "refused: its name could be an attack";
+    case KITH_ERR_STATE: return "the sender began anew: it goes on as another transfer";
+    case KITH_ERR_NOT_ALLOWED: return "refused: its name could be an attack";
+    case KITH_ERR_UNTRUSTED: return "the sender was forgotten here";
     default: return kith_err_text(err);
     }
 }
 
-static void failed(transfer *t, kith_err err)
+/* A transfer ended, well or not: with `once` that was it. */
+static void ended(receive_op *r)
+{
+    if (!r->once || r->over) return;
+    r->over = true;
+    KITH_EACH (at, &r->transfers) stop(KITH_OF(at, transfer, link), KITH_ERR_CLOSED);
+}
+
+/* Tell the peer what the rx has to say, and the application; `message` NULL: the error's sentence. */
+static void fail(transfer *t, kith_err err, const char *message)
 {
     kith_event event = {.kind = KITH_EVENT_FAILED, .err = err};
+    bool known = t->stage != OFFERING;
     if (t->stage == ENDING) return;
     describe_event(t, &event);
-    snprintf(event.message, sizeof event.message, "%s", explain(err));
+    snprintf(event.message, sizeof event.message, "%s", message ? message : explain(err));
     event.bytes = t->stage >= RECEIVING ? kith_file_rx_progress(t->rx) : 0;
-    if (t->stage != OFFERING) {
-        kith__core_emit(t->op->op.core, &event);
-        t->counted = true;
-    }
     atomic_store(&t->cancel, true);
     flush(t);
+    /* The ABORT may be overtaken by the end of the other direction: that says why, too. */
+    if (t->channel) kith_stream_stop(t->channel->stream, kith_wire_error_of(kith_file_rx_error(t->rx)));
     wind_up(t);
+    if (!known) return;
+    kith__core_emit(t->op->op.core, &event);
+    if (err != KITH_ERR_STATE) ended(t->op); /* else the file is still coming */
 }
+
+static void failed(transfer *t, kith_err err) { fail(t, err, NULL); }
 
 /* ---- beginning ---- */
 
@@ -260,9 +295,10 @@ static void open_or_wait(transfer *t)
         transfer *other = KITH_OF(at, transfer, link);
         if (other == t || other->stage < OPENING || !same_file(other, t)) continue;
         wait = true;
-        if (other->stage == ENDING) continue;
-        kith_file_rx_abort(other->rx, KITH_ERR_CLOSED);
-        failed(other, KITH_ERR_CLOSED);
+        if (other->stage == LINGERING) wind_up(other);
+        if (other->stage >= PLACING) continue;
+        kith_file_rx_abort(other->rx, KITH_ERR_STATE); /* superseded */
+        failed(other, KITH_ERR_STATE);
     }
     t->stage = wait ? WAITING : OPENING;
     if (wait) return;
@@ -290,8 +326,10 @@ static void offered(transfer *t)
                                      .modified_ms = header->modified_ms,
                                      .executable = header->executable};
     t->stage = ASKING; /* from here on it is known to the application */
-    if (kith_file_name_clean(header->name, strlen(header->name), clean)) {
-        refuse(t, KITH_ERR_FORMAT);
+    r->op.core->env->timers->set(t->timer, NEVER);
+    kith_err refused = kith_file_name_clean(header->name, strlen(header->name), clean);
+    if (refused) {
+        refuse(t, refused);
         return;
     }
     if (r->yes || kith_permit_of(KITH_SERVICE_FILE, t->standing) == KITH_ALLOW) {
@@ -305,12 +343,19 @@ static void offered(transfer *t)
 
 /* ---- receiving ---- */
 
+/* Somebody may have been forgotten since the offer; the session's end tells the transfer. */
+static bool still_trusted(transfer *t) { return !t->hold.session || kith__session_check(t->hold.session) == KITH_OK; }
+
 static void progress(transfer *t)
 {
     kith_core *core = t->op->op.core;
     uint64_t now = kith__core_now(core);
     if (now - t->last_progress_ns < PROGRESS_EVERY_NS) return;
     t->last_progress_ns = now;
+    if (now - t->last_trust_ns >= TRUST_EVERY_NS) {
+        t->last_trust_ns = now;
+        if (!still_trusted(t)) return;
+    }
     kith_event event = {.kind = KITH_EVENT_PROGRESS};
     describe_event(t, &event);
     event.bytes = kith_file_rx_progress(t->rx);
@@ -328,14 +373,16 @@ static void keep_done(kith_job *job)
 {
     slot *b = KITH_OF(job, slot, job);
     transfer *t = b->transfer;
-    kith_core *core = t->op->op.core;
+    receive_op *r = t->op;
+    kith_core *core = r->op.core;
     t->jobs--;
-    b->busy = false;
+    release_buffer(b);
     if (t->stage == ENDING) {
         wind_up(t);
     } else {
         kith_file_rx_kept(t->rx, &b->chunk, b->err);
         if (!b->err) progress(t);
+        feed_hungry(r); /* others first: they have waited */
         feed(t);
     }
     kith__core_job_done(core);
@@ -357,19 +404,45 @@ static void keep_chunk(transfer *t)
     }
 }
 
-/* True when a chunk that begins got a buffer. */
+static uint8_t *take_buffer(receive_op *r)
+{
+    if (r->spares) return r->spare[--r->spares];
+    uint8_t *data = r->buffers < BUFFERS_MAX ? kith_malloc(KITH_GROUP_SIZE) : NULL;
+    if (data) r->buffers++;
+    return data;
+}
+
+/* True when a chunk that begins got a buffer.  Else it gets one when one is given back: this transfer's own, or
+ * anybody's. */
 static bool give_buffer(transfer *t)
 {
+    slot *b = NULL;
     if (!kith_file_rx_wants_buffer(t->rx)) return false;
-    for (size_t i = 0; i < SLOTS; i++) {
-        slot *b = &t->slots[i];
-        if (b->busy || (!b->data && !(b->data = kith_malloc(KITH_GROUP_SIZE)))) continue;
-        b->busy = true;
-        b->transfer = t;
+    for (size_t i = 0; i < SLOTS && !b; i++)
+        if (!t->slots[i].busy) b = &t->slots[i];
+    if (!b) return false;
+    b->transfer = t;
+    b->data = take_buffer(t->op);
+    b->busy = b->data != NULL;
+    t->hungry = !b->busy;
+    if (b->busy) {
         kith_file_rx_give_buffer(t->rx, b->data);
-        return true;
+    } else if (t->op->buffers == 0) { /* there are none to wait for */
+        kith_file_rx_abort(t->rx, KITH_ERR_NOMEM);
+        failed(t, KITH_ERR_NOMEM);
     }
-    return false;
+    return b->busy;
+}
+
+static void feed_hungry(receive_op *r)
+{
+    KITH_EACH (at, &r->transfers) {
+        transfer *t = KITH_OF(at, transfer, link);
+        if (!t->hungry) continue;
+        if (r->spares == 0 && r->buffers == BUFFERS_MAX) return;
+        t->hungry = false;
+        feed(t);
+    }
 }
 
 /* ---- whole ---- */
@@ -402,7 +475,6 @@ static void place_done(kith_job *job)
     t->jobs--;
     kith_file_rx_finish(t->rx, t->job_err);
     if (t->job_err) {
-        t->stage = PLACING; /* also when the connection went meanwhile: it is said */
         failed(t, t->job_err);
     } else {
         kith_event event = {.kind = KITH_EVENT_FILE, .already = t->result.already};
@@ -415,12 +487,24 @@ static void place_done(kith_job *job)
         int n = snprintf(event.path_name, sizeof event.path_name, "%s/%s", t->op->folder, t->result.name);
         if (n < 0 || (size_t)n >= sizeof event.path_name) *event.path_name = 0;
         kith__core_emit(core, &event);
-        t->counted = true;
         flush(t);
         linger(t);
+        ended(t->op);
     }
     kith__core_job_done(core);
     kith__core_pump(core);
+}
+
+static void place(transfer *t)
+{
+    if (!still_trusted(t)) {
+        kith_file_rx_abort(t->rx, KITH_ERR_UNTRUSTED);
+        failed(t, KITH_ERR_UNTRUSTED);
+        return;
+    }
+    t->stage = PLACING;
+    t->jobs++;
+    submit(t, place_run, place_done);
 }
 
 /* ---- the machine ---- */
@@ -433,11 +517,7 @@ static void step(transfer *t)
         switch (event) {
         case KITH_FILE_OFFERED: offered(t); break;
         case KITH_FILE_CHUNK: keep_chunk(t); break;
-        case KITH_FILE_WHOLE:
-            t->stage = PLACING;
-            t->jobs++;
-            submit(t, place_run, place_done);
-            break;
+        case KITH_FILE_WHOLE: place(t); break;
         case KITH_FILE_FAILED: failed(t, kith_file_rx_error(t->rx)); return;
         default: break;
         }
@@ -488,24 +568,41 @@ static void on_timer(void *user)
 {
     transfer *t = user;
     kith_core *core = t->op->op.core;
-    if (t->stage == LINGERING) linger(t);
+    if (t->stage == LINGERING) {
+        linger(t);
+    } else if (t->stage == OFFERING) {
+        kith_file_rx_abort(t->rx, KITH_ERR_TIMEOUT);
+        failed(t, KITH_ERR_TIMEOUT);
+    }
     kith__core_pump(core);
 }
 
-bool kith__receive_serve(channel *c)
+static kith_err may_begin(const receive_op *r, const session *s)
+{
+    size_t same = 0;
+    if (!r || r->over) return KITH_ERR_NOT_ALLOWED;
+    if (r->has_from && memcmp(r->from, s->peer.uuid, sizeof r->from) != 0) return KITH_ERR_NOT_ALLOWED;
+    for (const kith_link *at = r->transfers.head.next; at != &r->transfers.head; at = at->next) {
+        const transfer *t = KITH_OF(at, const transfer, link);
+        same += memcmp(t->config.id.sender, s->peer.fingerprint, sizeof t->config.id.sender) == 0;
+    }
+    return r->count < TRANSFERS_MAX && same < TRANSFERS_DEVICE_MAX ? KITH_OK : KITH_ERR_AGAIN;
+}
+
+kith_err kith__receive_serve(channel *c)
 {
     static const channel_events events = {.readable = on_readable, .gone = on_gone};
     session *s = c->session;
     kith_core *core = s->core;
     receive_op *r = core->receiver;
-    if (!r || r->over || r->count >= TRANSFERS_MAX) return false;
-    if (r->has_from && memcmp(r->from, s->peer.uuid, sizeof r->from) != 0) return false;
+    kith_err err = may_begin(r, s);
+    if (err) return err;
     transfer *t = kith_calloc(1, sizeof *t);
     if (t) t->timer = core->env->timers->open(core->env, on_timer, t);
     if (!t || !t->timer || kith_file_rx_new(&t->rx)) {
         if (t) core->env->timers->close(t->timer);
         kith_free(t);
-        return false;
+        return KITH_ERR_NOMEM;
     }
     t->op = r;
     t->id = TRANSFER_ID_BASE * r->op.id + ++r->last_id;
@@ -521,16 +618,18 @@ bool kith__receive_serve(channel *c)
     r->count++;
     c->owner = t;
     c->events = &events;
-    return true;
+    core->env->timers->set(t->timer, kith__core_now(core) + OFFER_NS);
+    return KITH_OK;
 }
 
 /* ---- the operation ---- */
 
-static void stop(transfer *t, kith_err why)
+/* Not by the sender: it is told `said` (CLOSED: it may try again; DECLINED). */
+static void stop(transfer *t, kith_err said)
 {
     if (t->stage >= PLACING) return; /* it is about to be complete */
-    kith_file_rx_abort(t->rx, why);
-    failed(t, why);
+    kith_file_rx_abort(t->rx, said);
+    fail(t, KITH_ERR_CANCELLED, "stopped: what arrived is kept, and goes on when it is sent again");
 }
 
 static void receive_cancel(op *o, kith_err why)
@@ -538,7 +637,7 @@ static void receive_cancel(op *o, kith_err why)
     receive_op *r = (receive_op *)o;
     r->over = true;
     r->end_err = why;
-    KITH_EACH (at, &r->transfers) stop(KITH_OF(at, transfer, link), why);
+    KITH_EACH (at, &r->transfers) stop(KITH_OF(at, transfer, link), KITH_ERR_CLOSED);
     try_end(r);
 }
 
@@ -565,7 +664,7 @@ static bool receive_answer(op *o, kith_op question, bool yes)
 static bool receive_cancel_part(op *o, kith_op part)
 {
     transfer *t = find_transfer((receive_op *)o, part);
-    if (t) stop(t, KITH_ERR_CANCELLED);
+    if (t) stop(t, KITH_ERR_DECLINED);
     return t != NULL;
 }
 
@@ -582,11 +681,11 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
     }
     receive_op *r = kith_calloc(1, sizeof *r);
     if (r && options->folder) r->folder = kith_strdup(options->folder);
-    bool complete = r && r->folder && (!options->from || kith_uuid_parse(options->from, r->from) == KITH_OK);
-    if (!complete) {
-        kith__core_refuse(core, id, r && r->folder ? KITH_ERR_ARG : KITH_ERR_NOMEM, NULL);
-        if (r) kith_free(r->folder);
-        kith_free(r);
+    kith_err err = !options->folder ? KITH_ERR_ARG : r && r->folder ? KITH_OK : KITH_ERR_NOMEM;
+    if (!err && options->from && kith_uuid_parse(options->from, r->from)) err = KITH_ERR_ARG;
+    if (err) {
+        kith__core_refuse(core, id, err, NULL);
+        if (r) receive_free(r);
         return;
     }
     r->has_from = options->from != NULL;
@@ -597,8 +696,7 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
                                                                  : KITH_INCOMING_KEEP;
     kith_list_init(&r->transfers);
     if (!kith__core_begin(core, &r->op, id, &kind)) {
-        kith_free(r->folder);
-        kith_free(r);
+        receive_free(r);
         return;
     }
     core->receiver = r;
