@@ -84,27 +84,27 @@ def case_sender_interrupted():
         t.check()
 
 
-def case_receiver_interrupted():
+def stopped_at_the_receiver(sig, statuses):
+    """Whoever stops receiving stops this transfer: the sender is told, and the same command goes on."""
     with Net() as n:
         t = Transfer(n)
-        t.receiver.interrupt()
-        t.receiver.ends(130, "again", timeout=10)
-        t.sender.event("waiting")
+        t.receiver.kill(sig)
+        status = t.receiver.end(10)
+        expect(status in statuses, f"exit status {status}\n{t.receiver.said()}")
+        expect("again" in t.receiver.said(), t.receiver.said())
+        t.sender.ends(4, t.n.b.name)
         receiver = n.b.receive()
-        t.sender.ends(0)
+        n.a.send(n.b, t.file).ends(0)
         t.went_on(receiver.event("start"))
         t.check()
 
 
-def case_ended_by_sigterm():
-    with Net() as n:
-        t = Transfer(n)
-        t.receiver.kill(signal.SIGTERM)
-        status = t.receiver.end(10)
-        expect(status in (130, 143), f"exit status {status}\n{t.receiver.said()}")
-        n.b.receive()
-        t.sender.ends(0)
-        t.check()
+def case_receiver_interrupted():
+    stopped_at_the_receiver(signal.SIGINT, (130,))
+
+
+def case_receiver_terminated():
+    stopped_at_the_receiver(signal.SIGTERM, (130, 143))
 
 
 def case_waiting_commands_interrupted():
