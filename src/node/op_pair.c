@@ -436,23 +436,24 @@ static const channel_events run_events = {.readable = run_readable, .gone = run_
 
 /* ---- host ---- */
 
-bool kith__pair_serve(channel *c)
+kith_err kith__pair_serve(channel *c)
 {
     pair_op *p = c->session->core->host;
     size_t count = 0, same = 0;
-    if (!p || p->over) return false;
+    if (!p || p->over) return KITH_ERR_NOT_ALLOWED;
     kith_addr source = kith_code_source(&c->session->remote);
     KITH_EACH (at, &p->runs) {
         kith_addr other = kith_code_source(&KITH_OF(at, run, link)->source);
         same += kith_addr_same_ip(&source, &other);
         count++;
     }
-    run *r = count < RUNS_MAX && same < RUNS_SOURCE_MAX ? run_new(p, c->session) : NULL;
-    if (!r) return false;
+    if (count >= RUNS_MAX || same >= RUNS_SOURCE_MAX) return KITH_ERR_AGAIN;
+    run *r = run_new(p, c->session);
+    if (!r) return KITH_ERR_NOMEM;
     r->channel = c;
     c->owner = r;
     c->events = &run_events;
-    return true;
+    return KITH_OK;
 }
 
 bool kith__pair_tag(const kith_core *core, uint32_t *tag)

@@ -47,15 +47,15 @@ static void served_readable(channel *c)
     served_free(v);
 }
 
-bool kith__ping_serve(channel *c)
+kith_err kith__ping_serve(channel *c)
 {
     static const channel_events events = {.readable = served_readable, .gone = served_gone};
     served *v = kith_calloc(1, sizeof *v);
-    if (!v) return false;
+    if (!v) return KITH_ERR_NOMEM;
     v->channel = c;
     c->owner = v;
     c->events = &events;
-    return true;
+    return KITH_OK;
 }
 
 /* ---- asking ---- */

@@ -272,10 +272,12 @@ static void open_done(kith_job *job)
         describe_event(t, &event);
         event.bytes = kith_file_rx_progress(t->rx);
         kith__core_emit(core, &event);
-        if (err)
+        if (err) {
+            kith_file_rx_abort(t->rx, KITH_ERR_INTERNAL);
             failed(t, err);
-        else
+        } else {
             step(t);
+        }
     }
     kith__core_job_done(core);
     kith__core_pump(core);

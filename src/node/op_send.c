@@ -17,6 +17,8 @@
 #define BREAKS_MAX        8               /* in a row without a chunk more at the receiver: then it is given up */
 #define BREAK_PAUSE_NS    (SECOND_NS / 2) /* before the device is looked for again, times the breaks in a row */
 
+#define BUSY_PAUSE_NS (2 * SECOND_NS)
+
 typedef enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_LENT } slot_state;
 
 typedef struct send_op send_op;
@@ -176,7 +178,7 @@ static void lost(send_op *s, kith_err why)
         fail(s, why);
         return;
     }
-    if (++s->breaks > BREAKS_MAX) {
+    if (why != KITH_ERR_AGAIN && ++s->breaks > BREAKS_MAX) {
         char message[sizeof s->end_message];
         snprintf(message, sizeof message, "%s went away again and again: run the same command again and it goes on",
                  s->peer.local_name);
@@ -184,11 +186,14 @@ static void lost(send_op *s, kith_err why)
         return;
     }
     kith_event event = {.kind = KITH_EVENT_WAITING, .op = s->op.id, .err = why};
-    snprintf(event.message, sizeof event.message, "%s went away: waiting for it", s->peer.local_name);
+    snprintf(event.message, sizeof event.message,
+             why == KITH_ERR_AGAIN ? "%s has too much to do: waiting" : "%s went away: waiting for it",
+             s->peer.local_name);
     kith__core_describe(&s->peer, &event.device);
     kith__core_emit(s->op.core, &event);
     drop_connection(s);
-    s->op.core->env->timers->set(s->timer, kith__core_now(s->op.core) + s->breaks * BREAK_PAUSE_NS);
+    uint64_t pause = why == KITH_ERR_AGAIN ? BUSY_PAUSE_NS : s->breaks * BREAK_PAUSE_NS;
+    s->op.core->env->timers->set(s->timer, kith__core_now(s->op.core) + pause);
 }
 
 /* ---- reading ahead ---- */

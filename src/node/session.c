@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "service/code.h"
 #include "service/wire_error.h"
 
 #include <string.h>
@@ -19,6 +20,7 @@ static channel *channel_new(session *s, kith_stream *stream, const channel_event
     c->stream = stream;
     c->events = events;
     c->owner = owner;
+    c->since_ns = kith__core_now(s->core);
     kith_stream_set_user(stream, c);
     kith_list_append(&s->channels, &c->link);
     return c;
@@ -77,6 +79,7 @@ static session *session_new(kith_core *core, bool dialler)
 kith_err kith__session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch,
                             session **out)
 {
+    if (core->closing) return KITH_ERR_CANCELLED;
     session *s = session_new(core, true);
     if (!s) return KITH_ERR_NOMEM;
     kith_err err = kith_quic_dial(core->quic, remote, peer ? peer->x25519 : NULL, kith__core_now(core), &s->conn);
@@ -102,20 +105,20 @@ kith_err kith__session_dial(kith_core *core, const kith_addr *remote, const kith
 /* Take it apart: everyone is told, nothing of it remains. */
 static void session_end(session *s, kith_err why)
 {
-    session_watch watch = s->watch;
-    s->watch = (session_watch){0};
+    kith_err said = why ? why : KITH_ERR_CLOSED;
     s->ready = false;
+    s->over = true;
     kith_list_remove(&s->link); /* nobody finds it from here on */
     while (!kith_list_empty(&s->channels)) {
         channel *c = KITH_OF(kith_list_take_first(&s->channels), channel, link);
-        c->events->gone(c, why ? why : KITH_ERR_CLOSED);
+        c->events->gone(c, said);
     }
     while (!kith_list_empty(&s->uses)) {
         session_hold *hold = KITH_OF(kith_list_take_first(&s->uses), session_hold, link);
         hold->session = NULL;
-        hold->lost(hold->user, why ? why : KITH_ERR_CLOSED);
+        hold->lost(hold->user, said);
     }
-    if (watch.failed) watch.failed(watch.user, s, why ? why : KITH_ERR_CLOSED);
+    if (s->watch.failed) s->watch.failed(s->watch.user, s, said); /* unless unwatched by one of those */
     s->core->env->timers->close(s->timer);
     kith_conn_free(s->conn);
     kith_free(s);
@@ -126,12 +129,14 @@ void kith__session_close(session *s, kith_err why)
     kith_conn_close(s->conn, kith_wire_error_of(why), "", kith__core_now(s->core));
     /* Its CLOSED event brings session_end; until then nobody finds it. */
     s->ready = false;
+    s->over = true;
     s->why = why;
 }
 
 void kith__session_free_all(kith_core *core)
 {
-    KITH_EACH (at, &core->sessions) session_end(KITH_OF(at, session, link), KITH_ERR_CLOSED);
+    for (kith_link *at; (at = kith_list_first(&core->sessions));)
+        session_end(KITH_OF(at, session, link), KITH_ERR_CLOSED);
 }
 
 void kith__session_unwatch(session *s) { s->watch = (session_watch){0}; }
@@ -141,11 +146,18 @@ void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, 
     kith_list_append(&s->uses, &hold->link);
 }
 
-/* One that we dialled is closed when nobody used it for a while; one that dialled us is the other side's to close. */
+static uint64_t idle_ns(const session *s)
+{
+    if (!s->dialler) return s->for_pairing ? SESSION_STRANGER_NS : NEVER;
+    return s->for_pairing ? SESSION_PAIR_NS : SESSION_IDLE_NS;
+}
+
+/* One that we dialled is closed when nobody used it for a while; one that dialled us is the other side's to close,
+ * unless that is a stranger. */
 static void idle_out(session *s)
 {
-    if (!s->dialler || !kith_list_empty(&s->uses) || !s->greeted) return;
-    s->core->env->timers->set(s->timer, kith__core_now(s->core) + (s->for_pairing ? SECOND_NS : SESSION_IDLE_NS));
+    if (!kith_list_empty(&s->uses) || !s->greeted || idle_ns(s) == NEVER) return;
+    s->core->env->timers->set(s->timer, kith__core_now(s->core) + idle_ns(s));
 }
 
 void kith__session_unuse(session_hold *hold)
@@ -157,13 +169,24 @@ void kith__session_unuse(session_hold *hold)
     idle_out(s);
 }
 
+/* A stream of the peer's that is young: a ping, say.  An old one holds nothing open. */
+static bool busy(session *s)
+{
+    uint64_t now = kith__core_now(s->core);
+    KITH_EACH (at, &s->channels)
+        if (KITH_OF(at, channel, link)->since_ns + idle_ns(s) > now) return true;
+    return false;
+}
+
 static void on_timer(void *user)
 {
     session *s = user;
     kith_core *core = s->core;
     if (!s->greeted)
         kith__session_close(s, KITH_ERR_TIMEOUT);
-    else if (s->dialler && kith_list_empty(&s->uses) && kith_list_empty(&s->channels))
+    else if (busy(s))
+        idle_out(s);
+    else if (kith_list_empty(&s->uses))
         kith__session_close(s, KITH_OK);
     kith__core_pump(core);
 }
@@ -236,6 +259,29 @@ static void become_ready(session *s)
     if (s->watch.ready) s->watch.ready(s->watch.user, s);
 }
 
+static kith_standing standing_of(const kith_peer *peer)
+{
+    return peer->kind == KITH_PEER_OWN ? KITH_STANDING_OWN : KITH_STANDING_CONTACT;
+}
+
+/* Room for one more session that this device dialled? */
+static kith_err room_for_device(session *s)
+{
+    session *oldest = NULL;
+    size_t count = 0;
+    KITH_EACH (at, &s->core->sessions) {
+        session *other = KITH_OF(at, session, link);
+        if (other == s || other->dialler || other->over || !other->greeted || other->for_pairing) continue;
+        if (memcmp(other->peer.fingerprint, s->peer.fingerprint, sizeof s->peer.fingerprint) != 0) continue;
+        count++;
+        if (!oldest && kith_list_empty(&other->uses)) oldest = other;
+    }
+    if (count < SESSIONS_DEVICE_MAX) return KITH_OK;
+    if (!oldest) return KITH_ERR_AGAIN;
+    kith__session_close(oldest, KITH_ERR_STATE); /* superseded */
+    return KITH_OK;
+}
+
 /* Who is it, and what does our home say of them?  The standing, or the error that ends the session. */
 static kith_err recognise(session *s)
 {
@@ -243,9 +289,9 @@ static kith_err recognise(session *s)
     if (memcmp(s->peer.fingerprint, s->core->signer.fingerprint, 32) == 0) return KITH_ERR_WRONG_DEVICE; /* ourselves */
     if (s->expected && memcmp(s->peer.fingerprint, s->expected_fingerprint, 32) != 0) return KITH_ERR_WRONG_DEVICE;
     if (kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) {
-        s->standing = peer.kind == KITH_PEER_OWN ? KITH_STANDING_OWN : KITH_STANDING_CONTACT;
+        s->standing = standing_of(&peer);
         s->known = peer;
-        return KITH_OK;
+        return s->dialler ? KITH_OK : room_for_device(s);
     }
     if (!s->dialler && !s->core->host) return KITH_ERR_UNTRUSTED;
     if (s->expected) return KITH_ERR_UNTRUSTED; /* forgotten while we dialled */
@@ -318,38 +364,58 @@ static void undecided_gone(channel *c, kith_err why)
 }
 static const channel_events undecided = {.readable = undecided_readable, .gone = undecided_gone};
 
-static bool serve(channel *c, uint64_t number)
+kith_err kith__session_check(session *s)
 {
     kith_peer peer;
+    if (s->standing == KITH_STANDING_UNKNOWN) return KITH_ERR_UNTRUSTED;
+    if (!kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) {
+        kith__session_close(s, KITH_ERR_UNTRUSTED);
+        return KITH_ERR_UNTRUSTED;
+    }
+    s->standing = standing_of(&peer);
+    s->known = peer;
+    return KITH_OK;
+}
+
+static kith_err serve(channel *c, uint64_t number)
+{
     session *s = c->session;
-    kith_standing standing = s->standing;
-    /* Forgotten since the session began: it ends here. */
-    if (standing != KITH_STANDING_UNKNOWN && !kith__core_find_peer(s->core, s->peer.fingerprint, &peer))
-        standing = KITH_STANDING_UNKNOWN;
+    kith_err err = s->standing == KITH_STANDING_UNKNOWN ? KITH_OK : kith__session_check(s);
+    if (err) return err;
     switch (number) {
-    case STREAM_PAIR: return kith_permit_of(KITH_SERVICE_PAIR, standing) != KITH_DENY && kith__pair_serve(c);
-    case STREAM_PING: return kith_permit_of(KITH_SERVICE_PING, standing) != KITH_DENY && kith__ping_serve(c);
-    case STREAM_FILE: return kith_permit_of(KITH_SERVICE_FILE, standing) != KITH_DENY && kith__receive_serve(c);
-    default: return false;
+    case STREAM_PAIR:
+        return kith_permit_of(KITH_SERVICE_PAIR, s->standing) ? kith__pair_serve(c) : KITH_ERR_NOT_ALLOWED;
+    case STREAM_PING:
+        return kith_permit_of(KITH_SERVICE_PING, s->standing) ? kith__ping_serve(c) : KITH_ERR_NOT_ALLOWED;
+    case STREAM_FILE:
+        return kith_permit_of(KITH_SERVICE_FILE, s->standing) ? kith__receive_serve(c) : KITH_ERR_NOT_ALLOWED;
+    default: return KITH_ERR_NOT_ALLOWED;
     }
 }
 
-/* The first bytes of a stream the peer opened; they wait until we know who it is. */
+/* The first byte of a stream the peer opened; it waits until we know who that is. */
 static void undecided_readable(channel *c)
 {
     const uint8_t *data;
     size_t size;
     bool fin;
-    if (!c->session->greeted || !kith_stream_peek(c->stream, &data, &size, &fin)) return;
-    uint64_t number = data[0]; /* every service we know has a one-byte number; others are refused all the same */
-    kith_stream_consume(c->stream, 1);
-    if (serve(c, number)) {
+    c->waiting = !c->session->greeted;
+    if (c->waiting) return;
+    bool there = kith_stream_peek(c->stream, &data, &size, &fin);
+    if (!there && !fin) return;
+    unsigned number =
+        there ? data[0] : 0; /* services we know have numbers of one byte; others are refused all the same */
+    kith_err err = KITH_ERR_PROTOCOL;
+    if (there) {
+        kith_stream_consume(c->stream, 1);
+        err = serve(c, number);
+    }
+    if (!err) {
         c->events->readable(c);
         return;
     }
-    kith__core_log(c->session->core, KITH_LOG_INFO, "stream for service %u refused", (unsigned)number);
-    kith_stream_reset(c->stream, KITH_WIRE_NOT_ALLOWED);
-    kith_stream_stop(c->stream, KITH_WIRE_NOT_ALLOWED);
+    kith__core_log(c->session->core, KITH_LOG_INFO, "stream for service %u refused: %s", number, kith_err_text(err));
+    kith__channel_give_up(c, err);
     kith__channel_free(c);
 }
 
@@ -363,25 +429,54 @@ static void opened(session *s, kith_stream *stream)
     if (!bidirectional || !channel_new(s, stream, &undecided, NULL)) kith_stream_free(stream);
 }
 
-/* After hello: streams that came before it. */
+/* After hello: streams that came before it.  Serving one may end others. */
 static void serve_waiting(session *s)
 {
-    KITH_EACH (at, &s->channels) {
-        channel *c = KITH_OF(at, channel, link);
-        if (c->events == &undecided) undecided_readable(c);
+    for (bool found = true; found;) {
+        found = false;
+        KITH_EACH (at, &s->channels) {
+            channel *c = KITH_OF(at, channel, link);
+            if (!c->waiting) continue;
+            c->waiting = false;
+            found = true;
+            undecided_readable(c);
+            break;
+        }
     }
+}
+
+static bool is_stranger(const session *s) { return !s->dialler && !s->over && (!s->greeted || s->for_pairing); }
+
+/* Room for one more stranger at this address? */
+static bool room_for_stranger(kith_core *core, const kith_addr *remote)
+{
+    session *oldest = NULL;
+    size_t count = 0, same = 0;
+    kith_addr source = kith_code_source(remote);
+    KITH_EACH (at, &core->sessions) {
+        session *s = KITH_OF(at, session, link);
+        if (!is_stranger(s)) continue;
+        kith_addr theirs = kith_code_source(&s->remote);
+        count++;
+        same += kith_addr_same_ip(&source, &theirs);
+        if (!oldest && kith_list_empty(&s->uses)) oldest = s;
+    }
+    if (same >= SESSIONS_SOURCE_MAX || (count >= SESSIONS_STRANGERS_MAX && !oldest)) return false;
+    if (count >= SESSIONS_STRANGERS_MAX) kith__session_close(oldest, KITH_ERR_AGAIN);
+    return true;
 }
 
 static void accepted(kith_core *core, kith_conn *conn)
 {
-    session *s = core->closing ? NULL : session_new(core, false);
+    kith_addr remote = kith_conn_remote_addr(conn);
+    session *s = core->closing || !room_for_stranger(core, &remote) ? NULL : session_new(core, false);
     if (!s) {
         kith_conn_close(conn, KITH_WIRE_BUSY, "", kith__core_now(core));
         kith_conn_free(conn);
         return;
     }
     s->conn = conn;
-    s->remote = kith_conn_remote_addr(conn);
+    s->remote = remote;
     kith_conn_set_user(conn, s);
     core->env->timers->set(s->timer, kith__core_now(core) + SESSION_HELLO_NS);
 }

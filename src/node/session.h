@@ -8,6 +8,13 @@
 
 #define SESSION_HELLO_NS (10 * SECOND_NS) /* from the handshake to the peer's verified hello */
 #define SESSION_IDLE_NS  (30 * SECOND_NS) /* a session we dialled and nobody uses is closed after this */
+#define SESSION_PAIR_NS  SECOND_NS        /* and one that was for pairing after this */
+/* Sessions that others dialled.  A stranger is who has not said hello yet, or is not pinned: a new one makes the oldest
+ * of its kind go that nothing is under way with; when there is none the new one is refused. */
+#define SESSIONS_STRANGERS_MAX 32
+#define SESSIONS_SOURCE_MAX    8                /* strangers at one address (IPv6: in one /64) */
+#define SESSIONS_DEVICE_MAX    16               /* with one pinned device: its nodes */
+#define SESSION_STRANGER_NS    (30 * SECOND_NS) /* a stranger's that nobody uses is closed after this */
 
 typedef enum stream_number { STREAM_CONTROL = 1, STREAM_PAIR = 2, STREAM_PING = 3, STREAM_FILE = 4 } stream_number;
 
@@ -29,6 +36,8 @@ struct channel {
     kith_stream *stream;
     const channel_events *events;
     void *owner;
+    uint64_t since_ns;
+    bool waiting; /* what it is for was there to read before hello was */
 };
 
 /* Who waits for a session's beginning. */
@@ -50,6 +59,7 @@ struct session {
     kith_core *core;
     kith_conn *conn;
     bool dialler, ready, greeted; /* greeted: the peer's hello is verified */
+    bool over;                    /* it is being closed: its CLOSED event is on its way */
     bool for_pairing;             /* the peer is not pinned: only pair is served */
     bool expected;                /* dialled: which device must answer is known */
     uint8_t expected_fingerprint[32];
@@ -73,6 +83,9 @@ KITH_MUST_CHECK kith_err kith__session_dial(kith_core *core, const kith_addr *re
 void kith__session_event(kith_core *core, const kith_quic_event *event);
 /* End it: its channels get `gone`, its watch `failed`, with this reason; the peer is told (OK: going away). */
 void kith__session_close(session *s, kith_err why);
+/* Is the peer still in the home's book, as what, and under which name?  Looks again; when it was forgotten the session
+ * is closed and the answer is UNTRUSTED. */
+KITH_MUST_CHECK kith_err kith__session_check(session *s);
 /* Hold it open.  `lost` is called when it ends before session_unuse (its channels hear `gone` first); use->session is
  * NULL from then on. */
 void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user);
@@ -98,9 +111,10 @@ void kith__channel_give_up(channel *c, kith_err why);
 void kith__session_path(const session *s, char path[static 8], char scope[static 16],
                         char address[static KITH_ADDR_TEXT_SIZE]);
 
-/* ---- services: each takes an incoming stream (its number already read), or refuses by returning false ---- */
-bool kith__ping_serve(channel *c);
-bool kith__pair_serve(channel *c);
-bool kith__receive_serve(channel *c);
+/* ---- services: each takes an incoming stream (its number already read), or says why not: NOT_ALLOWED (not served
+ * now), AGAIN (too many), NOMEM ---- */
+KITH_MUST_CHECK kith_err kith__ping_serve(channel *c);
+KITH_MUST_CHECK kith_err kith__pair_serve(channel *c);
+KITH_MUST_CHECK kith_err kith__receive_serve(channel *c);
 
 #endif
