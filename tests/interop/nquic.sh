@@ -59,6 +59,28 @@ for family in v4 v6; do
     stop_server
 done
 
+# An endpoint in Python that shares no code with ours, in both roles.
+python=$(dirname "$0")/hyphae_peer.py
+python3 "$python" server /dev/null/none >/dev/null 2>&1; [ $? -eq 77 ] && no_python=1 || no_python=
+run_python() { timeout 60 python3 "$python" "$@" >"$work/python.out" 2>&1; }
+if [ -n "$no_python" ]; then
+    skip "independent endpoint" "Python's cryptography is missing"
+else
+    for retry in '' --retry; do
+        start 127.0.0.1:0 $retry
+        run_python client 127.0.0.1 "${at##*:}" --expect "$key" && ok "independent client ${retry#--}" || not_ok "independent client ${retry#--}"
+        run_python client 127.0.0.1 "${at##*:}" --update && ok "independent client updates keys ${retry#--}" || not_ok "independent client updates keys ${retry#--}"
+        stop_server
+        rm -f "$work/port"
+        run_python server "$work/port" $retry &
+        server=$!
+        for _ in $(seq 100); do [ -s "$work/port" ] && break; sleep 0.05; done
+        at=127.0.0.1:$(cat "$work/port")
+        dial --streams 3 --bytes 30000 --key-updates "$([ -z "$retry" ] && echo 2 || echo 0)" && wait $server && ok "independent server ${retry#--}" || not_ok "independent server ${retry#--}"
+        server=
+    done
+fi
+
 # The listener is killed and comes back on the same port with the same key: the dialler hears of it at once by a stateless reset.
 secret=$(printf '%064d' 42)
 if start 127.0.0.1:0 --key "$secret"; then
