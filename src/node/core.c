@@ -12,7 +12,8 @@
 
 #define LOG_LINE_MAX   512
 #define RUNS_A_PUMP    16 /* packet runs sent before the socket is read again: acknowledgements must get their turn */
-#define CLOSE_GRACE_NS (SECOND_NS / 5) /* for goodbyes to leave */
+#define CLOSE_GRACE_NS (SECOND_NS / 5) /* for the last words to leave, and for goodbyes */
+#define CLOSE_STEP_NS  (SECOND_NS / 100)
 
 uint64_t kith__core_now(const kith_core *core) { return core->env->base->now_ns(core->env); }
 
@@ -60,7 +61,7 @@ static bool send_one(kith_core *core)
 void kith__core_pump(kith_core *core)
 {
     kith_quic_event event;
-    if (!core->quic || core->pumping) {
+    if (!core->quic || !core->udp || core->pumping) {
         core->again = true;
         return;
     }
@@ -74,6 +75,7 @@ void kith__core_pump(kith_core *core)
         runs += more;
     } while (more || core->again);
     core->pumping = false;
+    core->unsent = runs >= RUNS_A_PUMP || core->held.size;
     uint64_t deadline = kith_quic_deadline_ns(core->quic);
     if (runs >= RUNS_A_PUMP) deadline = kith__core_now(core);
     core->env->timers->set(core->timer, deadline);
@@ -176,6 +178,8 @@ void kith__core_job_done(kith_core *core)
 
 /* ---- beginning and end ---- */
 
+static void on_closing_timer(void *user);
+
 static kith_err open_network(kith_core *core, kith_problem *problem)
 {
     static const kith_udp_events events = {.received = on_received, .writable = on_writable};
@@ -218,7 +222,8 @@ kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_pro
     kith_wipe(seed, sizeof seed);
     core->held_memory = kith_malloc(KITH_PACKET_RUN_MAX);
     core->timer = core->env->timers->open(core->env, on_timer, core);
-    err = core->held_memory && core->timer ? KITH_OK : KITH_ERR_NOMEM;
+    core->closing_timer = core->env->timers->open(core->env, on_closing_timer, core);
+    err = core->held_memory && core->timer && core->closing_timer ? KITH_OK : KITH_ERR_NOMEM;
     if (!err) err = kith__book_open(core, problem);
     if (!err && config->seed) err = open_network(core, problem);
     if (!err && !config->no_lan && kith__lan_start(core))
@@ -238,34 +243,45 @@ kith_addr kith_core_local(const kith_core *core)
     return core->udp ? core->env->udp->local(core->udp) : (kith_addr){0};
 }
 
-/* All operations and jobs are over: say goodbye and give the packets a moment to leave. */
+/* All operations and jobs are over: what they said last leaves, then goodbyes do, each within CLOSE_GRACE_NS. */
 static void on_closing_timer(void *user)
 {
     kith_core *core = user;
     void (*closed)(void *) = core->closed;
+    uint64_t now = kith__core_now(core);
+    kith__core_pump(core);
+    if (core->unsent && now < core->closing_until) {
+        core->env->timers->set(core->closing_timer, now + CLOSE_STEP_NS);
+        return;
+    }
+    if (!core->goodbyes) {
+        core->goodbyes = true;
+        KITH_EACH (at, &core->sessions) {
+            session *s = KITH_OF(at, session, link);
+            if (!s->over) kith__session_close(s, KITH_OK);
+        }
+        core->closing_until = now + CLOSE_GRACE_NS;
+        core->env->timers->set(core->closing_timer, now);
+        return;
+    }
     core->closed = NULL;
     kith__lan_stop(core);
     core->env->udp->close(core->udp);
     core->udp = NULL;
+    core->env->timers->set(core->timer, NEVER);
     if (closed) closed(core->closed_user);
 }
 
 static void try_closed(kith_core *core)
 {
-    if (!core->closing || core->jobs || !kith_list_empty(&core->ops) || !core->closed) return;
-    KITH_EACH (at, &core->sessions) {
-        session *s = KITH_OF(at, session, link);
-        if (!s->why) kith__session_close(s, KITH_OK);
-    }
-    kith__core_pump(core);
-    bool goodbyes = core->quic && core->held.size; /* the socket is full just now */
-    core->env->timers->set(core->closing_timer, kith__core_now(core) + (goodbyes ? CLOSE_GRACE_NS : 0));
+    if (!core->closing || core->closing_until || core->jobs || !kith_list_empty(&core->ops)) return;
+    core->closing_until = kith__core_now(core) + CLOSE_GRACE_NS;
+    core->env->timers->set(core->closing_timer, kith__core_now(core));
 }
 
 void kith_core_close(kith_core *core, void (*closed)(void *user), void *user)
 {
     if (core->closing) return;
-    core->closing_timer = core->env->timers->open(core->env, on_closing_timer, core);
     core->closed = closed;
     core->closed_user = user;
     core->closing = true;
@@ -273,15 +289,18 @@ void kith_core_close(kith_core *core, void (*closed)(void *user), void *user)
         op *o = KITH_OF(at, op, link);
         o->kind->cancel(o, KITH_ERR_CANCELLED);
     }
-    if (!core->closing_timer)
-        on_closing_timer(core);
-    else
-        try_closed(core);
+    kith__core_pump(core);
+    try_closed(core);
 }
 
 void kith_core_free(kith_core *core)
 {
     if (!core) return;
+    core->closing = true; /* nothing begins any more */
+    for (kith_link *at; (at = kith_list_take_first(&core->ops));) {
+        op *o = KITH_OF(at, op, link);
+        o->kind->free(o);
+    }
     kith__session_free_all(core);
     kith__lan_stop(core);
     core->env->udp->close(core->udp);

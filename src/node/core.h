@@ -30,6 +30,7 @@ typedef struct op_kind {
     const char *name;
     bool needs_keys;                                   /* it talks to other devices */
     void (*cancel)(op *o, kith_err why);               /* end it: op_end follows, now or when its jobs are done */
+    void (*free)(op *o);                               /* without a word, whatever is under way: the core goes */
     bool (*answer)(op *o, kith_op question, bool yes); /* false: not its question; NULL: asks none */
     bool (*cancel_part)(op *o, kith_op part);          /* false: not its part; NULL: has none */
 } op_kind;
@@ -56,6 +57,7 @@ struct kith_core {
     uint8_t *held_memory; /* KITH_PACKET_RUN_MAX */
     bool blocked;         /* the socket takes nothing: `writable` will come */
     bool pumping, again;
+    bool unsent; /* more than the last pump could send */
 
     kith_list sessions, ops, dials;
     struct lan *lan;
@@ -66,6 +68,8 @@ struct kith_core {
     size_t jobs; /* submitted and not done */
     bool closing;
     kith_timer *closing_timer;
+    uint64_t closing_until; /* the step under way has until then; 0: none is */
+    bool goodbyes;
     void (*closed)(void *user);
     void *closed_user;
 };
@@ -79,7 +83,7 @@ void kith__core_log(kith_core *core, kith_level level, const char *format, ...) 
 void kith__core_emit(kith_core *core, const kith_event *event);
 /* Run a job on a worker, counted, so that closing waits for it. */
 void kith__core_submit(kith_core *core, kith_job *job);
-void kith__core_job_done(kith_core *core); /* first thing in each `done` */
+void kith__core_job_done(kith_core *core); /* due in each `done`, once nothing of the job is used any more */
 /* Link a new operation in; false (and its END event says why) when there are too many or the core is closing. */
 bool kith__core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind);
 /* The operation's END event; unlinks it.  `message` NULL: the error's own sentence. */
@@ -91,7 +95,7 @@ void kith__core_refuse(kith_core *core, kith_op id, kith_err err, const char *me
 bool kith__core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out);
 bool kith__core_peer_at(kith_core *core, size_t index, kith_peer *out); /* in the order they were added */
 bool kith__core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why);
-/* It was reached at this address: remembered (written when the core closes, and now and then). */
+/* It was reached at this address: remembered (written when the core is freed). */
 void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr);
 size_t kith__core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out,
                                  size_t cap); /* the latest first */

@@ -1,5 +1,5 @@
 /* The node: everything composed, on one env.  kith.h's functions run it on a thread of its own (api.c); the simulator
- * runs many in virtual time.  All calls are on the env's loop thread; nothing here blocks except kith_node_core_new
+ * runs many in virtual time.  All calls are on the env's loop thread; nothing here blocks except kith_core_new
  * (reading the home). */
 #ifndef KITH_NODE_NODE_H
 #define KITH_NODE_NODE_H
@@ -28,7 +28,9 @@ KITH_MUST_CHECK kith_err kith_core_new(const kith_core_config *config, kith_core
 /* End every operation (their END events come), say goodbye, wait for jobs; then `closed` is called, once, after which
  * kith_core_free is due. */
 void kith_core_close(kith_core *core, void (*closed)(void *user), void *user);
-void kith_core_free(kith_core *core); /* after `closed`, or of one that never ran a loop */
+/* After `closed`, or of one that never ran a loop; or with anything under way when the env is dead and no job of it can
+ * be running (a simulated kill): no event comes.  NULL is fine. */
+void kith_core_free(kith_core *core);
 
 /* As in kith.h; what is wrong is said by the op's END event.  `op` is chosen by the caller, unique and not 0. */
 void kith_core_pair(kith_core *core, kith_op op, const kith_pair_options *options);

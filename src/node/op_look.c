@@ -11,12 +11,17 @@ typedef struct look_op {
     size_t count, room;
 } look_op;
 
-static void look_cancel(op *o, kith_err why)
+static void look_free(op *o)
 {
     look_op *l = (look_op *)o;
-    kith__op_end(o, why, NULL);
     kith_free(l->reported);
     kith_free(l);
+}
+
+static void look_cancel(op *o, kith_err why)
+{
+    kith__op_end(o, why, NULL);
+    look_free(o);
 }
 
 static bool reported_before(look_op *l, const uint8_t fingerprint[static 32])
@@ -34,7 +39,7 @@ static bool reported_before(look_op *l, const uint8_t fingerprint[static 32])
     return false;
 }
 
-static const op_kind look_kind = {.name = "look", .cancel = look_cancel};
+static const op_kind look_kind = {.name = "look", .cancel = look_cancel, .free = look_free};
 
 static void look_around(look_op *l)
 {

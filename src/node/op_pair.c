@@ -62,17 +62,26 @@ static void run_step(run *r);
 
 /* ---- an operation's end: when its last run's job is done ---- */
 
+static void run_free(run *r);
+
+static void pair_free(op *o)
+{
+    pair_op *p = (pair_op *)o;
+    KITH_EACH (at, &p->runs) run_free(KITH_OF(at, run, link));
+    kith__dial_free(p->dial);
+    o->core->env->timers->close(p->timer);
+    kith_wipe(p, sizeof *p);
+    kith_free(p);
+}
+
 static void try_end(pair_op *p)
 {
     kith_core *core = p->op.core;
     if (!p->over || !kith_list_empty(&p->runs)) return;
     if (core->host == p) core->host = NULL;
     kith__lan_announce(core);
-    kith__dial_free(p->dial);
-    core->env->timers->close(p->timer);
     kith__op_end(&p->op, p->end_err, *p->end_message ? p->end_message : NULL);
-    kith_wipe(p, sizeof *p);
-    kith_free(p);
+    pair_free(&p->op);
 }
 
 static void run_free(run *r)
@@ -154,7 +163,8 @@ static bool pair_answer(op *o, kith_op question, bool yes)
     return false;
 }
 
-static const op_kind pair_kind = {.name = "pair", .needs_keys = true, .cancel = pair_cancel, .answer = pair_answer};
+static const op_kind pair_kind = {
+    .name = "pair", .needs_keys = true, .cancel = pair_cancel, .free = pair_free, .answer = pair_answer};
 
 /* ---- one attempt ---- */
 

@@ -67,21 +67,27 @@ typedef struct ping_op {
     bool endless;
     dial *dial;
     session_hold hold;
-    channel *channel; /* while an answer is awaited */
+    channel *channel;         /* while an answer is awaited */
+    uint8_t bytes[PING_SIZE]; /* that should come back */
     uint64_t sent_ns, next_ns;
     size_t got;
     kith_timer *timer;
 } ping_op;
 
-static void ping_end(ping_op *p, kith_err err)
+static void ping_free(op *o)
 {
-    kith_core *core = p->op.core;
+    ping_op *p = (ping_op *)o;
     kith__dial_free(p->dial);
     kith__channel_free(p->channel);
     kith__session_unuse(&p->hold);
-    core->env->timers->close(p->timer);
-    kith__op_end(&p->op, err, NULL);
+    o->core->env->timers->close(p->timer);
     kith_free(p);
+}
+
+static void ping_end(ping_op *p, kith_err err)
+{
+    kith__op_end(&p->op, err, NULL);
+    ping_free(&p->op);
 }
 
 static void ping_cancel(op *o, kith_err why) { ping_end((ping_op *)o, why); }
@@ -112,21 +118,24 @@ static void ping_readable(channel *c)
     ping_op *p = c->owner;
     const uint8_t *data;
     size_t size;
-    bool fin;
+    bool fin, good = true;
     while (kith_stream_peek(c->stream, &data, &size, &fin)) {
+        good = good && size <= PING_SIZE - p->got && memcmp(p->bytes + p->got, data, size) == 0;
+        p->got += good ? size : 0;
         kith_stream_consume(c->stream, size);
-        p->got += size;
     }
-    if (p->got >= PING_SIZE) ping_pong(p);
+    if (!good || (fin && p->got < PING_SIZE))
+        ping_end(p, KITH_ERR_PROTOCOL);
+    else if (p->got == PING_SIZE)
+        ping_pong(p);
 }
 
 static void ping_send(ping_op *p)
 {
     static const channel_events events = {.readable = ping_readable, .gone = ping_gone};
-    uint8_t bytes[PING_SIZE];
-    kith_rng_bytes(&p->op.core->rng, bytes, sizeof bytes);
+    kith_rng_bytes(&p->op.core->rng, p->bytes, sizeof p->bytes);
     kith_err err = kith__channel_open(p->hold.session, STREAM_PING, &events, p, &p->channel);
-    if (!err) err = kith_stream_write(p->channel->stream, bytes, sizeof bytes);
+    if (!err) err = kith_stream_write(p->channel->stream, p->bytes, sizeof p->bytes);
     if (!err) err = kith_stream_finish(p->channel->stream);
     if (err) {
         ping_end(p, err);
@@ -158,7 +167,7 @@ static void ping_timer(void *user)
 
 void kith_core_ping(kith_core *core, kith_op id, const char *device_id, uint32_t count)
 {
-    static const op_kind kind = {.name = "ping", .needs_keys = true, .cancel = ping_cancel};
+    static const op_kind kind = {.name = "ping", .needs_keys = true, .cancel = ping_cancel, .free = ping_free};
     static const dial_events events = {.connected = ping_connected, .failed = ping_failed};
     kith_peer peer;
     kith_err err = KITH_OK;

@@ -89,8 +89,16 @@ static void step(transfer *t);
 
 /* ---- ending ---- */
 
-static void receive_free(receive_op *r)
+static void transfer_free(transfer *t);
+
+static void receive_free(op *o)
 {
+    receive_op *r = (receive_op *)o;
+    KITH_EACH (at, &r->transfers) {
+        transfer *t = KITH_OF(at, transfer, link);
+        kith_incoming_close(t->incoming);
+        transfer_free(t);
+    }
     while (r->spares) kith_free(r->spare[--r->spares]);
     kith_free(r->folder);
     kith_free(r);
@@ -105,7 +113,7 @@ static void try_end(receive_op *r)
     kith__op_end(&r->op, r->end_err,
                  r->end_err == KITH_ERR_CANCELLED ? "stopped: what arrived is kept, and goes on when it is sent again"
                                                   : NULL);
-    receive_free(r);
+    receive_free(&r->op);
 }
 
 static void start_waiting(receive_op *r);
@@ -675,6 +683,7 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
     static const op_kind kind = {.name = "receive",
                                  .needs_keys = true,
                                  .cancel = receive_cancel,
+                                 .free = receive_free,
                                  .answer = receive_answer,
                                  .cancel_part = receive_cancel_part};
     if (core->receiver) {
@@ -682,12 +691,13 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
         return;
     }
     receive_op *r = kith_calloc(1, sizeof *r);
+    if (r) kith_list_init(&r->transfers);
     if (r && options->folder) r->folder = kith_strdup(options->folder);
     kith_err err = !options->folder ? KITH_ERR_ARG : r && r->folder ? KITH_OK : KITH_ERR_NOMEM;
     if (!err && options->from && kith_uuid_parse(options->from, r->from)) err = KITH_ERR_ARG;
     if (err) {
         kith__core_refuse(core, id, err, NULL);
-        if (r) receive_free(r);
+        if (r) receive_free(&r->op);
         return;
     }
     r->has_from = options->from != NULL;
@@ -696,9 +706,8 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
     r->conflict = options->conflict == KITH_CONFLICT_SKIP        ? KITH_INCOMING_SKIP
                   : options->conflict == KITH_CONFLICT_OVERWRITE ? KITH_INCOMING_OVERWRITE
                                                                  : KITH_INCOMING_KEEP;
-    kith_list_init(&r->transfers);
     if (!kith__core_begin(core, &r->op, id, &kind)) {
-        receive_free(r);
+        receive_free(&r->op);
         return;
     }
     core->receiver = r;

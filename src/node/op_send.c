@@ -86,8 +86,9 @@ static void drop_connection(send_op *s)
     s->attempt++;
 }
 
-static void send_free(send_op *s)
+static void send_free(op *o)
 {
+    send_op *s = (send_op *)o;
     kith_core *core = s->op.core;
     drop_connection(s);
     kith_outgoing_close(s->file);
@@ -102,7 +103,7 @@ static void try_end(send_op *s)
 {
     if (!s->over || s->jobs) return;
     kith__op_end(&s->op, s->end_err, *s->end_message ? s->end_message : NULL);
-    send_free(s);
+    send_free(&s->op);
 }
 
 /* Jobs may still be out: the connection is let go of now, since it may be gone when they are done. */
@@ -124,7 +125,7 @@ static void send_cancel(op *o, kith_err why)
     finish((send_op *)o, why, "stopped: run the same command again and it goes on from here");
 }
 
-static const op_kind send_kind = {.name = "send", .needs_keys = true, .cancel = send_cancel};
+static const op_kind send_kind = {.name = "send", .needs_keys = true, .cancel = send_cancel, .free = send_free};
 
 /* What the other side or the network did, for people. */
 static void explain(const send_op *s, kith_err err, char *out, size_t size)
@@ -488,14 +489,14 @@ void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, con
         s->timer = core->env->timers->open(core->env, on_timer, s);
     }
     if (!s || !s->path || !s->timer || (options->name && !s->name)) {
-        if (s) send_free(s);
+        if (s) send_free(&s->op);
         kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
         return;
     }
     s->peer = peer;
     s->patience_ns = (options->patience_s ? options->patience_s : PATIENCE_S) * SECOND_NS;
     if (!kith__core_begin(core, &s->op, id, &send_kind)) {
-        send_free(s);
+        send_free(&s->op);
         return;
     }
     s->open_job = (kith_job){.run = open_run, .done = open_done};
