@@ -414,7 +414,7 @@ static void the_same_seed_is_the_same_run(void **state)
 
 /* Leaks are counted above, in worlds where nobody dies; what the dead leave in guarded pages the sanitizer could not
  * see is held. */
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void); /* the runtime must see it */
 const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 int main(void)
