@@ -98,12 +98,12 @@ typedef struct kith_options {
 
 /* Blocks (disk, and with a password about 0.1 s of key derivation). */
 KITH_API KITH_MUST_CHECK kith_err kith_open(const kith_options *options, kith_node **node, kith_problem *problem);
-/* Ends what is under way (partial files are kept for later), says goodbye, joins the thread.  Blocks for at most some
- * hundred ms.  NULL is fine. */
+/* Ends what is under way (partial files are kept for later), says goodbye, joins the thread.  Blocks until the disk is
+ * done with what it is at, and at most half a second more.  NULL is fine.  No other call on this node may be under way
+ * or follow, and none may come from `log`.  After a fork only the parent has the node. */
 KITH_API void kith_close(kith_node *node);
 KITH_API int kith_fd(const kith_node *node);
-/* "192.0.2.7:53211": where it listens, one of at most `cap` texts each KITH_NAME_TEXT + 8 bytes; returns how many there
- * are. */
+/* "192.0.2.7:53211": where it listens; at most `cap` texts, returns how many there are. */
 #define KITH_ADDRESS_TEXT 72
 KITH_API size_t kith_addresses(kith_node *node, char (*out)[KITH_ADDRESS_TEXT], size_t cap);
 
@@ -151,10 +151,13 @@ typedef struct kith_event {
     char hash[KITH_HASH_TEXT];
 } kith_event;
 
-/* The next event; false when there is none now.  Never blocks. */
+/* The next event; false when there is none now.  Never blocks.  Progress that was not read is brought up to date
+ * instead of queued again; when KITH_EVENTS_MAX wait, what comes then is lost, except END. */
+#define KITH_EVENTS_MAX 4096
 KITH_API bool kith_next_event(kith_node *node, kith_event *event);
 
-/* ---- what a node does: each returns KITH_OK and *op, and ends with one END event ---- */
+/* ---- what a node does: each returns KITH_OK and *op, and ends with one END event; or ARG (NULL where something is
+ * needed, options of a wrong size) or NOMEM, and nothing begins ---- */
 typedef struct kith_pair_options {
     size_t size;
     bool contact;       /* the other device is somebody else's */
@@ -166,7 +169,8 @@ KITH_API KITH_MUST_CHECK kith_err kith_pair(kith_node *node, const kith_pair_opt
 /* Join the device that shows this code. */
 KITH_API KITH_MUST_CHECK kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options,
                                             kith_op *op);
-/* Answer an ASK (its op) or an OFFER (its transfer).  NOT_FOUND when that question is gone. */
+/* Answer an ASK (its op) or an OFFER (its transfer).  An answer to a question that is gone is ignored: what became of
+ * it was said by an event. */
 KITH_API KITH_MUST_CHECK kith_err kith_answer(kith_node *node, kith_op question, bool yes);
 
 /* `count` pings, a second apart; 0: until cancelled. */

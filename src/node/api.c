@@ -19,6 +19,11 @@
 _Static_assert(KITH_WORDS_TEXT >= KITH_CODE_TEXT_SIZE, "a code's text fits");
 _Static_assert(KITH_ADDRESS_TEXT >= KITH_ADDR_TEXT_SIZE, "an address's text fits");
 
+typedef struct queued_event {
+    struct queued_event *next;
+    kith_event event;
+} queued_event;
+
 /* One call on its way to the loop.  `text` are copies of its strings. */
 typedef struct command {
     struct command *next;
@@ -30,13 +35,9 @@ typedef struct command {
     kith_send_options send;
     kith_receive_options receive;
     char *text[3];
-    bool embedded; /* in the node itself: not to be freed */
+    queued_event *end; /* for the operation's END, until the command is issued */
+    bool embedded;     /* in the node itself: not to be freed */
 } command;
-
-typedef struct queued_event {
-    struct queued_event *next;
-    kith_event event;
-} queued_event;
 
 struct kith_node {
     kith_io *io;
@@ -52,6 +53,8 @@ struct kith_node {
     pthread_mutex_t lock; /* of the rest */
     command *commands, **commands_end;
     queued_event *events, *last_event;
+    queued_event *reserve; /* one for each operation under way: its END must not depend on memory being left */
+    size_t event_count;
     int wake[2]; /* a pipe: a byte is in it while there are events */
     kith_addr local;
     command closing; /* ending must not depend on memory being left */
@@ -59,19 +62,40 @@ struct kith_node {
 
 /* ---- events out ---- */
 
+static bool same_transfer(const kith_event *a, const kith_event *b)
+{
+    return a->op == b->op && a->transfer == b->transfer;
+}
+
+/* A PROGRESS that was not read yet says the latest: a slow reader sees fewer steps, never a growing queue.  False:
+ * there is none, or something else of this transfer came after it. */
+static bool update_progress(kith_node *node, const kith_event *event)
+{
+    queued_event *last = NULL;
+    if (event->kind != KITH_EVENT_PROGRESS) return false;
+    for (queued_event *q = node->events; q; q = q->next)
+        if (same_transfer(&q->event, event)) last = q;
+    if (!last || last->event.kind != KITH_EVENT_PROGRESS) return false;
+    last->event = *event;
+    return true;
+}
+
+/* Memory for one more event; NULL: it is lost. */
+static queued_event *take_queued(kith_node *node, const kith_event *event)
+{
+    queued_event *q = node->reserve;
+    if (event->kind == KITH_EVENT_END && q) {
+        node->reserve = q->next;
+        return q;
+    }
+    return node->event_count < KITH_EVENTS_MAX ? kith_malloc(sizeof *q) : NULL;
+}
+
 static void on_event(void *user, const kith_event *event)
 {
     kith_node *node = user;
     pthread_mutex_lock(&node->lock);
-    queued_event *last = node->last_event;
-    /* A reader that is slow sees fewer steps of a transfer, never a growing queue. */
-    if (last && event->kind == KITH_EVENT_PROGRESS && last->event.kind == KITH_EVENT_PROGRESS &&
-        last->event.op == event->op && last->event.transfer == event->transfer) {
-        last->event = *event;
-        pthread_mutex_unlock(&node->lock);
-        return;
-    }
-    queued_event *q = kith_malloc(sizeof *q);
+    queued_event *q = update_progress(node, event) ? NULL : take_queued(node, event), *last = node->last_event;
     if (q) {
         q->next = NULL;
         q->event = *event;
@@ -80,10 +104,17 @@ static void on_event(void *user, const kith_event *event)
         else
             node->events = q;
         node->last_event = q;
+        node->event_count++;
         ssize_t ignored = last ? 0 : write(node->wake[1], "", 1); /* full: then it is readable already */
         (void)ignored;
     }
     pthread_mutex_unlock(&node->lock);
+}
+
+static void queued_free(queued_event *q)
+{
+    if (q) kith_wipe(q->event.words, sizeof q->event.words); /* a pairing code */
+    kith_free(q);
 }
 
 bool kith_next_event(kith_node *node, kith_event *event)
@@ -92,6 +123,7 @@ bool kith_next_event(kith_node *node, kith_event *event)
     queued_event *q = node->events;
     if (q) {
         node->events = q->next;
+        node->event_count--;
         if (!q->next) {
             char byte[16];
             node->last_event = NULL;
@@ -101,7 +133,7 @@ bool kith_next_event(kith_node *node, kith_event *event)
     }
     pthread_mutex_unlock(&node->lock);
     if (q) *event = q->event;
-    kith_free(q);
+    queued_free(q);
     return q != NULL;
 }
 
@@ -116,6 +148,7 @@ static void command_free(command *c)
         if (c->text[i]) kith_wipe(c->text[i], strlen(c->text[i])); /* one may be a pairing code */
         kith_free(c->text[i]);
     }
+    kith_free(c->end);
     if (!c->embedded) kith_free(c);
 }
 
@@ -144,6 +177,31 @@ static command *command_new(kith_node *node, void (*run)(kith_node *, command *)
     return c;
 }
 
+/* One that starts an operation. */
+static command *starting(kith_node *node, void (*run)(kith_node *, command *))
+{
+    command *c = command_new(node, run);
+    if (c && !(c->end = kith_malloc(sizeof *c->end))) {
+        command_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* The caller's options into ours, which may know more members or fewer: what it did not say is zero, what we do not
+ * know must be. */
+static bool take_options(void *out, size_t out_size, const void *in)
+{
+    size_t size = 0;
+    if (!in) return true;
+    memcpy(&size, in, sizeof size);
+    if (size < sizeof size) return false;
+    memcpy(out, in, size < out_size ? size : out_size);
+    for (size_t i = out_size; i < size; i++)
+        if (((const uint8_t *)in)[i]) return false;
+    return true;
+}
+
 /* Copy a string into the command (NULL stays NULL); false when out of memory. */
 static bool keep(command *c, size_t place, const char *text)
 {
@@ -161,6 +219,11 @@ static kith_err issue(kith_node *node, command *c, bool complete, kith_op *op)
     }
     if (op) *op = c->op;
     pthread_mutex_lock(&node->lock);
+    if (c->end) {
+        c->end->next = node->reserve;
+        node->reserve = c->end;
+        c->end = NULL;
+    }
     *node->commands_end = c;
     node->commands_end = &c->next;
     pthread_mutex_unlock(&node->lock);
@@ -190,15 +253,19 @@ static void run_receive(kith_node *node, command *c)
 
 kith_err kith_pair(kith_node *node, const kith_pair_options *options, kith_op *op)
 {
-    command *c = command_new(node, run_pair);
-    if (c && options) c->pair = *options;
+    kith_pair_options taken = {0};
+    if (!take_options(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    command *c = starting(node, run_pair);
+    if (c) c->pair = taken;
     return issue(node, c, true, op);
 }
 
 kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options, kith_op *op)
 {
-    command *c = command_new(node, run_join);
-    if (c && options) c->pair = *options;
+    kith_pair_options taken = {0};
+    if (!words || !take_options(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    command *c = starting(node, run_join);
+    if (c) c->pair = taken;
     return issue(node, c, c && keep(c, 0, words), op);
 }
 
@@ -212,27 +279,31 @@ kith_err kith_answer(kith_node *node, kith_op question, bool yes)
 
 kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_op *op)
 {
-    command *c = command_new(node, run_ping);
+    if (!device_id) return KITH_ERR_ARG;
+    command *c = starting(node, run_ping);
     if (c) c->count = count;
     return issue(node, c, c && keep(c, 0, device_id), op);
 }
 
-kith_err kith_look(kith_node *node, kith_op *op) { return issue(node, command_new(node, run_look), true, op); }
+kith_err kith_look(kith_node *node, kith_op *op) { return issue(node, starting(node, run_look), true, op); }
 
 kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options,
                         kith_op *op)
 {
-    command *c = command_new(node, run_send);
-    if (c && options) c->send = *options;
-    bool kept = c && keep(c, 0, device_id) && keep(c, 1, path) && keep(c, 2, options ? options->name : NULL);
-    return issue(node, c, kept, op);
+    kith_send_options taken = {0};
+    if (!device_id || !path || !take_options(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    command *c = starting(node, run_send);
+    if (c) c->send = taken;
+    return issue(node, c, c && keep(c, 0, device_id) && keep(c, 1, path) && keep(c, 2, taken.name), op);
 }
 
 kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op)
 {
-    command *c = command_new(node, run_receive);
-    if (c) c->receive = *options;
-    return issue(node, c, c && keep(c, 0, options->folder) && keep(c, 1, options->from), op);
+    kith_receive_options taken = {0};
+    if (!options || !take_options(&taken, sizeof taken, options) || !taken.folder) return KITH_ERR_ARG;
+    command *c = starting(node, run_receive);
+    if (c) c->receive = taken;
+    return issue(node, c, c && keep(c, 0, taken.folder) && keep(c, 1, taken.from), op);
 }
 
 void kith_cancel(kith_node *node, kith_op op)
@@ -313,31 +384,40 @@ static kith_err open_core(kith_node *node, const kith_options *options, kith_pro
     return kith_core_new(&config, &node->core, problem);
 }
 
-kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *problem)
+static kith_err fill(kith_node *node, const kith_options *options, kith_problem *problem)
 {
-    *problem = (kith_problem){0};
-    kith_node *node = kith_calloc(1, sizeof *node);
-    kith_err err = KITH_ERR_NOMEM;
-    if (!node) goto fail;
-    pthread_mutex_init(&node->lock, NULL);
-    node->commands_end = &node->commands;
-    node->wake[0] = node->wake[1] = -1;
-    err = open_pipe(node);
+    kith_err err = open_pipe(node);
     if (!err) err = kith_io_new(&node->io);
     if (!err) node->env = kith_io_env(node->io);
     if (!err) err = kith_home_open(node->env, options->home, &node->home);
-    if (!err && options->password)
-        err =
-            kith_home_unlock(node->home, (kith_bytes){options->password, options->password_size}, &node->seed, problem);
+    if (!err && options->password) {
+        kith_bytes password = {options->password, options->password_size};
+        err = kith_home_unlock(node->home, password, &node->seed, problem);
+    }
     if (!err) err = open_core(node, options, problem);
     if (!err && !(node->post = node->env->post->open(node->env, run_commands, node))) err = KITH_ERR_NOMEM;
     if (!err) node->local = kith_core_local(node->core);
     if (!err) err = start_thread(node);
+    return err;
+}
+
+kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *problem)
+{
+    kith_options taken = {0};
+    kith_node *node = NULL;
+    *problem = (kith_problem){0};
+    kith_err err = take_options(&taken, sizeof taken, options) && taken.home ? KITH_OK : KITH_ERR_ARG;
+    if (!err && !(node = kith_calloc(1, sizeof *node))) err = KITH_ERR_NOMEM;
+    if (node) {
+        pthread_mutex_init(&node->lock, NULL);
+        node->commands_end = &node->commands;
+        node->wake[0] = node->wake[1] = -1;
+        err = fill(node, &taken, problem);
+    }
     if (!err) {
         *out = node;
         return KITH_OK;
     }
-fail:
     problem->err = err;
     if (!*problem->message) snprintf(problem->message, sizeof problem->message, "%s", kith_err_text(err));
     kith_close(node);
@@ -361,7 +441,13 @@ void kith_close(kith_node *node)
         command_free(c);
         c = next;
     }
-    for (kith_event event; kith_next_event(node, &event);) {
+    for (queued_event *q; (q = node->events);) {
+        node->events = q->next;
+        queued_free(q);
+    }
+    for (queued_event *q; (q = node->reserve);) {
+        node->reserve = q->next;
+        kith_free(q);
     }
     kith_home_close(node->home);
     kith_secret_free(node->seed);

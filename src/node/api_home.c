@@ -232,6 +232,10 @@ kith_err kith_rename(const char *home, const char *id, const char *name, kith_de
                      kith_problem *problem)
 {
     change c = {.name = name, .device = device};
+    if (!name) { /* that would mean to forget it */
+        *problem = (kith_problem){0};
+        return report(KITH_ERR_ARG, problem);
+    }
     return apply_to_home(home, id, &c, problem);
 }
 
