@@ -360,7 +360,10 @@ static void probe_format(void **state)
     assert_null(kith_probe_id(data, sizeof data - 1));
     assert_ok(kith_probe_open(key, data, &number, &out));
     assert_true(number == 0x1122334455667788);
-    assert_memory_equal(&in, &out, sizeof in);
+    assert_int_equal(in.kind, out.kind);
+    assert_int_equal(in.path, out.path);
+    assert_memory_equal(in.echo, out.echo, sizeof in.echo);
+    assert_memory_equal(in.token, out.token, sizeof in.token);
     assert_int_equal(kith_probe_open(other, data, &number, &out), KITH_ERR_CRYPTO);
     for (size_t i = 0; i < sizeof data; i++) {
         data[i] ^= 1;
