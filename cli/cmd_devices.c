@@ -7,7 +7,7 @@
 #include <string.h>
 #include <wchar.h>
 
-#define LOOK_NS      UINT64_C(1200000000) /* who is there answers within about a second */
+#define LOOK_NS      UINT64_C(2500000000) /* it ends sooner when all have been seen */
 #define SHORT_ID     8
 #define COLUMNS      6
 #define COLUMN_SPACE 2
