@@ -246,6 +246,7 @@ static inline line *dial_node(hostile *h, const victim *v, const char *addr)
 
 static inline void hang_up(hostile *h, line *l, uint64_t code)
 {
+    if (!l->conn) return;
     kith_conn_close(l->conn, code, "", h->env->base->now_ns(h->env));
     quic_env_flush(&h->quic);
 }
