@@ -1,0 +1,274 @@
+/* kith.h at its edges: memory that runs out, options of other sizes, NULL, calls from many threads. */
+#include "base/mem.h"
+#include "crypto/rng.h"
+#include "io/io.h"
+#include "store/home.h"
+#include "testlib.h"
+
+#include <kith/kith.h>
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char base[64], home[96];
+
+/* A home whose key costs nothing to derive. */
+static int set_up(void **state)
+{
+    uint8_t seed[KITH_RNG_SEED_SIZE] = {1};
+    kith_rng rng;
+    kith_io *io;
+    kith_home *h;
+    kith_home_self self;
+    kith_problem problem = {0};
+    bool created;
+    (void)state;
+    strcpy(base, "/tmp/kith-edges-XXXXXX");
+    assert_non_null(mkdtemp(base));
+    snprintf(home, sizeof home, "%s/home", base);
+    assert_ok(kith_crypto_init());
+    assert_ok(kith_io_new(&io));
+    assert_ok(kith_home_open(kith_io_env(io), home, &h));
+    kith_rng_init(&rng, seed);
+    kith_home_init_options options = {.name = "one",
+                                      .os = "",
+                                      .hardware_model = "",
+                                      .password = {"pw", 2},
+                                      .kdf = {.memory_kib = 8, .passes = 1, .lanes = 1},
+                                      .rng = &rng,
+                                      .now_ms = 1};
+    if (kith_home_init(h, &options, &self, &created, &problem)) fail_msg("%s", problem.message);
+    kith_home_close(h);
+    kith_io_free(io);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf %s", base);
+    return system(command);
+}
+
+static kith_options usual(void)
+{
+    return (kith_options){.size = sizeof(kith_options),
+                          .home = home,
+                          .password = "pw",
+                          .password_size = 2,
+                          .listen = "127.0.0.1:0",
+                          .no_lan = true};
+}
+
+static kith_node *opened(void)
+{
+    kith_options options = usual();
+    kith_problem problem;
+    kith_node *node = NULL;
+    if (kith_open(&options, &node, &problem)) fail_msg("%s", problem.message);
+    return node;
+}
+
+/* Each allocation of kith_open fails once: an error with a sentence and nothing left over, or it did without. */
+static void open_without_memory(void **state)
+{
+    (void)state;
+    kith_close(opened()); /* what libraries keep for good is there */
+    size_t refused = 0;
+    for (uint64_t n = 1;; n++) {
+        kith_options options = usual();
+        kith_problem problem;
+        kith_node *node = NULL;
+        int64_t live = kith_mem_live();
+        size_t leaked = kith_io_leaked();
+        kith_mem_fail_at(n, false);
+        kith_err err = kith_open(&options, &node, &problem);
+        if (err) {
+            kith_mem_fail_at(0, false);
+            assert_int_equal(err, KITH_ERR_NOMEM);
+            assert_null(node);
+            assert_true(*problem.message);
+            refused++;
+        }
+        kith_close(node);
+        bool failed = kith_mem_failed();
+        kith_mem_fail_at(0, false);
+        assert_int_equal(kith_mem_live(), live);
+        assert_int_equal(kith_io_leaked(), leaked);
+        if (!err && !failed) break;
+    }
+    assert_true(refused > 20);
+}
+
+static kith_event await_end(kith_node *node, kith_op op)
+{
+    kith_event event;
+    for (;;) {
+        while (kith_next_event(node, &event))
+            if (event.kind == KITH_EVENT_END && event.op == op) return event;
+        struct pollfd p = {.fd = kith_fd(node), .events = POLLIN};
+        poll(&p, 1, 100);
+    }
+}
+
+/* Once a call was taken its END comes, although no memory is left for anything. */
+static void an_end_needs_no_memory(void **state)
+{
+    (void)state;
+    kith_node *node = opened();
+    kith_op ops[5];
+    kith_receive_options receive = {.size = sizeof receive, .folder = base};
+    for (int kind = 0; kind < 5; kind++) {
+        kith_err err = KITH_ERR_NOMEM;
+        if (kind == 0) err = kith_pair(node, NULL, &ops[kind]);
+        if (kind == 1) err = kith_join(node, "zoo zoo zoo zoo zoo zoo", NULL, &ops[kind]);
+        if (kind == 2) err = kith_look(node, &ops[kind]);
+        if (kind == 3) err = kith_receive(node, &receive, &ops[kind]);
+        if (kind == 4) err = kith_ping(node, "00000000-0000-4000-8000-000000000000", 1, &ops[kind]);
+        assert_ok(err);
+    }
+    assert_int_equal(await_end(node, ops[4]).err, KITH_ERR_NOT_FOUND);
+    for (int kind = 0; kind < 4; kind++) kith_cancel(node, ops[kind]);
+    kith_mem_fail_at(1, true);
+    for (int kind = 0; kind < 4; kind++) assert_int_equal(await_end(node, ops[kind]).err, KITH_ERR_CANCELLED);
+    kith_op none = 0;
+    assert_int_equal(kith_look(node, &none), KITH_ERR_NOMEM);
+    assert_int_equal(none, 0);
+    kith_close(node); /* needs none either */
+    kith_mem_fail_at(0, false);
+}
+
+static void options_of_other_sizes(void **state)
+{
+    (void)state;
+    struct {
+        kith_options known;
+        uint64_t unknown;
+    } larger = {.known = usual()};
+    kith_problem problem;
+    kith_node *node = NULL;
+    larger.known.size = sizeof larger;
+    assert_ok(kith_open(&larger.known, &node, &problem));
+    kith_close(node);
+    node = NULL;
+    larger.unknown = 1; /* something we could not do */
+    assert_int_equal(kith_open(&larger.known, &node, &problem), KITH_ERR_ARG);
+    assert_null(node);
+    kith_options options = usual();
+    options.size = 0; /* forgotten */
+    assert_int_equal(kith_open(&options, &node, &problem), KITH_ERR_ARG);
+    options = usual();
+    options.home = NULL;
+    assert_int_equal(kith_open(&options, &node, &problem), KITH_ERR_ARG);
+
+    /* An older caller, whose options ended here: what follows in its memory is not looked at. */
+    kith_op op;
+    node = opened();
+    kith_pair_options pair = {.size = offsetof(kith_pair_options, expires_s), .expires_s = 99999};
+    assert_ok(kith_pair(node, &pair, &op));
+    kith_event event;
+    do {
+        struct pollfd p = {.fd = kith_fd(node), .events = POLLIN};
+        poll(&p, 1, 100);
+    } while (!kith_next_event(node, &event));
+    assert_int_equal(event.kind, KITH_EVENT_CODE);
+    kith_close(node);
+}
+
+static void null_is_an_argument_error(void **state)
+{
+    (void)state;
+    kith_node *node = opened();
+    kith_op op;
+    kith_receive_options receive = {.size = sizeof receive};
+    assert_int_equal(kith_ping(node, NULL, 1, &op), KITH_ERR_ARG);
+    assert_int_equal(kith_join(node, NULL, NULL, &op), KITH_ERR_ARG);
+    assert_int_equal(kith_send_file(node, NULL, "/file", NULL, &op), KITH_ERR_ARG);
+    assert_int_equal(kith_send_file(node, "x", NULL, NULL, &op), KITH_ERR_ARG);
+    assert_int_equal(kith_receive(node, NULL, &op), KITH_ERR_ARG);
+    assert_int_equal(kith_receive(node, &receive, &op), KITH_ERR_ARG);
+    kith_close(node);
+    kith_device_info device;
+    kith_problem problem;
+    const char *id = "00000000-0000-4000-8000-000000000000"; /* renaming to nothing is not forgetting */
+    assert_int_equal(kith_rename(home, id, NULL, &device, &problem), KITH_ERR_ARG);
+}
+
+/* ---- threads ---- */
+
+#define THREADS 4
+#define CALLS   50
+
+typedef struct caller {
+    kith_node *node;
+    pthread_t thread;
+    kith_op ops[CALLS];
+} caller;
+
+static void *call(void *user)
+{
+    caller *c = user;
+    for (size_t i = 0; i < CALLS; i++) {
+        if (kith_look(c->node, &c->ops[i])) return NULL;
+        kith_cancel(c->node, c->ops[i]);
+    }
+    return c;
+}
+
+static atomic_size_t ends;
+
+static void *read_events(void *user)
+{
+    caller *c = user;
+    kith_event event;
+    while (atomic_load(&ends) < THREADS * CALLS) {
+        struct pollfd p = {.fd = kith_fd(c->node), .events = POLLIN};
+        poll(&p, 1, 10);
+        while (kith_next_event(c->node, &event))
+            if (event.kind == KITH_EVENT_END) atomic_fetch_add(&ends, 1);
+    }
+    return c;
+}
+
+static void many_threads(void **state)
+{
+    (void)state;
+    caller callers[THREADS] = {{0}}, readers[2] = {{0}};
+    kith_node *node = opened();
+    void *result;
+    for (size_t i = 0; i < THREADS; i++) {
+        callers[i].node = node;
+        assert_ok(pthread_create(&callers[i].thread, NULL, call, &callers[i]));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        readers[i].node = node;
+        assert_ok(pthread_create(&readers[i].thread, NULL, read_events, &readers[i]));
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_ok(pthread_join(callers[i].thread, &result));
+        assert_non_null(result);
+    }
+    for (size_t i = 0; i < 2; i++) assert_ok(pthread_join(readers[i].thread, &result));
+    assert_int_equal(atomic_load(&ends), THREADS * CALLS);
+    kith_event event;
+    assert_false(kith_next_event(node, &event));
+    for (size_t i = 0; i < 8; i++) { /* and none that nobody reads */
+        kith_op op;
+        assert_ok(kith_look(node, &op));
+    }
+    kith_close(node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(open_without_memory),       TEST(an_end_needs_no_memory), TEST(options_of_other_sizes),
+        TEST(null_is_an_argument_error), TEST(many_threads),
+    };
+    return cmocka_run_group_tests_name("node/api_edges", tests, set_up, tear_down);
+}
