@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 typedef struct kith_env kith_env;
 
@@ -60,6 +61,43 @@ typedef struct kith_env_udp {
     kith_err (*send)(kith_udp *udp, const kith_packet *packet);
     void (*close)(kith_udp *udp); /* NULL is fine */
 } kith_env_udp;
+
+/* ---- byte streams (TCP) ---- */
+#define KITH_TCP_UNSENT_MAX (128u << 10) /* bytes a connection queues that were never sent (TCP_NOTSENT_LOWAT) */
+#define KITH_TCP_SILENCE_MS 30000u       /* unacknowledged for so long: LOST (RFC 5482) */
+typedef struct kith_tcp kith_tcp;
+typedef struct kith_listener kith_listener;
+typedef struct kith_tcp_events {
+    void (*connected)(void *user); /* of connect: bytes can be sent from now on */
+    /* Where the next bytes go, and how many at most: the user's memory, until the next call of it or `received`.  NULL
+     * or no size: none are wanted now; they stay with the system until `resume`. */
+    uint8_t *(*room)(void *user, size_t *size);
+    void (*received)(void *user, size_t size); /* so many were put there, from the start of the room */
+    void (*writable)(void *user);              /* after a send that took less than it was given */
+    /* It is over: CLOSED (the peer ended it), UNREACHABLE (connect: nobody there, or no way), LOST (silence, or what is
+     * between gave up).  Bytes that came before were received.  Nothing else comes; `close` is due. */
+    void (*ended)(void *user, kith_err why);
+} kith_tcp_events;
+typedef struct kith_env_tcp {
+    /* Accept connections at this address, which is as for udp->open.  ADDRESS_IN_USE, PERMISSION, NETWORK, NOMEM, LIMIT.
+     * In `accepted` the connection is given events (`attach`) or closed.  Where the process has no descriptors left,
+     * accepting goes on when there are some again; who waits meanwhile may be refused by the system. */
+    kith_err (*listen)(kith_env *env, const kith_addr *bind, void (*accepted)(void *user, kith_tcp *tcp), void *user,
+                       kith_listener **out);
+    void (*unlisten)(kith_listener *listener); /* those accepted go on; NULL is fine */
+    void (*attach)(kith_tcp *tcp, const kith_tcp_events *events, void *user);
+    /* Begin to connect; `connected` or `ended` follows.  UNREACHABLE at once where there is no way, NOMEM, LIMIT. */
+    kith_err (*connect)(kith_env *env, const kith_addr *remote, const kith_tcp_events *events, void *user,
+                        kith_tcp **out);
+    /* Send these bytes, in order; *sent says how many were taken: not all, when KITH_TCP_UNSENT_MAX is reached, and
+     * none before `connected`; then `writable` will come.  CLOSED: it has ended, and `ended` came or will. */
+    kith_err (*send)(kith_tcp *tcp, const struct iovec *pieces, size_t count, size_t *sent);
+    void (*resume)(kith_tcp *tcp); /* ask for `room` again */
+    kith_addr (*local)(const kith_tcp *tcp);
+    kith_addr (*remote)(const kith_tcp *tcp);
+    /* What was sent is still delivered, where the peer reads it.  NULL is fine. */
+    void (*close)(kith_tcp *tcp);
+} kith_env_tcp;
 
 /* ---- interfaces ---- */
 typedef struct kith_interface_addr {
@@ -183,6 +221,7 @@ struct kith_env {
     const kith_env_base *base;
     const kith_env_timers *timers;
     const kith_env_udp *udp;
+    const kith_env_tcp *tcp;
     const kith_env_net *net;
     const kith_env_lan *lan;
     const kith_env_file *file;
