@@ -141,7 +141,7 @@ typedef struct kith_event {
     int64_t expires_ms;
     bool already;
     uint64_t rtt_ns;
-    char path[8];   /* "udp" */
+    char path[8];   /* "udp", "tcp" */
     char scope[16]; /* "lan", "internet" */
     char address[KITH_ADDRESS_TEXT];
     char name[KITH_FILE_NAME_TEXT];
@@ -178,10 +178,12 @@ KITH_API KITH_MUST_CHECK kith_err kith_ping(kith_node *node, const char *device_
 /* Report devices of this home that are, or appear, on the local network, until cancelled. */
 KITH_API KITH_MUST_CHECK kith_err kith_look(kith_node *node, kith_op *op);
 
+typedef enum kith_path { KITH_PATH_ANY, KITH_PATH_UDP, KITH_PATH_TCP } kith_path;
 typedef struct kith_send_options {
     size_t size;
     const char *name;    /* what to call it there; NULL: the file's own */
     uint32_t patience_s; /* how long to look for a device that is away, at the start and after a break; 0: 30 */
+    kith_path path;      /* the only one to go over; ANY: the fastest there is */
 } kith_send_options;
 KITH_API KITH_MUST_CHECK kith_err kith_send_file(kith_node *node, const char *device_id, const char *path,
                                                  const kith_send_options *options, kith_op *op);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "crypto/blake3.h"
 #include "node/book.h"
+#include "node/carrier.h"
 #include "node/lan.h"
 #include "node/session.h"
 
@@ -11,7 +12,6 @@
 #include <string.h>
 
 #define LOG_LINE_MAX   512
-#define RUNS_A_PUMP    16 /* packet runs sent before the socket is read again: acknowledgements must get their turn */
 #define CLOSE_GRACE_NS (SECOND_NS / 5) /* for the last words to leave, and for goodbyes */
 #define CLOSE_STEP_NS  (SECOND_NS / 100)
 
@@ -34,73 +34,26 @@ void kith__core_emit(kith_core *core, const kith_event *event) { core->config.em
 
 /* ---- the loop side ---- */
 
-/* True when something was sent (or given up): there may be more. */
-static bool send_one(kith_core *core)
-{
-    kith_packet *p = &core->held;
-    if (core->blocked) return false;
-    if (!p->size) {
-        p->data = core->held_memory;
-        if (!kith_quic_output(core->quic, p, kith__core_now(core))) {
-            p->size = 0;
-            return false;
-        }
-    }
-    kith_err err = core->env->udp->send(core->udp, p);
-    if (err == KITH_ERR_AGAIN) {
-        core->blocked = true;
-        return false;
-    }
-    if (err == KITH_ERR_LIMIT) kith_quic_too_big(core->quic, &p->remote, p->segment);
-    if (err && err != KITH_ERR_LIMIT && err != KITH_ERR_UNREACHABLE)
-        kith__core_log(core, KITH_LOG_WARN, "sending failed: %s", kith_err_text(err));
-    p->size = 0; /* what could not be sent is a lost packet: QUIC repairs it */
-    return true;
-}
-
 void kith__core_pump(kith_core *core)
 {
-    kith_quic_event event;
-    if (!core->quic || !core->udp || core->pumping) {
+    if (core->offline || core->pumping) {
         core->again = true;
         return;
     }
     core->pumping = true;
-    unsigned runs = 0;
-    bool more;
     do {
         core->again = false;
-        while (kith_quic_event_take(core->quic, &event)) kith__session_event(core, &event);
-        more = runs < RUNS_A_PUMP && send_one(core);
-        runs += more;
-    } while (more || core->again);
+        KITH_EACH (at, &core->carriers) core->again |= kith__carrier_step(KITH_OF(at, carrier, link));
+    } while (core->again);
     core->pumping = false;
-    core->unsent = runs >= RUNS_A_PUMP || core->held.size;
-    uint64_t deadline = kith_quic_deadline_ns(core->quic);
-    if (runs >= RUNS_A_PUMP) deadline = kith__core_now(core);
-    core->env->timers->set(core->timer, deadline);
+    KITH_EACH (at, &core->carriers) kith__carrier_settle(KITH_OF(at, carrier, link));
 }
 
-static void on_received(void *user, const kith_packet *packets, size_t count)
+static bool unsent(const kith_core *core)
 {
-    kith_core *core = user;
-    uint64_t now = kith__core_now(core);
-    for (size_t i = 0; i < count; i++) kith_quic_input(core->quic, &packets[i], now);
-    kith__core_pump(core);
-}
-
-static void on_writable(void *user)
-{
-    kith_core *core = user;
-    core->blocked = false;
-    kith__core_pump(core);
-}
-
-static void on_timer(void *user)
-{
-    kith_core *core = user;
-    kith_quic_expire(core->quic, kith__core_now(core));
-    kith__core_pump(core);
+    KITH_EACH (at, &core->carriers)
+        if (KITH_OF(at, carrier, link)->unsent) return true;
+    return false;
 }
 
 /* ---- operations ---- */
@@ -116,7 +69,7 @@ bool kith__core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind)
         kith__core_refuse(core, id, core->closing ? KITH_ERR_CANCELLED : KITH_ERR_LIMIT, NULL);
         return false;
     }
-    if (!core->quic && kind->needs_keys) {
+    if (!core->datagrams && kind->needs_keys) {
         kith__core_refuse(core, id, KITH_ERR_PASSWORD, "this needs the device's password");
         return false;
     }
@@ -180,29 +133,6 @@ void kith__core_job_done(kith_core *core)
 
 static void on_closing_timer(void *user);
 
-static kith_err open_network(kith_core *core, kith_problem *problem)
-{
-    static const kith_udp_events events = {.received = on_received, .writable = on_writable};
-    kith_addr listen = core->config.listen;
-    kith_quic_config config = {.static_secret = NULL, .accept = true};
-    uint8_t secret[KITH_X25519_SIZE];
-    if (listen.family == KITH_FAMILY_NONE) listen.family = KITH_FAMILY_IPV6; /* the any-address: both families */
-    kith_err err = core->env->udp->open(core->env, &listen, &events, core, &core->udp);
-    if (err) {
-        char address[KITH_ADDR_TEXT_SIZE];
-        snprintf(problem->message, sizeof problem->message, "cannot listen on %s: %s", kith_addr_text(&listen, address),
-                 kith_err_text(err));
-        return err;
-    }
-    kith_ed25519_seed_to_x25519(core->config.seed, secret);
-    config.static_secret = secret;
-    kith_rng_bytes(&core->rng, config.seed, sizeof config.seed);
-    err = kith_quic_new(&config, &core->quic);
-    kith_wipe(secret, sizeof secret);
-    kith_wipe(config.seed, sizeof config.seed);
-    return err;
-}
-
 kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_problem *problem)
 {
     uint8_t seed[KITH_RNG_SEED_SIZE];
@@ -212,6 +142,7 @@ kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_pro
     core->env = config->env;
     core->config = *config;
     core->home = config->home;
+    kith_list_init(&core->carriers);
     kith_list_init(&core->sessions);
     kith_list_init(&core->ops);
     kith_list_init(&core->dials);
@@ -220,12 +151,11 @@ kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_pro
     core->env->base->random(core->env, seed, sizeof seed);
     kith_rng_init(&core->rng, seed);
     kith_wipe(seed, sizeof seed);
-    core->held_memory = kith_malloc(KITH_PACKET_RUN_MAX);
-    core->timer = core->env->timers->open(core->env, on_timer, core);
     core->closing_timer = core->env->timers->open(core->env, on_closing_timer, core);
-    err = core->held_memory && core->timer && core->closing_timer ? KITH_OK : KITH_ERR_NOMEM;
+    err = core->closing_timer ? KITH_OK : KITH_ERR_NOMEM;
     if (!err) err = kith__book_open(core, problem);
-    if (!err && config->seed) err = open_network(core, problem);
+    kith_rng_bytes(&core->rng, core->self.instance, sizeof core->self.instance);
+    if (!err && config->seed) err = kith__carriers_open(core, problem);
     if (!err && !config->no_lan && kith__lan_start(core))
         kith__core_log(core, KITH_LOG_WARN, "the local network cannot be searched: multicast DNS does not work here");
     if (err) goto fail;
@@ -240,7 +170,7 @@ fail:
 
 kith_addr kith_core_local(const kith_core *core)
 {
-    return core->udp ? core->env->udp->local(core->udp) : (kith_addr){0};
+    return core->datagrams && core->datagrams->udp ? core->env->udp->local(core->datagrams->udp) : (kith_addr){0};
 }
 
 /* All operations and jobs are over: what they said last leaves, then goodbyes do, each within CLOSE_GRACE_NS. */
@@ -250,7 +180,7 @@ static void on_closing_timer(void *user)
     void (*closed)(void *) = core->closed;
     uint64_t now = kith__core_now(core);
     kith__core_pump(core);
-    if (core->unsent && now < core->closing_until) {
+    if (unsent(core) && now < core->closing_until) {
         core->env->timers->set(core->closing_timer, now + CLOSE_STEP_NS);
         return;
     }
@@ -266,9 +196,7 @@ static void on_closing_timer(void *user)
     }
     core->closed = NULL;
     kith__lan_stop(core);
-    core->env->udp->close(core->udp);
-    core->udp = NULL;
-    core->env->timers->set(core->timer, NEVER);
+    kith__carriers_close(core);
     if (closed) closed(core->closed_user);
 }
 
@@ -303,12 +231,9 @@ void kith_core_free(kith_core *core)
     }
     kith__session_free_all(core);
     kith__lan_stop(core);
-    core->env->udp->close(core->udp);
-    core->env->timers->close(core->timer);
+    kith__carriers_free(core);
     core->env->timers->close(core->closing_timer);
-    kith_quic_free(core->quic);
     kith__book_close(core);
-    kith_free(core->held_memory);
     kith_rng_done(&core->rng);
     kith_free(core);
 }

@@ -1,6 +1,7 @@
 /* Inside the node: what its modules share.
  *
- *   core     the loop side: socket <-> QUIC, timers, events out                 core.c
+ *   core     operations, jobs, beginning and end                                core.c
+ *   carrier  sockets <-> QUIC endpoints: one for datagrams, one a TCP connection carrier.{h,c}
  *   session  one connection with one device: hello, then streams to services    session.{h,c}
  *   dial     finding a device's addresses and racing them                       dial.{h,c}
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
@@ -50,14 +51,11 @@ struct kith_core {
     kith_signer signer;
     kith_hello self;
 
-    kith_quic *quic;
-    kith_udp *udp;
-    kith_timer *timer;
-    kith_packet held;     /* to be sent next: size 0 when there is none */
-    uint8_t *held_memory; /* KITH_PACKET_RUN_MAX */
-    bool blocked;         /* the socket takes nothing: `writable` will come */
+    kith_list carriers;
+    struct carrier *datagrams; /* one of them; NULL: this node only looks around */
+    kith_listener *listener;   /* of TCP; NULL: none */
+    bool offline;              /* the sockets are closed */
     bool pumping, again;
-    bool unsent; /* more than the last pump could send */
 
     kith_list sessions, ops, dials;
     struct lan *lan;

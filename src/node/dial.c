@@ -5,11 +5,14 @@
 
 #include <string.h>
 
+#define ATTEMPTS_MAX (2 * DIAL_ADDRESSES_MAX)
+
 typedef struct attempt {
     dial *dial;
     kith_addr addr;
+    carrier_kind kind;
     session *session; /* under way */
-    uint64_t not_before, backoff_ns;
+    uint64_t started_ns, not_before, backoff_ns;
     uint64_t node; /* by tag: who announced it */
     bool shared;   /* by tag: others announced it as well */
     bool tried;    /* by tag: it was connected to, or could not be */
@@ -20,20 +23,26 @@ struct dial {
     kith_link link;
     kith_core *core;
     kith_peer peer;
+    dial_want want;
     bool by_tag;
     uint32_t tag;
     const dial_events *events;
     void *user;
     uint64_t deadline, last_start;
     kith_timer *timer;
-    attempt attempts[DIAL_ATTEMPTS_MAX];
+    uint64_t started_ns;
+    attempt attempts[ATTEMPTS_MAX];
     size_t count;
+    session *second; /* bulk: ready over datagrams, and taken at `second_ns` unless TCP answers at the same place before */
+    session_hold second_hold;
+    uint64_t second_ns;
     uint64_t last_node; /* that was connected to */
     bool over;          /* connected or failed; dial_next starts it again */
     kith_err why;       /* the most telling failure so far */
 };
 
 static void go_on(dial *d);
+static void start(dial *d, attempt *a);
 
 static void stop_attempts(dial *d, const session *but)
 {
@@ -46,12 +55,19 @@ static void stop_attempts(dial *d, const session *but)
     }
 }
 
+static void drop_second(dial *d)
+{
+    kith__session_unuse(&d->second_hold);
+    d->second = NULL;
+}
+
 static void succeed(dial *d, session *s)
 {
     if (d->over) return;
     d->over = true;
     kith__session_unwatch(s);
     stop_attempts(d, s);
+    drop_second(d);
     d->core->env->timers->set(d->timer, NEVER);
     d->events->connected(d->user, s);
 }
@@ -61,8 +77,47 @@ static void fail(dial *d, kith_err why)
     if (d->over) return;
     d->over = true;
     stop_attempts(d, NULL);
+    drop_second(d);
     d->core->env->timers->set(d->timer, NEVER);
     d->events->failed(d->user, why);
+}
+
+static void second_lost(void *user, kith_err why)
+{
+    dial *d = user;
+    (void)why;
+    d->second = NULL;
+    go_on(d);
+}
+
+static attempt *find_attempt(dial *d, carrier_kind kind, const kith_addr *addr)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (d->attempts[i].kind == kind && kith_addr_equal(&d->attempts[i].addr, addr)) return &d->attempts[i];
+    return NULL;
+}
+
+/* Is the same place being tried over TCP?  It is now, unless that failed. */
+static bool stream_comes(dial *d, const kith_addr *addr)
+{
+    attempt *a = find_attempt(d, CARRIER_STREAM, addr);
+    if (a && !a->session && !a->tried) start(d, a);
+    return a && a->session;
+}
+
+/* It answered over datagrams: take it, or give TCP the moment it needs. */
+static void answered(dial *d, session *s, uint64_t took_ns)
+{
+    if (d->over) return;
+    if (d->second || d->want != DIAL_BULK || took_ns > DIAL_BULK_RTT_NS || !stream_comes(d, &s->remote)) {
+        succeed(d, s);
+        return;
+    }
+    kith__session_unwatch(s);
+    kith__session_use(s, &d->second_hold, second_lost, d);
+    d->second = s;
+    d->second_ns = kith__core_now(d->core) + DIAL_BULK_WAIT_NS + 2 * took_ns;
+    go_on(d);
 }
 
 static void attempt_ready(void *user, session *s)
@@ -71,7 +126,10 @@ static void attempt_ready(void *user, session *s)
     a->session = NULL;
     a->tried = true;
     a->dial->last_node = a->node;
-    succeed(a->dial, s);
+    if (a->kind == CARRIER_STREAM)
+        succeed(a->dial, s);
+    else
+        answered(a->dial, s, kith__core_now(a->dial->core) - a->started_ns);
 }
 
 /* What the right device itself said is final; what a wrong or silent one did only ends this attempt. */
@@ -95,30 +153,37 @@ static void attempt_failed(void *user, session *s, kith_err why)
 
 static const session_watch attempt_watch = {.ready = attempt_ready, .failed = attempt_failed};
 
-static void note_address(dial *d, const kith_addr *addr, uint64_t node)
+static void note(dial *d, carrier_kind kind, const kith_addr *addr, uint64_t node)
 {
     for (size_t i = 0; i < d->count; i++) {
-        if (!kith_addr_equal(&d->attempts[i].addr, addr)) continue;
-        d->attempts[i].still_there = true;
-        d->attempts[i].shared |= d->attempts[i].node != node;
+        attempt *a = &d->attempts[i];
+        if (a->kind != kind || !kith_addr_equal(&a->addr, addr)) continue;
+        a->still_there = true;
+        a->shared |= a->node != node;
         return;
     }
     size_t place = d->count;
     /* Full: an address that is not announced any more makes room. */
-    for (size_t i = 0; d->count == DIAL_ATTEMPTS_MAX && i < d->count; i++)
+    for (size_t i = 0; d->count == ATTEMPTS_MAX && i < d->count; i++)
         if (!d->attempts[i].session && !d->attempts[i].still_there) place = i;
-    if (place == DIAL_ATTEMPTS_MAX) return;
+    if (place == ATTEMPTS_MAX) return;
     if (place == d->count) d->count++;
-    d->attempts[place] = (attempt){.dial = d, .addr = *addr, .node = node, .still_there = true};
+    d->attempts[place] = (attempt){.dial = d, .kind = kind, .addr = *addr, .node = node, .still_there = true};
+}
+
+static void note_address(dial *d, const kith_addr *addr, uint64_t node)
+{
+    if (d->want != DIAL_STREAM) note(d, CARRIER_DATAGRAM, addr, node);
+    if (d->want != DIAL_DATAGRAM && d->core->env->tcp) note(d, CARRIER_STREAM, addr, node);
 }
 
 static void collect(dial *d)
 {
-    kith_addr found[DIAL_ATTEMPTS_MAX];
-    uint64_t nodes[DIAL_ATTEMPTS_MAX] = {0};
+    kith_addr found[DIAL_ADDRESSES_MAX];
+    uint64_t nodes[DIAL_ADDRESSES_MAX] = {0};
     for (size_t i = 0; i < d->count; i++) d->attempts[i].still_there = false;
-    size_t n = d->by_tag ? kith__lan_find_tag(d->core, d->tag, found, nodes, DIAL_ATTEMPTS_MAX)
-                         : kith__lan_find_device(d->core, &d->peer, found, DIAL_ATTEMPTS_MAX);
+    size_t n = d->by_tag ? kith__lan_find_tag(d->core, d->tag, found, nodes, DIAL_ADDRESSES_MAX)
+                         : kith__lan_find_device(d->core, &d->peer, found, DIAL_ADDRESSES_MAX);
     for (size_t i = 0; i < n; i++) note_address(d, &found[i], nodes[i]);
 }
 
@@ -127,31 +192,41 @@ static void start(dial *d, attempt *a)
     char address[KITH_ADDR_TEXT_SIZE];
     session_watch watch = attempt_watch;
     watch.user = a;
-    d->last_start = kith__core_now(d->core);
-    kith__core_log(d->core, KITH_LOG_DEBUG, "dialling %s", kith_addr_text(&a->addr, address));
-    if (kith__session_dial(d->core, &a->addr, d->by_tag ? NULL : &d->peer, &watch, &a->session)) {
+    a->started_ns = kith__core_now(d->core);
+    if (a->kind == CARRIER_DATAGRAM || d->want == DIAL_STREAM) d->last_start = a->started_ns;
+    kith__core_log(d->core, KITH_LOG_DEBUG, "dialling %s over %s", kith_addr_text(&a->addr, address),
+                   a->kind == CARRIER_STREAM ? "TCP" : "UDP");
+    if (kith__session_dial(d->core, a->kind, &a->addr, d->by_tag ? NULL : &d->peer, &watch, &a->session)) {
         a->session = NULL;
-        a->not_before = d->last_start + DIAL_AGAIN_NS;
+        a->tried = true;
+        a->not_before = a->started_ns + DIAL_AGAIN_NS;
     }
 }
 
-/* Start what is due, and set the timer for what comes next. */
-static void go_on(dial *d)
+/* When this attempt is due; NEVER: not before another one. */
+static uint64_t due_ns(dial *d, const attempt *a, bool under_way)
 {
-    uint64_t now = kith__core_now(d->core), next = d->deadline;
-    bool under_way = false;
-    if (d->over) return;
-    if (now >= d->deadline) {
-        fail(d, d->why ? d->why : KITH_ERR_UNREACHABLE);
-        return;
+    const attempt *first = a->kind == CARRIER_STREAM ? find_attempt(d, CARRIER_DATAGRAM, &a->addr) : NULL;
+    uint64_t after = DIAL_STAGGER_NS, since = under_way ? d->last_start : 0;
+    if (first) {
+        if (!first->started_ns) return NEVER;
+        after = d->want == DIAL_BULK ? 0 : DIAL_STREAM_AFTER_NS;
+        since = first->started_ns;
     }
+    return since && since + after > a->not_before ? since + after : a->not_before;
+}
+
+/* Start what is due; the time of what comes next. */
+static uint64_t start_due(dial *d, uint64_t now)
+{
+    uint64_t next = NEVER;
+    bool under_way = false;
     collect(d);
     for (size_t i = 0; i < d->count; i++) under_way |= d->attempts[i].session != NULL;
     for (size_t i = 0; i < d->count; i++) {
         attempt *a = &d->attempts[i];
         if (a->session || !a->still_there || (d->by_tag && a->tried)) continue;
-        uint64_t due = a->not_before;
-        if (under_way && d->last_start + DIAL_STAGGER_NS > due) due = d->last_start + DIAL_STAGGER_NS;
+        uint64_t due = due_ns(d, a, under_way);
         if (due > now) {
             if (due < next) next = due;
             continue;
@@ -159,7 +234,27 @@ static void go_on(dial *d)
         start(d, a);
         under_way |= a->session != NULL;
     }
-    d->core->env->timers->set(d->timer, next);
+    return next;
+}
+
+/* Go on with the race, and set the timer for what comes next. */
+static void go_on(dial *d)
+{
+    uint64_t now = kith__core_now(d->core);
+    if (d->over) return;
+    if (d->second) {
+        if (now >= d->second_ns || !stream_comes(d, &d->second->remote))
+            succeed(d, d->second);
+        else
+            d->core->env->timers->set(d->timer, d->second_ns);
+        return;
+    }
+    if (now >= d->deadline) {
+        fail(d, d->why ? d->why : KITH_ERR_UNREACHABLE);
+        return;
+    }
+    uint64_t next = start_due(d, now);
+    d->core->env->timers->set(d->timer, next < d->deadline ? next : d->deadline);
 }
 
 static void on_timer(void *user)
@@ -188,19 +283,37 @@ static kith_err dial_new(kith_core *core, uint64_t patience_ns, const dial_event
     return KITH_OK;
 }
 
-kith_err kith__dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns, const dial_events *events,
-                           void *user, dial **out)
+/* One that is there already and is what is wanted; only datagrams, where bulk is wanted, may gain TCP first. */
+static void begin(dial *d)
+{
+    kith_core *core = d->core;
+    session *datagram = NULL, *stream = NULL;
+    if (d->want != DIAL_STREAM) datagram = kith__session_find(core, CARRIER_DATAGRAM, d->peer.fingerprint);
+    if (d->want != DIAL_DATAGRAM) stream = kith__session_find(core, CARRIER_STREAM, d->peer.fingerprint);
+    if (stream && (d->want != DIAL_ANY || !datagram)) {
+        succeed(d, stream);
+    } else if (datagram && d->want == DIAL_BULK) {
+        kith_conn_stats stats;
+        kith_conn_get_stats(datagram->conn, &stats);
+        if (stats.min_rtt_ns < DIAL_BULK_RTT_NS) note(d, CARRIER_STREAM, &datagram->remote, 0);
+        answered(d, datagram, stats.min_rtt_ns);
+    } else if (datagram) {
+        succeed(d, datagram);
+    } else {
+        go_on(d);
+    }
+}
+
+kith_err kith__dial_device(kith_core *core, const kith_peer *peer, dial_want want, uint64_t patience_ns,
+                           const dial_events *events, void *user, dial **out)
 {
     dial *d;
     kith_err err = dial_new(core, patience_ns, events, user, &d);
     if (err) return err;
     d->peer = *peer;
+    d->want = want;
     *out = d;
-    session *s = kith__session_find(core, peer->fingerprint);
-    if (s)
-        succeed(d, s);
-    else
-        go_on(d);
+    begin(d);
     return KITH_OK;
 }
 
@@ -241,6 +354,7 @@ void kith__dial_free(dial *d)
     if (!d) return;
     d->over = true;
     stop_attempts(d, NULL);
+    drop_second(d);
     kith_list_remove(&d->link);
     d->core->env->timers->close(d->timer);
     kith_free(d);

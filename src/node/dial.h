@@ -1,12 +1,18 @@
 /* Finding a device and racing its addresses.  A dial lasts until it succeeds, is given up, or its patience ends;
  * addresses that appear meanwhile (a sighting) join the race.  Attempts start DIAL_STAGGER_NS apart, the likeliest
- * first, as in RFC 8305. */
+ * first, as in RFC 8305: over datagrams, and DIAL_STREAM_AFTER_NS later, when none of them answered, over TCP.
+ *
+ * A dial for bulk wants TCP, which costs half: it tries both at once, and when datagrams answer first, which take a round
+ * trip less, waits a moment for the other at the same place. */
 #ifndef KITH_NODE_DIAL_H
 #define KITH_NODE_DIAL_H
 
 #include "node/session.h"
 
-#define DIAL_ATTEMPTS_MAX 16
+#define DIAL_ADDRESSES_MAX   16
+#define DIAL_STREAM_AFTER_NS (SECOND_NS / 4)
+#define DIAL_BULK_WAIT_NS    (SECOND_NS / 100) /* and twice what datagrams took to answer */
+#define DIAL_BULK_RTT_NS     (SECOND_NS / 100) /* further away than this datagrams are as good: ours is the better congestion control */
 #define DIAL_STAGGER_NS   (SECOND_NS / 40) /* 25 ms: a LAN answers within */
 #define DIAL_AGAIN_NS     (2 * SECOND_NS)  /* an address that failed is tried again after this, doubling */
 #define DIAL_AGAIN_MAX_NS (16 * SECOND_NS)
@@ -18,9 +24,11 @@ typedef struct dial_events {
 
 typedef struct dial dial;
 
+typedef enum dial_want { DIAL_ANY, DIAL_BULK, DIAL_DATAGRAM, DIAL_STREAM /* only these */ } dial_want;
+
 /* The device `peer`; NULL when out of memory.  A session that is there already is used; `connected` may come before
  * this returns true. */
-KITH_MUST_CHECK kith_err kith__dial_device(kith_core *core, const kith_peer *peer, uint64_t patience_ns,
+KITH_MUST_CHECK kith_err kith__dial_device(kith_core *core, const kith_peer *peer, dial_want want, uint64_t patience_ns,
                                            const dial_events *events, void *user, dial **out);
 /* Whoever announces this pairing tag, whichever of the addresses answers first.  After `connected`, dial_next goes on
  * with those not tried yet. */

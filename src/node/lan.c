@@ -98,7 +98,7 @@ void kith__lan_stop(kith_core *core)
 void kith__lan_announce(kith_core *core)
 {
     struct lan *l = core->lan;
-    if (!l || !l->lan || !core->udp) return;
+    if (!l || !l->lan || !core->datagrams) return;
     kith_lan_record record = {.port = kith_core_local(core).port};
     kith_txt txt = {0};
     txt.pairing = kith__pair_tag(core, &txt.tag);

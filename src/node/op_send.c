@@ -17,7 +17,8 @@
 #define BREAKS_MAX        8               /* in a row without a chunk more at the receiver: then it is given up */
 #define BREAK_PAUSE_NS    (SECOND_NS / 2) /* before the device is looked for again, times the breaks in a row */
 
-#define BUSY_PAUSE_NS (2 * SECOND_NS)
+#define BUSY_PAUSE_NS     (2 * SECOND_NS)
+#define SPARE_NS          (2 * SECOND_NS) /* a twin that says nothing for so long is as gone as the session that was lost */
 
 typedef enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_LENT } slot_state;
 
@@ -39,6 +40,7 @@ typedef struct slot {
 struct send_op {
     op op;
     kith_peer peer;
+    dial_want want; /* as the caller said; ANY: by the size */
     char *path, *name;
     uint64_t patience_ns;
     kith_job open_job;
@@ -47,7 +49,7 @@ struct send_op {
     kith_file_header header;
 
     dial *dial;
-    session_hold hold;
+    session_hold hold, spare; /* the session it goes over, and that one's twin */
     channel *channel;
     kith_file_tx *tx;
     slot slots[SLOTS];
@@ -67,6 +69,7 @@ struct send_op {
 static void step(send_op *s);
 static void lost(send_op *s, kith_err why);
 static void look_for_it(send_op *s);
+static void connected(void *user, session *with);
 
 /* ---- the end ---- */
 
@@ -91,6 +94,7 @@ static void send_free(op *o)
     send_op *s = (send_op *)o;
     kith_core *core = s->op.core;
     drop_connection(s);
+    kith__session_unuse(&s->spare);
     kith_outgoing_close(s->file);
     core->env->timers->close(s->timer);
     for (size_t i = 0; i < SLOTS; i++) kith_free(s->slots[i].data);
@@ -117,6 +121,7 @@ static void finish(send_op *s, kith_err err, const char *message)
     if (s->channel && err) kith__channel_give_up(s->channel, err);
     s->op.core->env->timers->set(s->timer, NEVER);
     drop_connection(s);
+    kith__session_unuse(&s->spare);
     try_end(s);
 }
 
@@ -177,6 +182,14 @@ static void lost(send_op *s, kith_err why)
     if (why == KITH_ERR_CANCELLED) why = KITH_ERR_DECLINED; /* by the person there: here nobody did */
     if (!may_return) {
         fail(s, why);
+        return;
+    }
+    session *spare = s->spare.session;
+    if (why != KITH_ERR_AGAIN && spare && spare->ready) {
+        kith__session_unuse(&s->spare);
+        drop_connection(s);
+        s->op.core->env->timers->set(s->timer, kith__core_now(s->op.core) + SPARE_NS);
+        connected(s, spare); /* at the next chunk, over what is left */
         return;
     }
     if (why != KITH_ERR_AGAIN && ++s->breaks > BREAKS_MAX) {
@@ -298,6 +311,7 @@ static void progress(send_op *s)
 static void accepted(send_op *s)
 {
     s->accepted = true;
+    s->op.core->env->timers->set(s->timer, NEVER);
     kith_event event = {
         .kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
     s->next_index = event.bytes / KITH_GROUP_SIZE;
@@ -386,6 +400,7 @@ static void on_readable(channel *c)
 
 static void on_gone(channel *c, kith_err why) { lost(c->owner, why); }
 static void on_lost(void *user, kith_err why) { lost(user, why); }
+static void spare_lost(void *user, kith_err why) { (void)user, (void)why; }
 
 /* ---- connecting ---- */
 
@@ -397,6 +412,8 @@ static void connected(void *user, session *with)
     kith__dial_free(s->dial);
     s->dial = NULL;
     kith__session_use(with, &s->hold, on_lost, s);
+    session *twin = kith__session_twin(with);
+    if (twin && s->want == DIAL_ANY) kith__session_use(twin, &s->spare, spare_lost, s);
     kith_err err = kith__channel_open(with, STREAM_FILE, &events, s, &s->channel);
     if (!err) err = kith_file_tx_new(&s->header, &s->tx);
     if (err) {
@@ -417,7 +434,9 @@ static void dial_failed(void *user, kith_err why) { fail(user, why); }
 static void look_for_it(send_op *s)
 {
     static const dial_events events = {.connected = connected, .failed = dial_failed};
-    kith_err err = kith__dial_device(s->op.core, &s->peer, s->patience_ns, &events, s, &s->dial);
+    dial_want want = s->want == DIAL_ANY && s->header.size > KITH_GROUP_SIZE ? DIAL_BULK : s->want;
+    kith__session_unuse(&s->spare);
+    kith_err err = kith__dial_device(s->op.core, &s->peer, want, s->patience_ns, &events, s, &s->dial);
     if (err) fail(s, err);
 }
 
@@ -425,7 +444,10 @@ static void on_timer(void *user)
 {
     send_op *s = user;
     kith_core *core = s->op.core;
-    if (!s->over && !s->channel && !s->dial) look_for_it(s);
+    if (s->channel && !s->accepted)
+        kith__session_doubt_one(s->hold.session, SPARE_NS);
+    else if (!s->over && !s->channel && !s->dial)
+        look_for_it(s);
     kith__core_pump(core);
 }
 
@@ -494,6 +516,7 @@ void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, con
         return;
     }
     s->peer = peer;
+    s->want = options->path == KITH_PATH_UDP ? DIAL_DATAGRAM : options->path == KITH_PATH_TCP ? DIAL_STREAM : DIAL_ANY;
     s->patience_ns = (options->patience_s ? options->patience_s : PATIENCE_S) * SECOND_NS;
     if (!kith__core_begin(core, &s->op, id, &send_kind)) {
         send_free(&s->op);

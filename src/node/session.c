@@ -76,13 +76,20 @@ static session *session_new(kith_core *core, bool dialler)
     return s;
 }
 
-kith_err kith__session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer, const session_watch *watch,
-                            session **out)
+kith_err kith__session_dial(kith_core *core, carrier_kind kind, const kith_addr *remote, const kith_peer *peer,
+                            const session_watch *watch, session **out)
 {
     if (core->closing) return KITH_ERR_CANCELLED;
     session *s = session_new(core, true);
     if (!s) return KITH_ERR_NOMEM;
-    kith_err err = kith_quic_dial(core->quic, remote, peer ? peer->x25519 : NULL, kith__core_now(core), &s->conn);
+    kith_err err = KITH_OK;
+    s->carrier = core->datagrams;
+    if (kind == CARRIER_STREAM) err = kith__carrier_dial(core, remote, &s->carrier);
+    const uint8_t *expected = peer ? peer->x25519 : NULL;
+    if (!err) {
+        err = kith_quic_dial(s->carrier->quic, remote, expected, kith__core_now(core), &s->conn);
+        if (err) kith__carrier_release(s->carrier);
+    }
     if (err) {
         core->env->timers->close(s->timer);
         kith_list_remove(&s->link);
@@ -121,7 +128,16 @@ static void session_end(session *s, kith_err why)
     if (s->watch.failed) s->watch.failed(s->watch.user, s, said); /* unless unwatched by one of those */
     s->core->env->timers->close(s->timer);
     kith_conn_free(s->conn);
+    kith__carrier_release(s->carrier);
     kith_free(s);
+}
+
+void kith__session_carrier_gone(carrier *c, kith_err why)
+{
+    KITH_EACH (at, &c->core->sessions) {
+        session *s = KITH_OF(at, session, link);
+        if (s->carrier == c) kith_conn_abandon(s->conn, why, kith__core_now(c->core));
+    }
 }
 
 void kith__session_close(session *s, kith_err why)
@@ -191,18 +207,38 @@ static void on_timer(void *user)
     kith__core_pump(core);
 }
 
-session *kith__session_find(kith_core *core, const uint8_t fingerprint[static 32])
+session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fingerprint[static 32])
 {
     session *best = NULL;
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
         const uint8_t *theirs = s->known.fingerprint;
-        if (!s->ready || s->for_pairing || memcmp(theirs, fingerprint, 32) != 0) continue;
+        if (!s->ready || s->for_pairing || s->carrier->kind != kind || memcmp(theirs, fingerprint, 32) != 0) continue;
         /* Of two that were dialled at the same time both sides keep the one the lower fingerprint dialled. */
         bool lower_is_ours = memcmp(core->signer.fingerprint, fingerprint, 32) < 0;
         if (!best || s->dialler == lower_is_ours) best = s;
     }
     return best;
+}
+
+/* The same node: by what both hellos said, or dialled at the same place. */
+static bool same_node(const session *a, const session *b)
+{
+    static const uint8_t none[KITH_HELLO_INSTANCE_SIZE];
+    if (memcmp(a->known.fingerprint, b->known.fingerprint, sizeof a->known.fingerprint) != 0) return false;
+    if (a->dialler && b->dialler && kith_addr_equal(&a->remote, &b->remote)) return true;
+    return a->greeted && b->greeted && memcmp(a->peer.instance, none, sizeof none) != 0 &&
+           memcmp(a->peer.instance, b->peer.instance, sizeof none) == 0;
+}
+
+session *kith__session_twin(const session *s)
+{
+    KITH_EACH (at, &s->core->sessions) {
+        session *other = KITH_OF(at, session, link);
+        if (!other->ready || other->for_pairing || other->carrier->kind == s->carrier->kind) continue;
+        if (same_node(s, other)) return other;
+    }
+    return NULL;
 }
 
 static bool unacknowledged(session *s)
@@ -214,16 +250,20 @@ static bool unacknowledged(session *s)
     return false;
 }
 
+void kith__session_doubt_one(session *s, uint64_t silent_ns)
+{
+    kith_conn_stats stats;
+    kith_conn_get_stats(s->conn, &stats);
+    if (kith__core_now(s->core) < stats.last_received_ns + silent_ns || !unacknowledged(s)) return;
+    kith__session_close(s, KITH_ERR_LOST);
+}
+
 void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE])
 {
-    uint64_t now = kith__core_now(core);
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
-        kith_conn_stats stats;
         if (!s->ready || s->for_pairing || memcmp(s->known.uuid, uuid, KITH_UUID_SIZE) != 0) continue;
-        kith_conn_get_stats(s->conn, &stats);
-        if (now < stats.last_received_ns + SESSION_SILENT_NS || !unacknowledged(s)) continue;
-        kith__session_close(s, KITH_ERR_LOST);
+        kith__session_doubt_one(s, SESSION_SILENT_NS);
     }
 }
 
@@ -231,7 +271,7 @@ void kith__session_path(const session *s, char path[static 8], char scope[static
                         char address[static KITH_ADDR_TEXT_SIZE])
 {
     kith_addr remote = kith_conn_remote_addr(s->conn);
-    strcpy(path, "udp");
+    strcpy(path, s->carrier->kind == CARRIER_STREAM ? "tcp" : "udp");
     strcpy(scope, kith_addr_is_local(&remote) ? "lan" : "internet");
     kith_addr_text(&remote, address);
 }
@@ -466,15 +506,19 @@ static bool room_for_stranger(kith_core *core, const kith_addr *remote)
     return true;
 }
 
-static void accepted(kith_core *core, kith_conn *conn)
+static void accepted(carrier *from, kith_conn *conn)
 {
+    kith_core *core = from->core;
     kith_addr remote = kith_conn_remote_addr(conn);
     session *s = core->closing || !room_for_stranger(core, &remote) ? NULL : session_new(core, false);
     if (!s) {
         kith_conn_close(conn, KITH_WIRE_BUSY, "", kith__core_now(core));
         kith_conn_free(conn);
+        kith__carrier_release(from);
         return;
     }
+    s->carrier = from;
+    kith__carrier_taken(from);
     s->conn = conn;
     s->remote = remote;
     kith_conn_set_user(conn, s);
@@ -529,11 +573,11 @@ static void stream_event(session *s, const kith_quic_event *event)
     }
 }
 
-void kith__session_event(kith_core *core, const kith_quic_event *event)
+void kith__session_event(carrier *from, const kith_quic_event *event)
 {
     session *s = kith_conn_user(event->conn);
     switch (event->kind) {
-    case KITH_QUIC_ACCEPTED: accepted(core, event->conn); return;
+    case KITH_QUIC_ACCEPTED: accepted(from, event->conn); return;
     case KITH_QUIC_CONNECTED: connected(s); return;
     case KITH_QUIC_CLOSED: closed(s, event); return;
     case KITH_QUIC_OPENED: opened(s, event->stream); return;

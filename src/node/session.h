@@ -1,10 +1,11 @@
-/* A session: one QUIC connection with one device instance.  It begins with hello on a unidirectional control stream of
- * each side; a device that is not pinned gets no further than hello, and only while a pairing code is open.  After
+/* A session: one QUIC connection with one running node of a device, over datagrams or over TCP.  With a node there may be
+ * one of each: they are each other's *twin*, share nothing but whom they are with, and each dies without the other.  A
+ * session begins with hello on a unidirectional control stream of each side; a device that is not pinned gets no further than hello, and only while a pairing code is open.  After
  * that, streams go to services: the first bytes of a bidirectional stream are the service's number as a varint. */
 #ifndef KITH_NODE_SESSION_H
 #define KITH_NODE_SESSION_H
 
-#include "node/core.h"
+#include "node/carrier.h"
 
 #define SESSION_HELLO_NS (10 * SECOND_NS) /* from the handshake to the peer's verified hello */
 #define SESSION_IDLE_NS  (30 * SECOND_NS) /* a session we dialled and nobody uses is closed after this */
@@ -57,6 +58,7 @@ typedef struct session_hold {
 struct session {
     kith_link link;
     kith_core *core;
+    carrier *carrier;
     kith_conn *conn;
     bool dialler, ready, greeted; /* greeted: the peer's hello is verified */
     bool over;                    /* it is being closed: its CLOSED event is on its way */
@@ -77,10 +79,11 @@ struct session {
     kith_err why; /* session_close said so */
 };
 
-/* Dial one address.  `peer` NULL: anybody there, to pair. */
-KITH_MUST_CHECK kith_err kith__session_dial(kith_core *core, const kith_addr *remote, const kith_peer *peer,
-                                            const session_watch *watch, session **out);
-void kith__session_event(kith_core *core, const kith_quic_event *event);
+/* Dial one address over one kind of carrier.  `peer` NULL: anybody there, to pair. */
+KITH_MUST_CHECK kith_err kith__session_dial(kith_core *core, carrier_kind kind, const kith_addr *remote,
+                                            const kith_peer *peer, const session_watch *watch, session **out);
+void kith__session_event(carrier *from, const kith_quic_event *event);
+void kith__session_carrier_gone(carrier *c, kith_err why); /* the session over it ends, if there is one */
 /* End it: its channels get `gone`, its watch `failed`, with this reason; the peer is told (OK: going away). */
 void kith__session_close(session *s, kith_err why);
 /* Is the peer still in the home's book, as what, and under which name?  Looks again; when it was forgotten the session
@@ -98,8 +101,11 @@ void kith__session_unwatch(session *s);
  * idle out. */
 #define SESSION_SILENT_NS (3 * SECOND_NS / 2)
 void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE]);
-/* A ready session with this device, the best there is, or NULL. */
-session *kith__session_find(kith_core *core, const uint8_t fingerprint[static 32]);
+/* The same for one: it ends as LOST if nothing came for `silent_ns`. */
+void kith__session_doubt_one(session *s, uint64_t silent_ns);
+/* A ready session with this device over this kind of carrier, or NULL. */
+session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fingerprint[static 32]);
+session *kith__session_twin(const session *s); /* the ready one over the other kind with the same node, or NULL */
 
 /* A new stream to the service. */
 KITH_MUST_CHECK kith_err kith__channel_open(session *s, stream_number service, const channel_events *events,

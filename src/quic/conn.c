@@ -334,6 +334,12 @@ void kith_conn_close(kith_conn *conn, uint64_t code, const char *reason, uint64_
     over(conn, KITH_OK, code, false, reason, size);
 }
 
+void kith_conn_abandon(kith_conn *conn, kith_err why, uint64_t now_ns)
+{
+    kith__quic_clock(conn->quic, now_ns);
+    if (conn->state == KITH_CONN_LIVE) silent_end(conn, why, false);
+}
+
 void kith_conn_free(kith_conn *conn)
 {
     if (!conn) return;

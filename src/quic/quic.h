@@ -112,6 +112,8 @@ void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out);
  * follows at once with err OK; the packet is in the next output; stragglers are answered as RFC 9000 section 10.2 says
  * until kith_conn_free or 3 PTO. */
 void kith_conn_close(kith_conn *conn, uint64_t code, const char *reason, uint64_t now_ns);
+/* What carried it is gone for good: CLOSED follows at once with this error, and nothing is said to the peer. */
+void kith_conn_abandon(kith_conn *conn, kith_err why, uint64_t now_ns);
 void kith_conn_free(kith_conn *conn);
 /* Start a key update (RFC 9001 section 6); AGAIN while the last one is not confirmed. */
 KITH_MUST_CHECK kith_err kith_conn_update_keys(kith_conn *conn, uint64_t now_ns);

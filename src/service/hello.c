@@ -9,7 +9,9 @@ kith_err kith_hello_payload_write(const kith_hello *self, const uint8_t public_k
                                   uint8_t *out, size_t cap, size_t *out_size)
 {
     kith_writer w = kith_writer_of(out, cap);
-    kith_cbor_write_map(&w, 5);
+    static const uint8_t none[KITH_HELLO_INSTANCE_SIZE];
+    bool has_instance = memcmp(self->instance, none, sizeof none) != 0;
+    kith_cbor_write_map(&w, has_instance ? 6 : 5);
     kith_cbor_write_uint(&w, 1);
     kith_cbor_write_uint(&w, KITH_PROTOCOL_VERSION);
     kith_cbor_write_uint(&w, 2);
@@ -20,6 +22,10 @@ kith_err kith_hello_payload_write(const kith_hello *self, const uint8_t public_k
     kith_cbor_write_text(&w, self->os, strlen(self->os));
     kith_cbor_write_uint(&w, 5);
     kith_cbor_write_text(&w, self->hardware_model, strlen(self->hardware_model));
+    if (has_instance) {
+        kith_cbor_write_uint(&w, 6);
+        kith_cbor_write_bytes(&w, self->instance, sizeof self->instance);
+    }
     if (w.bad) return KITH_ERR_LIMIT;
     *out_size = kith_writer_size(&w);
     return KITH_OK;
@@ -44,6 +50,7 @@ kith_err kith_hello_payload_read(const void *data, size_t size, kith_hello *out)
     if (kith_cbor_need(&r, &walk, 3)) kith_cbor_read_string(&r, h.name, sizeof h.name);
     if (kith_cbor_need(&r, &walk, 4)) kith_cbor_read_string(&r, h.os, sizeof h.os);
     if (kith_cbor_need(&r, &walk, 5)) kith_cbor_read_string(&r, h.hardware_model, sizeof h.hardware_model);
+    if (kith_cbor_find(&r, &walk, 6)) kith_cbor_read_copy(&r, h.instance, sizeof h.instance);
     kith_cbor_leave(&r, &walk);
     if (!kith_cbor_done(&r) || !*h.name) return KITH_ERR_FORMAT;
     if (!presentable(h.name) || !presentable(h.os) || !presentable(h.hardware_model)) return KITH_ERR_FORMAT;
