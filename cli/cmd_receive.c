@@ -194,17 +194,11 @@ static bool on_end(session *s, const kith_event *event)
 
 static int read_conflict(const cli_args *a, kith_conflict *conflict)
 {
-    static const char *const names[] = {"keep", "skip", "overwrite"};
-    const char *text = args_value(a, OPT_CONFLICT);
-    char shown[OUT_NAME];
-    for (size_t i = 0; text && i < sizeof names / sizeof *names; i++) {
-        if (strcmp(text, names[i]) != 0) continue;
-        *conflict = (kith_conflict)i;
-        return 0;
-    }
-    if (!text) return 0;
-    return out_error(EXIT_USAGE, "\"%s\" is no good for --conflict: say keep, skip or overwrite",
-                     out_name(text, shown, sizeof shown));
+    static const char *const names[] = {"keep", "skip", "overwrite", NULL};
+    int index = 0;
+    int status = args_choice(a, OPT_CONFLICT, "--conflict: say keep, skip or overwrite", names, &index);
+    if (!status) *conflict = (kith_conflict)index;
+    return status;
 }
 
 static int check_folder(const char *dir, char **folder)

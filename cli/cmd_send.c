@@ -96,6 +96,17 @@ static int check_usage(const cli_args *a)
     return check_path(a->words[0]);
 }
 
+static int read_path(const cli_args *a, kith_path *path)
+{
+    static const char *const names[] = {"udp", "tcp", "relay", NULL};
+    static const kith_path paths[] = {KITH_PATH_UDP, KITH_PATH_TCP};
+    int index = -1;
+    int status = args_choice(a, OPT_PATH, "--path: say udp, tcp or relay", names, &index);
+    if (index == 2) return out_error(EXIT_USAGE, "--path relay: this version of Kith has no relays yet");
+    if (index >= 0) *path = paths[index];
+    return status;
+}
+
 static int run(const cli_args *a)
 {
     static const session_handler handler = {
@@ -104,12 +115,13 @@ static int run(const cli_args *a)
         .go_on = "what arrived is kept; run the same command again and it goes on from there"};
     session s;
     sending p = {.started = false};
+    kith_send_options options = {.size = sizeof options};
     int status = session_start(&s, a);
+    if (!status) status = read_path(a, &options.path);
     if (!status) status = check_usage(a);
     if (!status) status = session_find(&s, args_value(a, OPT_TO), &p.device);
     if (!status) status = session_open(&s);
     if (status) return status;
-    kith_send_options options = {.size = sizeof options};
     out_say("Looking for %s...", p.device.name);
     status = session_begin(&s, kith_send_file(s.node, p.device.id, a->words[0], &options, &s.op), &handler, &p);
     session_close(&s);
@@ -139,7 +151,7 @@ static const cli_option options[] = {
     LATER_FLAG("follow-symlinks", "send what links point to"),
     LATER_VALUE("copies", "N", "let several people use one code"),
     LATER_FLAG("queue", "keep files for a device that is away"),
-    LATER_VALUE("path", "udp|tcp|relay", "choose what carries it"),
+    {OPT_PATH, 0, "path", "udp|tcp|relay", VALUE_CHOICE, "go over this and nothing else"},
     {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
 };
 

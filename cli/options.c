@@ -272,6 +272,19 @@ size_t args_count(const cli_args *args, option_id id)
 
 bool args_has(const cli_args *args, option_id id) { return args_count(args, id) > 0; }
 
+int args_choice(const cli_args *args, option_id id, const char *wanted, const char *const *names, int *index)
+{
+    const char *text = args_value(args, id);
+    char shown[OUT_NAME];
+    if (!text) return 0;
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(text, names[i]) != 0) continue;
+        *index = i;
+        return 0;
+    }
+    return out_error(EXIT_USAGE, "\"%s\" is no good for %s", out_name(text, shown, sizeof shown), wanted);
+}
+
 const char *args_value(const cli_args *args, option_id id)
 {
     const char *value = NULL;

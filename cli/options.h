@@ -40,6 +40,7 @@ typedef enum option_id {
     OPT_DIR,
     OPT_ONCE,
     OPT_CONFLICT,
+    OPT_PATH,
 } option_id;
 
 /* What a value or an argument is: completion offers that. */
@@ -97,6 +98,9 @@ void args_free(cli_args *args);
 bool args_has(const cli_args *args, option_id id);
 size_t args_count(const cli_args *args, option_id id);
 const char *args_value(const cli_args *args, option_id id); /* the last one's; NULL: not given */
+/* Which of `names` (ends with NULL) was given: 0, *index untouched when none was; or an exit status, said already, with
+ * `wanted` ("--conflict: say keep or skip") as the end of the sentence. */
+int args_choice(const cli_args *args, option_id id, const char *wanted, const char *const *names, int *index);
 /* A number from..to; 0, or an exit status, said already. */
 int args_number(const char *what, const char *text, unsigned long from, unsigned long to, unsigned long *out);
 

@@ -79,9 +79,9 @@ typedef struct kith_tcp_events {
     void (*ended)(void *user, kith_err why);
 } kith_tcp_events;
 typedef struct kith_env_tcp {
-    /* Accept connections at this address, which is as for udp->open.  ADDRESS_IN_USE, PERMISSION, NETWORK, NOMEM, LIMIT.
-     * In `accepted` the connection is given events (`attach`) or closed.  Where the process has no descriptors left,
-     * accepting goes on when there are some again; who waits meanwhile may be refused by the system. */
+    /* Accept connections at this address, which is as for udp->open.  ADDRESS_IN_USE, PERMISSION, NETWORK, NOMEM,
+     * LIMIT. In `accepted` the connection is given events (`attach`) or closed.  Where the process has no descriptors
+     * left, accepting goes on when there are some again; who waits meanwhile may be refused by the system. */
     kith_err (*listen)(kith_env *env, const kith_addr *bind, void (*accepted)(void *user, kith_tcp *tcp), void *user,
                        kith_listener **out);
     void (*unlisten)(kith_listener *listener); /* those accepted go on; NULL is fine */

@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RUNS_A_PUMP   16 /* packet runs a carrier sends before the sockets are read again: acknowledgements must get their turn */
-#define LISTEN_TRIES  8  /* ports picked, until one is free for UDP and TCP alike */
+#define RUNS_A_PUMP                                                                                                    \
+    16 /* packet runs a carrier sends before the sockets are read again: acknowledgements must get their turn */
+#define LISTEN_TRIES 8 /* ports picked, until one is free for UDP and TCP alike */
 
 /* ---- sending ---- */
 

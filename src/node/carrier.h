@@ -1,6 +1,6 @@
 /* A carrier: a QUIC endpoint and the socket beneath it.  The node has one for datagrams, which carries any number of
- * connections, and one for each TCP connection, which carries one: packets there are up to 64 KiB large, since a byte stream
- * has no MTU, so that a byte costs half of what it costs over UDP, and each has its own back-pressure.
+ * connections, and one for each TCP connection, which carries one: packets there are up to 64 KiB large, since a byte
+ * stream has no MTU, so that a byte costs half of what it costs over UDP, and each has its own back-pressure.
  *
  * A stream carrier ends with its session, or when the byte stream ends; its session then ends as LOST. */
 #ifndef KITH_NODE_CARRIER_H
@@ -29,17 +29,17 @@ struct carrier {
     kith_tcp *tcp; /* STREAM; NULL once it has ended */
     kith_addr local, remote;
     kith_framer framer;
-    bool accepted;    /* the other side dialled */
-    bool has_session; /* a handshake is complete, or we dialled */
-    bool ending;      /* its session is over: close when the last words are out */
+    bool accepted;     /* the other side dialled */
+    bool has_session;  /* a handshake is complete, or we dialled */
+    bool ending;       /* its session is over: close when the last words are out */
     uint64_t limit_ns; /* gone then, whatever is under way; NEVER: none */
     kith_timer *timer;
-    kith_packet held; /* to be sent next: size 0 when there is none */
-    size_t held_sent; /* STREAM: framed bytes of it that went out */
+    kith_packet held;     /* to be sent next: size 0 when there is none */
+    size_t held_sent;     /* STREAM: framed bytes of it that went out */
     uint8_t *held_memory; /* KITH_PACKET_RUN_MAX */
-    bool blocked;     /* the socket takes nothing: `writable` will come */
-    unsigned runs;    /* sent in this pump */
-    bool unsent;      /* more than the last pump could send */
+    bool blocked;         /* the socket takes nothing: `writable` will come */
+    unsigned runs;        /* sent in this pump */
+    bool unsent;          /* more than the last pump could send */
 };
 
 /* The datagram socket (core->datagrams), and the TCP one of the same port number where that is free.  A sentence in

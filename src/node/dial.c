@@ -33,7 +33,8 @@ struct dial {
     uint64_t started_ns;
     attempt attempts[ATTEMPTS_MAX];
     size_t count;
-    session *second; /* bulk: ready over datagrams, and taken at `second_ns` unless TCP answers at the same place before */
+    session
+        *second; /* bulk: ready over datagrams, and taken at `second_ns` unless TCP answers at the same place before */
     session_hold second_hold;
     uint64_t second_ns;
     uint64_t last_node; /* that was connected to */

@@ -2,8 +2,8 @@
  * addresses that appear meanwhile (a sighting) join the race.  Attempts start DIAL_STAGGER_NS apart, the likeliest
  * first, as in RFC 8305: over datagrams, and DIAL_STREAM_AFTER_NS later, when none of them answered, over TCP.
  *
- * A dial for bulk wants TCP, which costs half: it tries both at once, and when datagrams answer first, which take a round
- * trip less, waits a moment for the other at the same place. */
+ * A dial for bulk wants TCP, which costs half: it tries both at once, and when datagrams answer first, which take a
+ * round trip less, waits a moment for the other at the same place. */
 #ifndef KITH_NODE_DIAL_H
 #define KITH_NODE_DIAL_H
 
@@ -12,7 +12,8 @@
 #define DIAL_ADDRESSES_MAX   16
 #define DIAL_STREAM_AFTER_NS (SECOND_NS / 4)
 #define DIAL_BULK_WAIT_NS    (SECOND_NS / 100) /* and twice what datagrams took to answer */
-#define DIAL_BULK_RTT_NS     (SECOND_NS / 100) /* further away than this datagrams are as good: ours is the better congestion control */
+#define DIAL_BULK_RTT_NS                                                                                               \
+    (SECOND_NS / 100) /* further away than this datagrams are as good: ours is the better congestion control */
 #define DIAL_STAGGER_NS   (SECOND_NS / 40) /* 25 ms: a LAN answers within */
 #define DIAL_AGAIN_NS     (2 * SECOND_NS)  /* an address that failed is tried again after this, doubling */
 #define DIAL_AGAIN_MAX_NS (16 * SECOND_NS)

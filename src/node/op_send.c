@@ -17,8 +17,8 @@
 #define BREAKS_MAX        8               /* in a row without a chunk more at the receiver: then it is given up */
 #define BREAK_PAUSE_NS    (SECOND_NS / 2) /* before the device is looked for again, times the breaks in a row */
 
-#define BUSY_PAUSE_NS     (2 * SECOND_NS)
-#define SPARE_NS          (2 * SECOND_NS) /* a twin that says nothing for so long is as gone as the session that was lost */
+#define BUSY_PAUSE_NS (2 * SECOND_NS)
+#define SPARE_NS      (2 * SECOND_NS) /* a twin that says nothing for so long is as gone as the session that was lost */
 
 typedef enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_LENT } slot_state;
 

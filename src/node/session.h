@@ -1,7 +1,8 @@
-/* A session: one QUIC connection with one running node of a device, over datagrams or over TCP.  With a node there may be
- * one of each: they are each other's *twin*, share nothing but whom they are with, and each dies without the other.  A
- * session begins with hello on a unidirectional control stream of each side; a device that is not pinned gets no further than hello, and only while a pairing code is open.  After
- * that, streams go to services: the first bytes of a bidirectional stream are the service's number as a varint. */
+/* A session: one QUIC connection with one running node of a device, over datagrams or over TCP.  With a node there may
+ * be one of each: they are each other's *twin*, share nothing but whom they are with, and each dies without the other.
+ * A session begins with hello on a unidirectional control stream of each side; a device that is not pinned gets no
+ * further than hello, and only while a pairing code is open.  After that, streams go to services: the first bytes of a
+ * bidirectional stream are the service's number as a varint. */
 #ifndef KITH_NODE_SESSION_H
 #define KITH_NODE_SESSION_H
 

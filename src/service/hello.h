@@ -15,8 +15,8 @@
 
 #include <stdbool.h>
 
-#define KITH_PROTOCOL_VERSION 1
-#define KITH_HELLO_TEXT_MAX   64
+#define KITH_PROTOCOL_VERSION    1
+#define KITH_HELLO_TEXT_MAX      64
 #define KITH_HELLO_INSTANCE_SIZE 8
 
 typedef struct kith_hello {

@@ -408,8 +408,8 @@ kith_err kith_look(kith_node *node, kith_op *op) { return begin(node, "look", op
 kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options,
                         kith_op *op)
 {
-    (void)options;
-    trace("send %s %s", device_id, path);
+    static const char *const paths[] = {"any", "udp", "tcp"};
+    trace("send %s %s path=%s", device_id, path, paths[options->path]);
     return begin(node, "send", op);
 }
 

@@ -187,6 +187,8 @@ def test_usage():
         (["send", "--to", "laptop", "/dev/null"], 2, "not a regular file"),
         (["send", "--to", "laptop", "nothing"], 7, "no such file"),
         (["send", "--copies", "3", "a"], 2, "--copies"),
+        (["send", "--path", "relay", "--to", "laptop", "film.mkv"], 2, "no relays yet"),
+        (["send", "--path", "pigeon", "--to", "laptop", "film.mkv"], 2, "udp, tcp or relay"),
         (["send", "--exclude=*.o", "a"], 2, "--exclude"),
         (["receive", "acid", "acorn"], 2, "one-time code"),
         (["receive", "-o", "x"], 2, "-o"),
@@ -694,6 +696,9 @@ def test_send():
     has(r.stderr, "film.mkv 90 %\n")
     equal(r.stderr.count("%"), 2)
     equal(p.locked("--quiet", "send", "--to", "laptop", "film.mkv").stderr, "")
+    for path in ("udp", "tcp"):
+        equal(p.locked("send", "--to", "laptop", "film.mkv", "--path", path).returncode, 0)
+        has(p.trace(), f"film.mkv path={path}")
     for err, status in ((-28, 4), (-41, 3), (-79, 1), (-61, 1)):
         (p.dir / "script").write_text(f"send end err={err}\n")
         r = p.locked("send", "--to", "laptop", "film.mkv")
