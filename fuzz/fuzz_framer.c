@@ -1,5 +1,5 @@
-/* A byte stream from a stranger, in pieces cut where the input says: the framer gives whole packets of it, in order, and
- * nothing else, and never takes more memory than it has named. */
+/* A byte stream from a stranger, in pieces cut where the input says: the framer gives whole packets of it, in order,
+ * and nothing else, and never takes more memory than it has named. */
 #include "path/framer.h"
 
 #include <stdlib.h>

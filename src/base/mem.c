@@ -31,6 +31,13 @@ void *kith_malloc(size_t size)
     return counted(malloc(size ? size : 1));
 }
 
+void *kith_malloc_pages(size_t size)
+{
+    const size_t page = 4096;
+    if (size == 0 || size > PTRDIFF_MAX - page || refused()) return NULL;
+    return counted(aligned_alloc(page, (size + page - 1) / page * page));
+}
+
 void *kith_calloc(size_t count, size_t size)
 {
     if (refused()) return NULL;

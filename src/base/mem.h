@@ -11,6 +11,7 @@
  * unique pointer. */
 void *kith_malloc(size_t size);
 void *kith_calloc(size_t count, size_t size);
+void *kith_malloc_pages(size_t size);       /* begins at a multiple of 4,096, as direct I/O wants it */
 void *kith_realloc(void *old, size_t size); /* on failure old is untouched */
 void *kith_memdup(const void *data, size_t size);
 char *kith_strdup(const char *text);

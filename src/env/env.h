@@ -155,7 +155,12 @@ enum {
         8, /* with CREATE: EXISTS if it is there; never follows a symbolic link in the last component */
     KITH_FILE_NOFOLLOW = 16, /* a symbolic link in the last component is NOT_REGULAR */
     KITH_FILE_TRUNCATE = 32,
+    /* A hint: writes whose offset, size and memory are multiples of KITH_FILE_BLOCK may go past the page cache.  For
+     * what is too large to stay there anyway: it costs neither the copy nor the wait for the sync, and drives out
+     * nothing. */
+    KITH_FILE_DIRECT = 64,
 };
+#define KITH_FILE_BLOCK 4096
 typedef enum kith_file_kind { KITH_FILE_REGULAR, KITH_FILE_FOLDER, KITH_FILE_LINK, KITH_FILE_OTHER } kith_file_kind;
 typedef struct kith_file_info {
     kith_file_kind kind;

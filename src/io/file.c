@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 
 struct kith_file {
     int fd;
+    atomic_int direct; /* the same file past the page cache; -1: as good as not possible */
+    int direct_fd;     /* what to close of it */
 };
 
 kith_err kith_io_file_error(int error)
@@ -65,6 +68,14 @@ static bool open_flags(unsigned flags, int *out)
     return true;
 }
 
+/* The same open file once more, past the page cache; -1 where that is not possible. */
+static int open_direct(int fd)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+}
+
 static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint32_t mode, kith_file **out)
 {
     (void)env;
@@ -85,6 +96,8 @@ static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint3
         return err;
     }
     file->fd = fd;
+    file->direct_fd = flags & KITH_FILE_DIRECT && S_ISREG(st.st_mode) ? open_direct(fd) : -1;
+    atomic_init(&file->direct, file->direct_fd);
     *out = file;
     return KITH_OK;
 }
@@ -104,14 +117,27 @@ static kith_err file_read(kith_file *file, uint64_t offset, void *out, size_t si
     return KITH_OK;
 }
 
+/* The descriptor for these bytes.  Direct I/O wants everything in blocks. */
+static int fd_for(kith_file *file, uint64_t offset, const void *data, size_t size)
+{
+    int direct = atomic_load_explicit(&file->direct, memory_order_relaxed);
+    return direct < 0 || (offset | (uintptr_t)data | size) % KITH_FILE_BLOCK ? file->fd : direct;
+}
+
 static kith_err file_write(kith_file *file, uint64_t offset, const void *data, size_t size)
 {
     size_t done = 0;
     if (!fits(offset, size)) return KITH_ERR_LIMIT;
     while (done < size) {
-        ssize_t n = pwrite(file->fd, (const uint8_t *)data + done, size - done, (off_t)(offset + done));
+        const uint8_t *at = (const uint8_t *)data + done;
+        int fd = fd_for(file, offset + done, at, size - done);
+        ssize_t n = pwrite(fd, at, size - done, (off_t)(offset + done));
         if (n == 0) return KITH_ERR_IO; /* not for a regular file; never turn for ever */
         if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && fd != file->fd && is_unsupported(errno)) { /* larger blocks, or a file system of many minds */
+            atomic_store(&file->direct, -1);
+            continue;
+        }
         if (n < 0) return kith_io_file_error(errno);
         done += (size_t)n;
     }
@@ -208,6 +234,7 @@ static void file_close(kith_file *file)
 {
     if (!file) return;
     close(file->fd);
+    if (file->direct_fd >= 0) close(file->direct_fd);
     kith_free(file);
 }
 

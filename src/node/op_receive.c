@@ -417,7 +417,7 @@ static void keep_chunk(transfer *t)
 static uint8_t *take_buffer(receive_op *r)
 {
     if (r->spares) return r->spare[--r->spares];
-    uint8_t *data = r->buffers < BUFFERS_MAX ? kith_malloc(KITH_GROUP_SIZE) : NULL;
+    uint8_t *data = r->buffers < BUFFERS_MAX ? kith_malloc_pages(KITH_GROUP_SIZE) : NULL;
     if (data) r->buffers++;
     return data;
 }
@@ -536,12 +536,22 @@ static void step(transfer *t)
     flush(t);
 }
 
+/* The rest of a chunk goes where it belongs as it arrives. */
+static void let_land(transfer *t)
+{
+    size_t size;
+    uint8_t *room = t->channel ? kith_file_rx_room(t->rx, &size) : NULL;
+    if (room && kith_stream_into(t->channel->stream, room, size))
+        kith__core_log(t->op->op.core, KITH_LOG_DEBUG, "a chunk is copied"); /* bytes are at hand: input takes them */
+}
+
 /* Take what the stream has, as far as there are buffers for it. */
 static void feed(transfer *t)
 {
     const uint8_t *data;
     size_t size, taken;
     bool fin = false;
+    if (t->channel) kith_file_rx_filled(t->rx, kith_stream_into_end(t->channel->stream));
     step(t);
     while (t->channel && t->stage != ENDING && kith_stream_peek(t->channel->stream, &data, &size, &fin)) {
         taken = kith_file_rx_input(t->rx, data, size, false);
@@ -552,6 +562,8 @@ static void feed(transfer *t)
     if (fin && t->stage != ENDING) {
         kith_file_rx_input(t->rx, NULL, 0, true);
         step(t);
+    } else if (t->stage == RECEIVING) {
+        let_land(t);
     }
 }
 

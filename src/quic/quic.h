@@ -159,6 +159,11 @@ bool kith_stream_all_acked(const kith_stream *stream);    /* all, and the end */
  * The view is valid until consume or the next input. */
 bool kith_stream_peek(kith_stream *stream, const uint8_t **data, size_t *size, bool *fin);
 void kith_stream_consume(kith_stream *stream, size_t size); /* gives the peer as much credit */
+/* Put the next `size` bytes straight into this memory as they arrive, one copy less than by peek; the peer has credit
+ * for them at once.  READABLE comes when all are there, or the stream ended.  STATE while bytes are at hand: consume
+ * them first. */
+KITH_MUST_CHECK kith_err kith_stream_into(kith_stream *stream, void *memory, size_t size);
+size_t kith_stream_into_end(kith_stream *stream); /* the memory is the caller's again: how many bytes are there */
 void kith_stream_reset(kith_stream *stream, uint64_t code); /* give up sending */
 void kith_stream_stop(kith_stream *stream, uint64_t code);  /* ask the peer to give up */
 /* Done with it: what is unfinished is reset/stopped with code 0, and so is a finished sending side of which lent memory

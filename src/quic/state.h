@@ -187,6 +187,8 @@ struct kith_stream {
     bool fin, fin_sent, fin_alone, fin_acked, reset, above_high;
     /* receiving */
     kith_recvbuf in;
+    uint8_t *into; /* the user's memory for the next bytes, or NULL */
+    size_t into_size, into_filled;
     bool fin_received, gone /* reset by the peer, or stopped by us */,
         quiet /* READABLE was said, peek has not said "nothing" since */;
 };

@@ -98,6 +98,7 @@ void kith_stream_free(kith_stream *stream)
 {
     if (!stream) return;
     stream->freed = true;
+    stream->into = NULL;
     stream->pending = 0;
     kith_list_remove(&stream->in_events);
     if (usable(stream)) {
@@ -204,6 +205,25 @@ void kith__stream_was_stopped(kith_stream *stream, uint64_t code)
 
 /* ---- receiving ---- */
 
+static void credit(kith_stream *stream, size_t size)
+{
+    if (!size || stream->conn->state != KITH_CONN_LIVE) return;
+    if (!stream->closed) ngtcp2_conn_extend_max_stream_offset(stream->conn->ng, stream->id, size);
+    ngtcp2_conn_extend_max_offset(stream->conn->ng, size);
+    kith__conn_dirty(stream->conn);
+}
+
+/* What the user's memory takes of these bytes. */
+static size_t put_into(kith_stream *stream, const uint8_t *data, size_t size)
+{
+    size_t room = stream->into ? stream->into_size - stream->into_filled : 0, n = size < room ? size : room;
+    if (!n) return 0;
+    memcpy(stream->into + stream->into_filled, data, n);
+    stream->into_filled += n;
+    credit(stream, n);
+    return n;
+}
+
 kith_err kith__stream_received(kith_stream *stream, const uint8_t *data, size_t size, bool fin)
 {
     if (fin) stream->fin_received = true;
@@ -211,9 +231,11 @@ kith_err kith__stream_received(kith_stream *stream, const uint8_t *data, size_t 
         ngtcp2_conn_extend_max_offset(stream->conn->ng, size);
         return KITH_OK;
     }
-    kith_err err = kith_recvbuf_add(&stream->in, data, size);
+    size_t direct = put_into(stream, data, size);
+    bool full = direct && stream->into_filled == stream->into_size;
+    kith_err err = kith_recvbuf_add(&stream->in, data + direct, size - direct);
     if (err) return err;
-    if ((size || fin) && !stream->quiet) {
+    if ((size > direct || full || fin) && !stream->quiet) {
         stream->quiet = true;
         kith__event_stream(stream, KITH_QUIC_READABLE);
     }
@@ -236,10 +258,24 @@ void kith_stream_consume(kith_stream *stream, size_t size)
 {
     if (size > stream->in.size) size = stream->in.size;
     kith_recvbuf_consume(&stream->in, size);
-    if (!size || stream->conn->state != KITH_CONN_LIVE) return;
-    if (!stream->closed) ngtcp2_conn_extend_max_stream_offset(stream->conn->ng, stream->id, size);
-    ngtcp2_conn_extend_max_offset(stream->conn->ng, size);
-    kith__conn_dirty(stream->conn);
+    credit(stream, size);
+}
+
+kith_err kith_stream_into(kith_stream *stream, void *memory, size_t size)
+{
+    if (stream->in.size || stream->into || !size) return KITH_ERR_STATE;
+    stream->into = memory;
+    stream->into_size = size;
+    stream->into_filled = 0;
+    stream->quiet = false;
+    return KITH_OK;
+}
+
+size_t kith_stream_into_end(kith_stream *stream)
+{
+    size_t filled = stream->into ? stream->into_filled : 0;
+    stream->into = NULL;
+    return filled;
 }
 
 void kith_stream_stop(kith_stream *stream, uint64_t code)

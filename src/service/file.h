@@ -106,6 +106,10 @@ void kith_file_rx_refuse(kith_file_rx *rx, kith_err why); /* DECLINED, NOT_ALLOW
  * KITH_FILE_WINDOW chunks are unanswered. */
 bool kith_file_rx_wants_buffer(const kith_file_rx *rx);
 void kith_file_rx_give_buffer(kith_file_rx *rx, uint8_t *buffer);
+/* Where the next bytes of the chunk that arrives go, for an owner who puts them there himself instead of by input;
+ * NULL: nowhere now. */
+uint8_t *kith_file_rx_room(kith_file_rx *rx, size_t *size);
+void kith_file_rx_filled(kith_file_rx *rx, size_t size); /* so many are there now */
 typedef struct kith_file_chunk {
     uint64_t index, offset;
     uint8_t *data; /* the buffer given */

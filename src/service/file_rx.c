@@ -111,15 +111,31 @@ static void end_chunk(kith_file_rx *rx)
     emit(rx, KITH_FILE_CHUNK);
 }
 
+uint8_t *kith_file_rx_room(kith_file_rx *rx, size_t *size)
+{
+    if (!rx->chunk_begun || !rx->buffer) return NULL;
+    *size = rx->chunk.size - rx->chunk_filled;
+    return rx->buffer + rx->chunk_filled;
+}
+
+void kith_file_rx_filled(kith_file_rx *rx, size_t size)
+{
+    size_t left;
+    if (!kith_file_rx_room(rx, &left) || size > left) return;
+    rx->chunk_filled += size;
+    if (size == left) end_chunk(rx);
+}
+
 /* Bytes of the chunk; 0 while there is nowhere to put them. */
 static size_t fill_chunk(kith_file_rx *rx, const uint8_t *data, size_t size)
 {
-    if (!rx->buffer) return 0;
-    size_t left = rx->chunk.size - rx->chunk_filled, n = size < left ? size : left;
-    memcpy(rx->buffer + rx->chunk_filled, data, n);
-    rx->chunk_filled += n;
-    if (n == left) end_chunk(rx);
-    return n;
+    size_t left;
+    uint8_t *room = kith_file_rx_room(rx, &left);
+    if (!room) return 0;
+    if (size > left) size = left;
+    memcpy(room, data, size);
+    kith_file_rx_filled(rx, size);
+    return size;
 }
 
 static void become_whole(kith_file_rx *rx)

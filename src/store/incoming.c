@@ -98,6 +98,8 @@ static kith_err open_own(kith_incoming *in, const char *path, unsigned flags, ki
     return err;
 }
 
+static unsigned how(const kith_incoming *in) { return in->id.size >= KITH_INCOMING_DIRECT ? KITH_FILE_DIRECT : 0; }
+
 /* Who finishes removes the journal: a lock on one that has lost its name excludes nobody, so look again. */
 static kith_err lock_journal(kith_incoming *in)
 {
@@ -168,7 +170,7 @@ static kith_err take_up(kith_incoming *in, const uint8_t boot_id[static KITH_BOO
     uint8_t theirs[KITH_BOOT_ID_SIZE];
     kith_file_info info;
     if (!kith_journal_read_header(&in->journal, theirs)) return KITH_OK;
-    kith_err err = open_own(in, in->part_path, 0, &in->part);
+    kith_err err = open_own(in, in->part_path, how(in), &in->part);
     if (err) return err == KITH_ERR_NO_FILE ? KITH_OK : err;
     err = in->disk->info(in->part, &info);
     if (err) return err;
@@ -197,7 +199,7 @@ static kith_err start_over(kith_incoming *in, const uint8_t boot_id[static KITH_
     if (err == KITH_ERR_NO_FILE) err = KITH_OK;
     if (!err) err = kith_journal_cut(&in->journal, 0);
     if (!err) err = kith_journal_write_header(&in->journal, boot_id);
-    if (!err) err = open_own(in, in->part_path, KITH_FILE_CREATE | KITH_FILE_EXCLUSIVE, &in->part);
+    if (!err) err = open_own(in, in->part_path, how(in) | KITH_FILE_CREATE | KITH_FILE_EXCLUSIVE, &in->part);
     return err;
 }
 

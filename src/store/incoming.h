@@ -19,8 +19,11 @@
 
 #include <stdatomic.h>
 
-#define KITH_BOOT_ID_SIZE    16
-#define KITH_INCOMING_WINDOW 64 /* how far a group kept may be ahead of the first that is not */
+#define KITH_BOOT_ID_SIZE 16
+#define KITH_INCOMING_DIRECT                                                                                           \
+    (UINT64_C(64) << 20) /* a file of this size or more goes past the page cache (KITH_FILE_DIRECT) */
+#define KITH_INCOMING_DIRECT (UINT64_C(64) << 20) /* a file this large or larger goes past the page cache */
+#define KITH_INCOMING_WINDOW 64                   /* how far a group kept may be ahead of the first that is not */
 
 typedef struct kith_incoming_id {
     uint8_t sender[32]; /* fingerprint */

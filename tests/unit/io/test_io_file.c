@@ -121,6 +121,50 @@ static void test_read_write(void **state)
     files->close(NULL);
 }
 
+/* Writes past the page cache and through it, aligned and not, are one file, whatever the file system can; without a
+ * place for the descriptors it is an ordinary one. */
+static void test_direct(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t offset;
+        size_t from, size;
+    } writes[] = {{0, 0, 1 << 20},    {1 << 20, 0, 4096},  {(1 << 20) + 4096, 1, 4096}, {5000, 0, 8192},
+                  {8192, 100, 12288}, {3 << 20, 0, 65536}, {(3 << 20) + 65536, 0, 777}};
+    const size_t whole = (3 << 20) + 65536 + 777;
+    uint8_t *data = kith_malloc_pages((1 << 20) + 4096), *expected = calloc(1, whole), *back = malloc(whole + 1);
+    size_t got;
+    assert_true(data && expected && back);
+    assert_int_equal((uintptr_t)data % KITH_FILE_BLOCK, 0);
+    for (int turn = 0; turn < 2; turn++) {
+        struct rlimit before, few;
+        kith_file *file;
+        assert_ok(getrlimit(RLIMIT_NOFILE, &before));
+        few = before;
+        few.rlim_cur = (rlim_t)dup(0);
+        close((int)few.rlim_cur++);
+        if (turn) assert_ok(setrlimit(RLIMIT_NOFILE, &few)); /* for one more, not two */
+        file =
+            open_file("d", KITH_FILE_READ | KITH_FILE_WRITE | KITH_FILE_CREATE | KITH_FILE_TRUNCATE | KITH_FILE_DIRECT);
+        assert_ok(setrlimit(RLIMIT_NOFILE, &before));
+        assert_ok(files->reserve(file, whole));
+        memset(expected, 0, whole);
+        for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+            t.env->base->random(t.env, data, (1 << 20) + 4096);
+            assert_ok(files->write(file, writes[i].offset, data + writes[i].from, writes[i].size));
+            memcpy(expected + writes[i].offset, data + writes[i].from, writes[i].size);
+        }
+        assert_ok(files->read(file, 0, back, whole + 1, &got));
+        assert_int_equal(got, whole);
+        assert_memory_equal(back, expected, whole);
+        assert_ok(files->sync(file));
+        files->close(file);
+    }
+    kith_free(data);
+    free(expected);
+    free(back);
+}
+
 static void test_flags(void **state)
 {
     (void)state;
@@ -600,6 +644,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_read_write),
+        CASE(test_direct),
         CASE(test_flags),
         CASE(test_info),
         CASE(test_mode_and_umask),

@@ -71,7 +71,8 @@ static void packets_come_out_however_they_are_cut(void **state)
 static void trust_in_the_middle(void **state)
 {
     (void)state;
-    uint8_t stream[2 * (KITH_FRAME_PREFIX + 100) + KITH_FRAME_PREFIX] = {[1] = 100, [KITH_FRAME_PREFIX + 101] = 100}, *packet;
+    uint8_t stream[2 * (KITH_FRAME_PREFIX + 100) + KITH_FRAME_PREFIX] = {[1] = 100, [KITH_FRAME_PREFIX + 101] = 100},
+                                                   *packet;
     size_t room, size;
     kith_framer f;
     kith_framer_init(&f);
