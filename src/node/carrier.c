@@ -9,7 +9,9 @@
 
 #define RUNS_A_PUMP                                                                                                    \
     16 /* packet runs a carrier sends before the sockets are read again: acknowledgements must get their turn */
-#define LISTEN_TRIES 8 /* ports picked, until one is free for UDP and TCP alike */
+#define LISTEN_TRIES 8      /* ports picked, until one is free for UDP and TCP alike */
+#define PORT_FIRST   49152u /* of those that nobody registers (RFC 6335) */
+#define PORT_COUNT   16384u
 
 /* ---- sending ---- */
 
@@ -306,25 +308,40 @@ kith_err kith__carrier_dial(kith_core *core, const kith_addr *remote, carrier **
 
 /* ---- all of them ---- */
 
-/* Both sockets at one port number; with a port picked by the system, one that TCP has free as well. */
-static kith_err listen_on(kith_core *core, carrier *c, const kith_addr *at)
+/* Both sockets at one port number.  ADDRESS_IN_USE when either has it not free. */
+static kith_err listen_both(kith_core *core, carrier *c, kith_addr at)
 {
     static const kith_udp_events udp_events = {.received = on_datagrams, .writable = on_writable};
     kith_env *env = core->env;
-    for (int tries = LISTEN_TRIES;; tries--) {
-        kith_err err = env->udp->open(env, at, &udp_events, c, &c->udp);
-        if (err || !env->tcp) return err;
-        kith_addr same = *at;
-        same.port = env->udp->local(c->udp).port;
-        err = env->tcp->listen(env, &same, on_accepted, core, &core->listener);
-        if (!err) return KITH_OK;
-        if (at->port || err != KITH_ERR_ADDRESS_IN_USE || tries == 0) {
-            kith__core_log(core, KITH_LOG_WARN, "not listening for TCP on port %u: %s", same.port, kith_err_text(err));
-            return KITH_OK;
-        }
-        env->udp->close(c->udp);
-        c->udp = NULL;
+    kith_err err = env->udp->open(env, &at, &udp_events, c, &c->udp);
+    if (err || !env->tcp) return err;
+    at.port = env->udp->local(c->udp).port;
+    err = env->tcp->listen(env, &at, on_accepted, core, &core->listener);
+    if (!err || err != KITH_ERR_ADDRESS_IN_USE) {
+        if (err) kith__core_log(core, KITH_LOG_WARN, "not listening for TCP: %s", kith_err_text(err));
+        return KITH_OK;
     }
+    env->udp->close(c->udp);
+    c->udp = NULL;
+    return err;
+}
+
+/* Where this device listens when it may: after a restart others find it at the address they remember, without looking.
+ */
+static uint16_t usual_port(const kith_core *core)
+{
+    const uint8_t *f = core->signer.fingerprint;
+    return (uint16_t)(PORT_FIRST + ((unsigned)f[30] << 8 | f[31]) % PORT_COUNT);
+}
+
+static kith_err listen_on(kith_core *core, carrier *c, kith_addr at)
+{
+    if (at.port) return listen_both(core, c, at);
+    kith_addr usual = at;
+    usual.port = usual_port(core);
+    kith_err err = listen_both(core, c, usual);
+    for (int tries = LISTEN_TRIES; err == KITH_ERR_ADDRESS_IN_USE && tries; tries--) err = listen_both(core, c, at);
+    return err;
 }
 
 kith_err kith__carriers_open(kith_core *core, kith_problem *problem)
@@ -336,7 +353,7 @@ kith_err kith__carriers_open(kith_core *core, kith_problem *problem)
     kith_err err = carrier_new(core, CARRIER_DATAGRAM, true, &c);
     if (err) return err;
     core->datagrams = c;
-    err = listen_on(core, c, &listen);
+    err = listen_on(core, c, listen);
     if (err)
         snprintf(problem->message, sizeof problem->message, "cannot listen on %s: %s", kith_addr_text(&listen, address),
                  kith_err_text(err));
