@@ -31,6 +31,7 @@ kith_err kith_io_new(kith_io **out)
         .base = &kith_io_base,
         .timers = &kith_io_timer_table,
         .udp = &kith_io_udp_table,
+        .tcp = &kith_io_tcp_table,
         .net = &kith_io_net_table,
         .lan = &kith_io_lan,
         .file = &kith_io_file_table,
@@ -39,6 +40,7 @@ kith_err kith_io_new(kith_io **out)
     };
     io->timers.fd = -1;
     kith_list_init(&io->posts.ready);
+    kith_list_init(&io->lingering);
     pthread_mutex_init(&io->posts.lock, NULL); /* with default attributes these cannot fail */
     pthread_mutex_init(&io->work.lock, NULL);
     pthread_cond_init(&io->work.more, NULL);
@@ -81,6 +83,7 @@ void kith_io_free(kith_io *io)
     if (io->loop_made) {
         while (io->work.jobs) uv_run(&io->loop, UV_RUN_ONCE);
         kith_io_work_done(io); /* the last to use `wake` */
+        kith_io_tcp_done(io);
         /* Objects closed without a turn of the loop after it are let go of here; what is open afterwards was forgotten.
          */
         uv_walk(&io->loop, close_handle, NULL);

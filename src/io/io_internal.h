@@ -54,6 +54,8 @@ struct kith_io {
     kith_io_timers timers;
     kith_io_posts posts;
     kith_io_work work;
+    kith_list lingering; /* streams that were closed with bytes under way */
+    size_t lingering_count;
     struct kith_io_rx *rx; /* all sockets' receive buffers: what they hold is borrowed for one callback only */
 };
 
@@ -63,6 +65,7 @@ extern const kith_env_base kith_io_base;
 extern const kith_env_timers kith_io_timer_table;
 extern const kith_env_post kith_io_post_table;
 extern const kith_env_udp kith_io_udp_table;
+extern const kith_env_tcp kith_io_tcp_table;
 extern const kith_env_net kith_io_net_table;
 extern const kith_env_file kith_io_file_table;
 extern const kith_env_work kith_io_work_table;
@@ -70,16 +73,31 @@ extern const kith_env_work kith_io_work_table;
 /* The error for an errno of a file operation; also for those of making a loop. */
 kith_err kith_io_file_error(int error);
 
+typedef struct kith_io_socket {
+    int fd;
+    bool v6; /* its family; IPv4 addresses are v4-mapped on it */
+    kith_addr local;
+} kith_io_socket;
+/* A non-blocking socket of this type (SOCK_DGRAM, SOCK_STREAM), bound as env->udp->open says; 0 or an errno. */
+int kith_io_bind(int type, const kith_addr *at, kith_io_socket *out);
+kith_err kith_io_open_error(int error);                            /* the error for an errno of that */
+void kith_io_set_option(int fd, int level, int option, int value); /* which need not work */
+int kith_io_take_socket_error(int fd);                             /* the errno kept for the socket, or 0; clears it */
+kith_addr kith_io_socket_local(int fd);                            /* KITH_FAMILY_NONE when there is none */
+
 void kith_io_read_boot_id(uint8_t out[16]);
 kith_err kith_io_timers_init(kith_io *io);
 void kith_io_timers_done(kith_io *io); /* after the loop has closed its handles */
 kith_err kith_io_work_init(kith_io *io);
 void kith_io_work_done(kith_io *io);     /* joins the workers; nothing may be waiting any more */
+void kith_io_tcp_done(kith_io *io);      /* let go of what lingers; the loop has a turn to come */
 void kith_io_posts_deliver(kith_io *io); /* call those that were posted */
 void kith_io_work_deliver(kith_io *io);  /* call `done` of the finished jobs */
 
 /* For tests: the socket, and whether runs still go out as one (the kernel has not refused). */
 int kith_io_udp_fd(const kith_udp *udp);
 bool kith_io_udp_uses_gso(const kith_udp *udp);
+int kith_io_tcp_fd(const kith_tcp *tcp);
+kith_addr kith_io_listener_local(const kith_listener *listener); /* with the port picked */
 
 #endif

@@ -364,9 +364,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     kith_udp *udp = poll->data;
     if (status < 0) {
         /* The socket has an error for us (epoll's EPOLLERR), at which libuv stops polling: clear it and go on. */
-        int error = 0;
-        socklen_t size = sizeof error;
-        getsockopt(udp->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        (void)kith_io_take_socket_error(udp->fd);
         uv_poll_start(&udp->poll, udp->blocked ? UV_READABLE | UV_WRITABLE : UV_READABLE, on_poll);
         return;
     }
@@ -378,78 +376,26 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (!udp->closed && events & UV_READABLE) receive(udp);
 }
 
-static void set_option(int fd, int level, int option, int value)
-{
-    setsockopt(fd, level, option, &value, sizeof value);
-}
-
 /* None of these has to work: without one a feature is missing, and datagrams still flow. */
 static void set_options(const kith_udp *udp)
 {
     int fd = udp->fd;
     if (udp->v6) {
-        set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-        set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
-        set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+        kith_io_set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+        kith_io_set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+        kith_io_set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
     } else {
-        set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+        kith_io_set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
     }
-    set_option(fd, IPPROTO_IP, IP_RECVTOS, 1); /* also on an IPv6 socket, for the IPv4 it carries */
+    kith_io_set_option(fd, IPPROTO_IP, IP_RECVTOS, 1); /* also on an IPv6 socket, for the IPv4 it carries */
     /* Never fragment, and let probes larger than the kernel's idea of the path go out: finding the MTU is QUIC's (RFC
      * 8899). */
-    set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
-    set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
-    set_option(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER); /* up to the system's limit, */
-    set_option(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
-    set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER); /* beyond it where we may */
-    set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
-}
-
-static kith_err open_error(int error)
-{
-    switch (error) {
-    case EADDRINUSE: return KITH_ERR_ADDRESS_IN_USE;
-    case EACCES:
-    case EPERM: return KITH_ERR_PERMISSION;
-    case ENOMEM:
-    case ENOBUFS: return KITH_ERR_NOMEM;
-    case EMFILE:
-    case ENFILE: return KITH_ERR_LIMIT;
-    default: /* EAFNOSUPPORT, EADDRNOTAVAIL ... */ return KITH_ERR_NETWORK;
-    }
-}
-
-/* A bound socket in udp->fd, or an errno. */
-static int bind_socket(kith_udp *udp, const kith_addr *at, bool v6, bool v6_only)
-{
-    struct sockaddr_storage name;
-    socklen_t size = kith_addr_to_sockaddr(at, v6, &name);
-    int only = v6_only, error;
-    int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return errno;
-    if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only)) goto fail;
-    if (bind(fd, (struct sockaddr *)&name, size)) goto fail;
-    size = sizeof name;
-    if (getsockname(fd, (struct sockaddr *)&name, &size)) goto fail;
-    udp->fd = fd;
-    udp->v6 = v6;
-    udp->local = kith_addr_from_sockaddr((struct sockaddr *)&name);
-    return 0;
-fail:
-    error = errno;
-    close(fd);
-    return error;
-}
-
-/* An any-address: both families on one socket; IPv4 alone where the system has no IPv6 (EAFNOSUPPORT: not built or
- * loaded, EADDRNOTAVAIL: switched off). */
-static int bind_any(kith_udp *udp, uint16_t port)
-{
-    kith_addr any = {.family = KITH_FAMILY_IPV6, .port = port};
-    int error = bind_socket(udp, &any, true, false);
-    if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL) return error;
-    any.family = KITH_FAMILY_IPV4;
-    return bind_socket(udp, &any, false, false);
+    kith_io_set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+    kith_io_set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
+    kith_io_set_option(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER); /* up to the system's limit, */
+    kith_io_set_option(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
+    kith_io_set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER); /* beyond it where we may */
+    kith_io_set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
 }
 
 static kith_err udp_open(kith_env *env, const kith_addr *at, const kith_udp_events *events, void *user, kith_udp **out)
@@ -462,17 +408,19 @@ static kith_err udp_open(kith_env *env, const kith_addr *at, const kith_udp_even
     udp->io = io;
     udp->events = *events;
     udp->user = user;
-    int error = at->family == KITH_FAMILY_NONE || kith_addr_is_any(at)
-                    ? bind_any(udp, at->port)
-                    : bind_socket(udp, at, at->family == KITH_FAMILY_IPV6, true);
+    kith_io_socket bound;
+    int error = kith_io_bind(SOCK_DGRAM, at, &bound);
     if (!error) {
-        error = -uv_poll_init(&io->loop, &udp->poll, udp->fd);
-        if (error) close(udp->fd);
+        error = -uv_poll_init(&io->loop, &udp->poll, bound.fd);
+        if (error) close(bound.fd);
     }
     if (error) {
         kith_free(udp);
-        return open_error(error);
+        return kith_io_open_error(error);
     }
+    udp->fd = bound.fd;
+    udp->v6 = bound.v6;
+    udp->local = bound.local;
     set_options(udp);
     udp->poll.data = udp;
     uv_poll_start(&udp->poll, UV_READABLE, on_poll);
