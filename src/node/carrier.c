@@ -9,9 +9,11 @@
 
 #define RUNS_A_PUMP                                                                                                    \
     16 /* packet runs a carrier sends before the sockets are read again: acknowledgements must get their turn */
-#define LISTEN_TRIES 8      /* ports picked, until one is free for UDP and TCP alike */
-#define PORT_FIRST   49152u /* of those that nobody registers (RFC 6335) */
-#define PORT_COUNT   16384u
+#define LISTEN_TRIES 8 /* ports picked, until one is free for UDP and TCP alike */
+#define STREAM_PACKET_MAX                                                                                              \
+    12000 /* over TCP: copied, sealed and handed on while it is in a core's first cache; larger costs more a byte */
+#define PORT_FIRST 49152u /* of those that nobody registers (RFC 6335) */
+#define PORT_COUNT 16384u
 
 /* ---- sending ---- */
 
@@ -154,7 +156,7 @@ static kith_err carrier_new(kith_core *core, carrier_kind kind, bool accept, car
     kith_list_append(&core->carriers, &c->link);
     if (kind == CARRIER_STREAM) {
         kith_framer_init(&c->framer);
-        config.packet_max = KITH_PACKET_RUN_MAX;
+        config.packet_max = STREAM_PACKET_MAX;
         config.conns_max = 1;
     }
     c->held_memory = kith_malloc(KITH_PACKET_RUN_MAX);

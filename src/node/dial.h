@@ -11,7 +11,7 @@
 
 #define DIAL_ADDRESSES_MAX   16
 #define DIAL_STREAM_AFTER_NS (SECOND_NS / 4)
-#define DIAL_BULK_WAIT_NS    (SECOND_NS / 100) /* and twice what datagrams took to answer */
+#define DIAL_BULK_WAIT_NS    (SECOND_NS / 20) /* and twice what datagrams took to answer */
 #define DIAL_BULK_RTT_NS                                                                                               \
     (SECOND_NS / 100) /* further away than this datagrams are as good: ours is the better congestion control */
 #define DIAL_STAGGER_NS   (SECOND_NS / 40) /* 25 ms: a LAN answers within */
