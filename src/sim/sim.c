@@ -214,6 +214,7 @@ kith_err kith_sim_new(uint64_t seed, kith_sim **out)
     kith_list_init(&sim->flights);
     kith_list_init(&sim->routes);
     kith_list_init(&sim->messages);
+    kith_list_init(&sim->segments);
     sim->rx = kith_malloc(KITH_PACKET_RUN_MAX);
     if (!sim->rx) {
         kith_free(sim);
@@ -225,6 +226,7 @@ kith_err kith_sim_new(uint64_t seed, kith_sim **out)
 
 static void host_free(kith_sim_host *host)
 {
+    kith__sim_host_tcp_done(host); /* some have outlived their owners, but need the process */
     while (!kith_list_empty(&host->processes))
         kith__sim_process_free(KITH_OF(kith_list_first(&host->processes), sim_process, link));
     kith__sim_host_net_done(host);
@@ -237,6 +239,7 @@ void kith_sim_free(kith_sim *sim)
 {
     if (!sim) return;
     kith__sim_flights_done(sim);
+    kith__sim_segments_done(sim);
     kith__sim_lan_done(sim);
     while (!kith_list_empty(&sim->hosts)) host_free(KITH_OF(kith_list_first(&sim->hosts), kith_sim_host, link));
     kith__sim_networks_done(sim);
@@ -268,6 +271,8 @@ kith_err kith_sim_host_new(kith_sim *sim, const char *name, kith_sim_host **out)
     kith_list_init(&host->ifaces);
     kith_list_init(&host->sockets);
     kith_list_init(&host->watches);
+    kith_list_init(&host->listeners);
+    kith_list_init(&host->tcps);
     host->next_iface = 2; /* 1 is the loopback */
     new_boot_id(host);
     kith_err err = kith__sim_disk_init(&host->disk, host);
@@ -288,6 +293,8 @@ void kith_sim_set_wall_skew(kith_sim_host *host, int64_t skew_ms) { host->skew_m
 void kith_sim_power_fail(kith_sim_host *host)
 {
     kith__sim_note(host->sim, "power", host, 0, NULL, 0);
+    kith__sim_host_tcp_done(host);
+    host->down = true;
     KITH_EACH (link, &host->processes) kith__sim_process_kill(KITH_OF(link, sim_process, link));
     kith__sim_disk_power_fail(&host->disk);
     new_boot_id(host);

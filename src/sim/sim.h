@@ -11,6 +11,15 @@
  *   calls nobody back.
  * - kith_sim_free closes what is open; after it no handle may be used.
  *
+ * Byte streams (TCP) go over the same networks.  Their bytes travel in segments with sequence numbers,
+ * acknowledgements, a window and retransmission; a link's loss only makes them late, and its corruption, duplication,
+ * reordering and MTU do not show.  Sending is paced by the slowest link of the way, so that no slow start and no
+ * congestion control is simulated; a full queue costs a retransmission.  Reads are in pieces of any size, by chance.
+ * Out of memory is as good as lost on the way.  Who closes, or is killed, still has what it sent delivered and reads no
+ * more, and the other side's connection ends when it has read that: nothing is ever half closed.  Not simulated:
+ * descriptor and backlog limits, keep-alive, TIME_WAIT.  As the real thing, a side with nothing to send does not notice
+ * that the other is gone, and one whose peer does not read, but answers, waits for ever.
+ *
  * Only one thread, the one that runs it, may use a kith_sim and its envs (post's `post` included). */
 #ifndef KITH_SIM_SIM_H
 #define KITH_SIM_SIM_H
@@ -23,14 +32,16 @@ typedef struct kith_sim kith_sim;
 typedef struct kith_sim_host kith_sim_host;
 typedef struct kith_sim_lan kith_sim_lan;
 
-#define KITH_SIM_START_NS      UINT64_C(1000000000)   /* now_ns at first, and */
-#define KITH_SIM_START_WALL_MS INT64_C(1800000000000) /* the wall clock then: 2027-01-15 08:00 UTC */
-#define KITH_SIM_MS            UINT64_C(1000000)      /* in nanoseconds */
-#define KITH_SIM_S             UINT64_C(1000000000)
-#define KITH_SIM_OWNER         1000u /* uid of every process and file */
-#define KITH_SIM_UMASK         022u
-#define KITH_SIM_WATCH_NS      (200 * KITH_SIM_MS) /* interfaces' changes are told so much later */
-#define KITH_SIM_EXPIRY_NS     (20 * KITH_SIM_S)   /* a record is `gone` so long after its announcer vanished */
+#define KITH_SIM_START_NS       UINT64_C(1000000000)   /* now_ns at first, and */
+#define KITH_SIM_START_WALL_MS  INT64_C(1800000000000) /* the wall clock then: 2027-01-15 08:00 UTC */
+#define KITH_SIM_MS             UINT64_C(1000000)      /* in nanoseconds */
+#define KITH_SIM_S              UINT64_C(1000000000)
+#define KITH_SIM_OWNER          1000u /* uid of every process and file */
+#define KITH_SIM_UMASK          022u
+#define KITH_SIM_WATCH_NS       (200 * KITH_SIM_MS) /* interfaces' changes are told so much later */
+#define KITH_SIM_TCP_CONNECT_NS (5 * KITH_SIM_S)    /* nobody answered for so long: UNREACHABLE */
+#define KITH_SIM_TCP_WINDOW     (256u << 10)        /* bytes under way or not read yet, at most, in one direction */
+#define KITH_SIM_EXPIRY_NS      (20 * KITH_SIM_S)   /* a record is `gone` so long after its announcer vanished */
 
 /* ---- the world and its time ---- */
 
@@ -64,7 +75,8 @@ void kith_sim_kill(kith_env *env);
 bool kith_sim_alive(const kith_env *env);
 /* The plug is pulled: all processes are killed.  Of each file, what was written since its last sync is kept or lost by
  * chance, in blocks of 4 KiB, and so is its size; of each folder, the creations, renames and removals since its last
- * sync are undone from some point on.  The boot id changes.  The network is as before. */
+ * sync are undone from some point on.  The boot id changes.  The network is as before, but that TCP's peers hear
+ * nothing until a process is started; then they hear that their connections are not there. */
 void kith_sim_power_fail(kith_sim_host *host);
 
 /* ---- networks ---- */
@@ -103,7 +115,7 @@ KITH_MUST_CHECK kith_err kith_sim_pair_link(kith_sim_host *a, kith_sim_host *b, 
 KITH_MUST_CHECK kith_err kith_sim_oneway_link(kith_sim_host *from, kith_sim_host *to, const kith_sim_link *link);
 /* Nothing passes between the two, including what is under way; no error tells. */
 KITH_MUST_CHECK kith_err kith_sim_partition(kith_sim_host *a, kith_sim_host *b, bool on);
-/* The chance that a send answers AGAIN; `writable` comes within 1 ms. */
+/* The chance that a send answers AGAIN, or takes only a part of what it could (TCP); `writable` comes within 1 ms. */
 void kith_sim_set_send_again(kith_sim_host *host, double chance);
 
 /* ---- service discovery ---- */

@@ -204,6 +204,7 @@ kith_err kith_sim_env_new(kith_sim_host *host, kith_env **out)
     process->env = (kith_env){.base = &base_table,
                               .timers = &timer_table,
                               .udp = &kith__sim_udp,
+                              .tcp = &kith__sim_tcp,
                               .net = &kith__sim_net,
                               .lan = &kith__sim_lan,
                               .file = &kith__sim_file,
@@ -215,11 +216,14 @@ kith_err kith_sim_env_new(kith_sim_host *host, kith_env **out)
     kith__sim_rng_init(&process->rng, host->sim->seed, (uint64_t)host->id << 32 | process->number);
     kith_list_init(&process->timers);
     kith_list_init(&process->sockets);
+    kith_list_init(&process->listeners);
+    kith_list_init(&process->tcps);
     kith_list_init(&process->watches);
     kith_list_init(&process->browsers);
     kith_list_init(&process->files);
     kith_list_init(&process->posts);
     kith_list_append(&host->processes, &process->link);
+    host->down = false;
     kith__sim_note(host->sim, "start", host, process->number, NULL, 0);
     *out = &process->env;
     return KITH_OK;
@@ -237,6 +241,7 @@ void kith__sim_process_kill(sim_process *process)
     process->jobs = NULL;
     kith__sim_event_done(sim, &process->work);
     kith__sim_udp_kill(process);
+    kith__sim_tcp_kill(process);
     kith__sim_watches_kill(process);
     kith__sim_lan_kill(process);
     kith__sim_file_kill(process);
@@ -248,6 +253,7 @@ void kith__sim_process_free(sim_process *process)
         timer_close(KITH_OF(kith_list_first(&process->timers), kith_timer, link));
     while (!kith_list_empty(&process->posts)) post_close(KITH_OF(kith_list_first(&process->posts), sim_post, link));
     kith__sim_udp_free(process);
+    kith__sim_tcp_free(process);
     kith__sim_watches_free(process);
     kith__sim_lan_free(process);
     kith__sim_file_free(process);

@@ -50,7 +50,10 @@ struct kith_sim {
     size_t browser_count, browser_cap;
     uint64_t next_browser;
     kith_list messages; /* of discovery, under way */
-    uint8_t *rx;        /* where runs are joined */
+    kith_list segments; /* of byte streams, under way */
+    uint64_t next_tcp;
+    kith_tcp *asked; /* whose owner is being asked for room; NULL when it was closed in that */
+    uint8_t *rx;     /* where runs are joined */
 };
 
 /* Fold one happening into the trace.  `host` may be NULL. */
@@ -93,8 +96,9 @@ struct kith_sim_host {
     uint8_t boot_id[16];
     sim_rng rng;
     int64_t skew_ms;
-    kith_list processes, ifaces, sockets, watches;
+    kith_list processes, ifaces, sockets, watches, listeners, tcps;
     uint32_t process_count, next_iface;
+    bool down; /* the plug was pulled, and no process was started since */
     double send_again;
     sim_disk disk;
 };
@@ -108,7 +112,7 @@ typedef struct sim_process {
     uint32_t number;
     bool dead;
     sim_rng rng;
-    kith_list timers, sockets, watches, browsers, files, posts;
+    kith_list timers, sockets, listeners, tcps, watches, browsers, files, posts;
     kith_job *jobs; /* by the time they are due, chained by reserved[0] */
     sim_event work;
     uint64_t file_ops, fail_at;
@@ -119,6 +123,7 @@ typedef struct sim_process {
 static inline sim_process *sim_process_of(kith_env *env) { return (sim_process *)(void *)env; }
 
 extern const kith_env_udp kith__sim_udp;
+extern const kith_env_tcp kith__sim_tcp;
 extern const kith_env_net kith__sim_net;
 extern const kith_env_lan kith__sim_lan;
 extern const kith_env_file kith__sim_file;
@@ -126,6 +131,8 @@ extern const kith_env_file kith__sim_file;
 /* Each silences the part's handles of a process that dies, and frees what is left of them when the world ends. */
 void kith__sim_udp_kill(sim_process *process);
 void kith__sim_udp_free(sim_process *process);
+void kith__sim_tcp_kill(sim_process *process);
+void kith__sim_tcp_free(sim_process *process);
 void kith__sim_watches_kill(sim_process *process);
 void kith__sim_watches_free(sim_process *process);
 void kith__sim_lan_kill(sim_process *process);
@@ -188,6 +195,8 @@ typedef struct sim_way {
 kith_err kith__sim_way(kith_sim_host *host, kith_addr *source, const kith_addr *target, sim_way *out);
 void kith__sim_networks_done(kith_sim *sim);
 void kith__sim_flights_done(kith_sim *sim);
+void kith__sim_segments_done(kith_sim *sim);
+void kith__sim_host_tcp_done(kith_sim_host *host); /* connections end without a word: power failure, end of the world */
 void kith__sim_host_net_done(kith_sim_host *host);
 
 /* Discovery hears that a host's addresses, or who can hear whom, changed. */
