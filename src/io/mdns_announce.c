@@ -14,6 +14,7 @@
 #define LIFE_S 20
 
 #define HOST_SUFFIX "-kith"
+#define SETTLE_MS   2500 /* probing takes a second (RFC 6762 section 8.1) */
 
 static void on_group(AvahiServer *server, AvahiSEntryGroup *group, AvahiEntryGroupState state, void *user)
 {
@@ -231,6 +232,27 @@ void mdns_announce(mdns_thread *t)
     else
         publish_service(t);
     update_addresses(t);
+    mdns_timeout(t, t->settled, SETTLE_MS);
+}
+
+static bool is_established(AvahiSEntryGroup *group)
+{
+    AvahiEntryGroupState state = avahi_s_entry_group_get_state(group);
+    return state == AVAHI_ENTRY_GROUP_ESTABLISHED || state == AVAHI_ENTRY_GROUP_COLLISION; /* that one is renamed */
+}
+
+bool mdns_announce_is_stuck(const mdns_thread *t)
+{
+    if (t->service && !is_established(t->service)) return true;
+    for (size_t i = 0; i < t->address_count; i++)
+        if (!is_established(t->addresses[i].group)) return true;
+    return false;
+}
+
+void mdns_announce_again(mdns_thread *t)
+{
+    withdraw(t);
+    mdns_announce(t);
 }
 
 void mdns_announce_renamed(mdns_thread *t)

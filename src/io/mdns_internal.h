@@ -75,6 +75,7 @@ typedef struct mdns_thread {
     const AvahiPoll *poll;
     AvahiWatch *wake;
     bool quit, has_wish, rename, rebuild;
+    bool stuck; /* a group did not get through its probing: Avahi forgets one whose interface changes meanwhile */
     /* the session: what ends with the server */
     mdns_guard *guard;
     AvahiServer *server;
@@ -86,6 +87,7 @@ typedef struct mdns_thread {
     AvahiTimeout *check;
     /* announcing */
     AvahiSEntryGroup *service;
+    AvahiTimeout *settled; /* when all groups should be established */
     kith_lan_record announced;
     char name[KITH_LAN_INSTANCE_SIZE]; /* the instance's, after collisions */
     char host[KITH_LAN_INSTANCE_SIZE + sizeof "." MDNS_DOMAIN];
@@ -109,7 +111,9 @@ void mdns_timeout(const mdns_thread *t, AvahiTimeout *timeout, unsigned ms);
 /* Announce what is wished now, changing as little as possible. (mdns_announce.c) */
 void mdns_announce(mdns_thread *t);
 void mdns_announce_renamed(mdns_thread *t); /* after a collision */
-void mdns_announce_forget(mdns_thread *t);  /* after the server is gone */
+void mdns_announce_again(mdns_thread *t);   /* all of it anew */
+bool mdns_announce_is_stuck(const mdns_thread *t);
+void mdns_announce_forget(mdns_thread *t); /* after the server is gone */
 
 /* (mdns_browse.c) */
 bool mdns_browse_init(mdns_thread *t);

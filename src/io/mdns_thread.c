@@ -104,6 +104,13 @@ static void on_retry(AvahiTimeout *timeout, void *user)
     if (!t->server) t->rebuild = true;
 }
 
+static void on_settled(AvahiTimeout *timeout, void *user)
+{
+    mdns_thread *t = user;
+    (void)timeout;
+    t->stuck = t->server && mdns_announce_is_stuck(t);
+}
+
 /* ---- a full cache ---- */
 
 static void count_entry(const char *line, void *user)
@@ -163,7 +170,10 @@ static void turn(mdns_thread *t)
     } else if (t->rename && t->server) {
         t->rename = false;
         mdns_announce_renamed(t);
+    } else if (t->stuck && t->server) {
+        mdns_announce_again(t);
     }
+    t->stuck = false;
 }
 
 void *mdns_thread_main(void *arg)
@@ -193,7 +203,8 @@ mdns_thread *mdns_thread_new(mdns_box *box, kith_err *err)
     t->wake = t->poll->watch_new(t->poll, box->wake, AVAHI_WATCH_IN, on_wake, t);
     t->retry = t->poll->timeout_new(t->poll, NULL, on_retry, t);
     t->check = t->poll->timeout_new(t->poll, NULL, on_check, t);
-    if (!t->wake || !t->retry || !t->check || !mdns_browse_init(t)) goto fail;
+    t->settled = t->poll->timeout_new(t->poll, NULL, on_settled, t);
+    if (!t->wake || !t->retry || !t->check || !t->settled || !mdns_browse_init(t)) goto fail;
     *err = session_open(t);
     if (*err) goto fail;
     mdns_timeout(t, t->check, CACHE_CHECK_MS);
