@@ -99,7 +99,7 @@ typedef struct kith_options {
 /* Blocks (disk, and with a password about 0.1 s of key derivation). */
 KITH_API KITH_MUST_CHECK kith_err kith_open(const kith_options *options, kith_node **node, kith_problem *problem);
 /* Ends what is under way (partial files are kept for later), says goodbye, joins the thread.  Blocks until the disk is
- * done with what it is at, and at most half a second more.  NULL is fine.  No other call on this node may be under way
+ * done with what it is at, and at most a second more.  NULL is fine.  No other call on this node may be under way
  * or follow, and none may come from `log`.  After a fork only the parent has the node. */
 KITH_API void kith_close(kith_node *node);
 KITH_API int kith_fd(const kith_node *node);

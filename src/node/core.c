@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define LOG_LINE_MAX   512
-#define CLOSE_GRACE_NS (SECOND_NS / 5) /* for the last words to leave, and for goodbyes */
+#define CLOSE_WORDS_NS (SECOND_NS / 2) /* for the last words: what is in flight may be in their way */
+#define CLOSE_GRACE_NS (SECOND_NS / 5) /* for goodbyes */
 #define CLOSE_STEP_NS  (SECOND_NS / 100)
 
 uint64_t kith__core_now(const kith_core *core) { return core->env->base->now_ns(core->env); }
@@ -54,6 +55,18 @@ static bool unsent(const kith_core *core)
     KITH_EACH (at, &core->carriers)
         if (KITH_OF(at, carrier, link)->unsent) return true;
     return false;
+}
+
+/* Said and not acknowledged, or not even sent, since the congestion window is full. */
+static bool unheard(const kith_core *core)
+{
+    KITH_EACH (at, &core->sessions) {
+        const session *s = KITH_OF(at, session, link);
+        kith_conn_stats stats;
+        kith_conn_get_stats(s->conn, &stats);
+        if (s->ready && stats.in_flight) return true;
+    }
+    return unsent(core);
 }
 
 /* ---- operations ---- */
@@ -173,14 +186,15 @@ kith_addr kith_core_local(const kith_core *core)
     return core->datagrams && core->datagrams->udp ? core->env->udp->local(core->datagrams->udp) : (kith_addr){0};
 }
 
-/* All operations and jobs are over: what they said last leaves, then goodbyes do, each within CLOSE_GRACE_NS. */
+/* All operations and jobs are over: what they said last arrives, within CLOSE_WORDS_NS, then goodbyes leave. */
 static void on_closing_timer(void *user)
 {
     kith_core *core = user;
     void (*closed)(void *) = core->closed;
     uint64_t now = kith__core_now(core);
     kith__core_pump(core);
-    if (unsent(core) && now < core->closing_until) {
+    bool waiting = core->goodbyes ? unsent(core) : unheard(core);
+    if (waiting && now < core->closing_until) {
         core->env->timers->set(core->closing_timer, now + CLOSE_STEP_NS);
         return;
     }
@@ -203,7 +217,7 @@ static void on_closing_timer(void *user)
 static void try_closed(kith_core *core)
 {
     if (!core->closing || core->closing_until || core->jobs || !kith_list_empty(&core->ops)) return;
-    core->closing_until = kith__core_now(core) + CLOSE_GRACE_NS;
+    core->closing_until = kith__core_now(core) + CLOSE_WORDS_NS;
     core->env->timers->set(core->closing_timer, kith__core_now(core));
 }
 

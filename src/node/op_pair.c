@@ -229,6 +229,7 @@ static void run_failed(run *r)
     pair_op *p = r->op;
     kith_core *core = p->op.core;
     kith_err err = kith_pairing_error(r->machine);
+    if (err == KITH_ERR_CANCELLED) err = KITH_ERR_DECLINED; /* the person there stopped: here nobody did */
     bool wrong = kith_pairing_attempt(r->machine) == KITH_ATTEMPT_WRONG, proven = r->proven;
     /* What somebody says who has proven nothing is no reason to give up. */
     bool elsewhere =

@@ -63,7 +63,8 @@ struct transfer {
     kith_err job_err;
     slot slots[SLOTS];
     size_t jobs;
-    bool hungry; /* a chunk waits for a buffer */
+    bool hungry;  /* a chunk waits for a buffer */
+    bool useless; /* what arrived is of a content that is no more */
     atomic_bool cancel;
     kith_timer *timer;
     uint64_t started_ns, last_progress_ns, last_trust_ns, linger_until;
@@ -146,7 +147,10 @@ static void transfer_free(transfer *t)
 static void close_run(kith_job *job)
 {
     transfer *t = KITH_OF(job, transfer, job);
-    kith_incoming_close(t->incoming);
+    if (t->useless)
+        kith_incoming_discard(t->incoming);
+    else
+        kith_incoming_close(t->incoming);
     t->incoming = NULL;
 }
 
@@ -213,6 +217,7 @@ static const char *explain(kith_err err)
     case KITH_ERR_STATE: return "the sender began anew: it goes on as another transfer";
     case KITH_ERR_NOT_ALLOWED: return "refused: its name could be an attack";
     case KITH_ERR_UNTRUSTED: return "the sender was forgotten here";
+    case KITH_ERR_CHANGED: return "the file changed at the sender while it was sent: it has to be sent anew";
     default: return kith_err_text(err);
     }
 }
@@ -229,8 +234,10 @@ static void ended(receive_op *r)
 static void fail(transfer *t, kith_err err, const char *message)
 {
     kith_event event = {.kind = KITH_EVENT_FAILED, .err = err};
-    bool known = t->stage != OFFERING;
+    bool known = t->stage != OFFERING, by_sender = !message && err == KITH_ERR_CANCELLED;
     if (t->stage == ENDING) return;
+    if (by_sender) event.err = KITH_ERR_CLOSED; /* cancelled there: here nobody did */
+    t->useless = err == KITH_ERR_CHANGED;
     describe_event(t, &event);
     snprintf(event.message, sizeof event.message, "%s", message ? message : explain(err));
     event.bytes = t->stage >= RECEIVING ? kith_file_rx_progress(t->rx) : 0;

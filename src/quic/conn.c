@@ -426,6 +426,7 @@ void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out)
                              .min_rtt_ns = info.min_rtt == UINT64_MAX ? 0 : info.min_rtt,
                              .sent_bytes = conn->sent_bytes,
                              .received_bytes = conn->received_bytes,
+                             .in_flight = info.bytes_in_flight,
                              .lost_packets = conn->lost_before,
                              .key_updates = conn->key_steps ? conn->key_steps - 1 : 0, /* the first is kept ready */
                              .last_received_ns = conn->last_received_ns,

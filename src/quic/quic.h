@@ -102,6 +102,7 @@ kith_addr kith_conn_remote_addr(const kith_conn *conn); /* of the current path, 
 typedef struct kith_conn_stats {
     uint64_t rtt_ns, min_rtt_ns; /* smoothed; smallest */
     uint64_t sent_bytes, received_bytes, lost_packets, key_updates;
+    uint64_t in_flight; /* bytes of packets not acknowledged yet */
     uint64_t last_received_ns;
     bool retried; /* the peer asked us to prove our address first */
     size_t mtu;   /* bytes of our datagrams now */

@@ -34,10 +34,10 @@ typedef struct home_file {
     uint32_t forbidden; /* permission bits */
 } home_file;
 
-static const home_file device_file = {DEVICE, KITH_DEVICE_FILE_MAX, 0};
+static const home_file device_file = {DEVICE, KITH_DEVICE_FILE_MAX, OTHERS_ANY};
 static const home_file keys_file = {KEYS, KITH_KEYS_FILE_MAX, OTHERS_ANY};
-static const home_file trust_file = {TRUST, KITH_TRUST_FILE_MAX, OTHERS_WRITE};
-static const home_file seen_file = {SEEN, KITH_SEEN_FILE_MAX, OTHERS_WRITE};
+static const home_file trust_file = {TRUST, KITH_TRUST_FILE_MAX, OTHERS_ANY};
+static const home_file seen_file = {SEEN, KITH_SEEN_FILE_MAX, OTHERS_ANY};
 
 kith_err kith_home_open(kith_env *env, const char *folder, kith_home **out)
 {
@@ -110,7 +110,8 @@ static kith_err say_disk(const kith_home *home, const char *name, const char *do
         return say(problem, err,
                    "no permission while %s %s: run as the user it belongs to, or give it back with `chown`", doing,
                    path.text);
-    case KITH_ERR_NOT_REGULAR: return say(problem, err, "%s is not a regular file: move it away", path.text);
+    case KITH_ERR_NOT_REGULAR:
+        return say(problem, KITH_ERR_DAMAGED, "%s is not a regular file: move it away", path.text);
     default: return say(problem, err, "%s %s: %s", doing, path.text, kith_err_text(err));
     }
 }

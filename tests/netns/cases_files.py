@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from cases_pairing import expect
-from netns import KITH, QUESTION, Failed, Net, Skipped, copy, pair, random_file, same
+from netns import KITH, QUESTION, Failed, Net, Skipped, copy, eventually, pair, random_file, same
 
 
 def check_hash(file, said):
@@ -133,12 +133,14 @@ def case_file_that_changes_meanwhile():
         pair(n.a, n.b)
         n.slow(200)
         file = random_file(n.folder / "file", 40_000_000)
-        n.b.receive()
+        receiver = n.b.receive()
         sender = n.a.send(n.b, file)
         sender.event("progress", where=lambda e: e["bytes"] > 0)
         with open(file, "r+b") as f:
             f.write(b"changed")
         sender.ends(1, "changed")
+        expect("changed" in receiver.event("failed")["message"], receiver.said())
+        eventually(lambda: not n.b.partial_files(), "partial files of no use any more are removed")
         expect(not (n.b.inbox / "file").exists(), "half of one and half of another arrived")
 
 

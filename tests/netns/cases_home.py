@@ -40,7 +40,8 @@ def case_spoiled_files():
     spoiled = [(name, how) for name in ("device.json", "network_keys.json", "trust.cbor")
                for how in ("empty", "truncated", "damaged")]
     spoiled += [("device.json", "newer"), ("network_keys.json", "newer"), ("device.json", "gone"),
-                ("network_keys.json", "readable by others"), ("trust.cbor", "writable by others")]
+                ("network_keys.json", "readable by others"), ("device.json", "readable by others"),
+                ("trust.cbor", "readable by others"), ("trust.cbor", "writable by others")]
     with Net() as n:
         pair(n.a, n.b)
         whole = snapshot(n.a.home)

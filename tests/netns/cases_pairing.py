@@ -93,6 +93,22 @@ def case_both_say_yes_on_terminals():
         joiner.ends(0)
 
 
+def case_interrupted_at_the_question():
+    """Who did not press Ctrl-C was not interrupted: the other side stopped."""
+    for host_stops in (True, False):
+        with Net() as n:
+            n.a.init(), n.b.init()
+            host = n.a.kith("pair", terminal=True)
+            joiner = join(n.b, host.event("code")["words"], terminal=True)
+            for p in (host, joiner):
+                p.shows(QUESTION)
+            stops, other = (host, joiner) if host_stops else (joiner, host)
+            stops.interrupt()
+            stops.ends(130)
+            other.ends(4, "declined")
+            expect(not n.a.devices() and not n.b.devices(), "somebody was paired")
+
+
 def case_wrong_code_then_right():
     with Net() as n:
         n.a.init(), n.b.init()

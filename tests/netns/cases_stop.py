@@ -84,6 +84,14 @@ def case_sender_interrupted():
         t.check()
 
 
+def case_sender_interrupted_while_one_file_is_awaited():
+    with Net() as n:
+        t = Transfer(n, "--once")
+        t.sender.interrupt()
+        t.sender.ends(130, "again", timeout=10)
+        t.receiver.ends(3, "sender")
+
+
 def stopped_at_the_receiver(sig, statuses):
     """Who stops receiving may start again: the sender is told, waits, and goes on by itself."""
     with Net() as n:

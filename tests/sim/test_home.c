@@ -335,21 +335,22 @@ static void damaged_files(void **state)
     test_bytes_free(&keys);
 }
 
-static void others_may_read_the_keys(void **state)
+static void others_may_read(void **state)
 {
     (void)state;
     char advice[400];
     made();
     static const mode_t modes[] = {0604, 0640, 0620, 0602, 0610, 0777};
-    for (size_t i = 0; i < 6; i++) {
-        assert_ok(chmod(path("network_keys.json"), modes[i]));
-        snprintf(advice, sizeof advice, "`chmod 600 %s`", path("network_keys.json"));
-        refused("network_keys.json", KITH_ERR_EXPOSED, advice);
+    static const char *const names[] = {"network_keys.json", "device.json"};
+    for (size_t i = 0; i < 12; i++) {
+        const char *name = names[i % 2];
+        assert_ok(chmod(path(name), modes[i / 2]));
+        snprintf(advice, sizeof advice, "`chmod 600 %s`", path(name));
+        refused(name, KITH_ERR_EXPOSED, advice);
+        assert_ok(chmod(path(name), 0600));
     }
     assert_ok(chmod(path("network_keys.json"), 0400));
     kith_home_self self;
-    assert_ok(kith_home_load(home, &self, &problem));
-    assert_ok(chmod(path("device.json"), 0644)); /* no secret */
     assert_ok(kith_home_load(home, &self, &problem));
 }
 
@@ -389,11 +390,11 @@ static void what_is_no_file(void **state)
     made();
     assert_ok(rename(path("network_keys.json"), path("kept")));
     assert_ok(mkfifo(path("network_keys.json"), 0600));
-    assert_int_equal(kith_home_load(home, &self, &problem), KITH_ERR_NOT_REGULAR); /* and does not wait for a writer */
+    assert_int_equal(kith_home_load(home, &self, &problem), KITH_ERR_DAMAGED); /* and does not wait for a writer */
     says(path("network_keys.json"));
     assert_ok(remove(path("network_keys.json")));
     assert_ok(mkdir(path("network_keys.json"), 0700));
-    assert_int_equal(kith_home_load(home, &self, &problem), KITH_ERR_NOT_REGULAR);
+    assert_int_equal(kith_home_load(home, &self, &problem), KITH_ERR_DAMAGED);
     assert_ok(remove(path("network_keys.json")));
     assert_ok(symlink("kept", path("network_keys.json"))); /* kept elsewhere: fine */
     assert_ok(kith_home_load(home, &self, &problem));
@@ -762,7 +763,7 @@ int main(void)
         HOME_TEST(a_hosts_device_file_is_used),
         HOME_TEST(passwords),
         HOME_TEST(damaged_files),
-        HOME_TEST(others_may_read_the_keys),
+        HOME_TEST(others_may_read),
         HOME_TEST(missing_files),
         HOME_TEST(what_is_no_file),
         HOME_TEST(somebody_elses),
