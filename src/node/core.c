@@ -7,6 +7,7 @@
 #include "node/lan.h"
 #include "node/session.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,11 +21,18 @@ uint64_t kith__core_now(const kith_core *core) { return core->env->base->now_ns(
 
 void kith__core_log(kith_core *core, kith_level level, const char *format, ...)
 {
-    char line[LOG_LINE_MAX], shown[LOG_LINE_MAX + 64];
+    char line[LOG_LINE_MAX], shown[LOG_LINE_MAX + 64], trace[2 * KITH_HELLO_INSTANCE_SIZE + 1], device[17] = "-",
+                                                                                                conn[24] = "-";
     va_list arguments;
     if (!core->config.log || level > core->config.log_level) return;
+    const session *s = core->about;
+    if (s && (s->greeted || s->expected))
+        kith_hex(s->greeted ? s->peer.fingerprint : s->expected_fingerprint, 8, device);
+    if (s) snprintf(conn, sizeof conn, "%" PRIu64, s->number);
+    kith_hex(core->self.instance, sizeof core->self.instance, trace);
+    int head = snprintf(line, sizeof line, "trace=%s device=%s conn=%s ", trace, device, conn);
     va_start(arguments, format);
-    int size = vsnprintf(line, sizeof line, format, arguments);
+    int size = vsnprintf(line + head, sizeof line - (size_t)head, format, arguments);
     va_end(arguments);
     if (size < 0) return;
     kith_printable(line, strlen(line), shown, sizeof shown); /* peers' names are in it */

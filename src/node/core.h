@@ -58,6 +58,8 @@ struct kith_core {
     bool pumping, again;
 
     kith_list sessions, ops, dials;
+    uint64_t last_session;       /* number given out */
+    const struct session *about; /* whose events are being dealt with: log lines say so */
     struct lan *lan;
     struct book *book;
     struct receive_op *receiver; /* who takes files; one at a time */
@@ -77,6 +79,7 @@ uint64_t kith__core_now(const kith_core *core);
 /* Deal with what is due: QUIC's events to their sessions, packets to the socket, the timer.  Harmless when already
  * under way. */
 void kith__core_pump(kith_core *core);
+/* A line for the log: "trace=<this node's instance> device=<whose session> conn=<its number> text". */
 void kith__core_log(kith_core *core, kith_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void kith__core_emit(kith_core *core, const kith_event *event);
 /* Run a job on a worker, counted, so that closing waits for it. */

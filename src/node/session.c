@@ -69,6 +69,7 @@ static session *session_new(kith_core *core, bool dialler)
         return NULL;
     }
     s->core = core;
+    s->number = ++core->last_session;
     s->dialler = dialler;
     kith_list_init(&s->channels);
     kith_list_init(&s->uses);
@@ -115,6 +116,7 @@ static void session_end(session *s, kith_err why)
     kith_err said = why ? why : KITH_ERR_CLOSED;
     s->ready = false;
     s->over = true;
+    if (s->core->about == s) s->core->about = NULL;
     kith_list_remove(&s->link); /* nobody finds it from here on */
     while (!kith_list_empty(&s->channels)) {
         channel *c = KITH_OF(kith_list_take_first(&s->channels), channel, link);
@@ -576,13 +578,15 @@ static void stream_event(session *s, const kith_quic_event *event)
 void kith__session_event(carrier *from, const kith_quic_event *event)
 {
     session *s = kith_conn_user(event->conn);
+    from->core->about = s;
     switch (event->kind) {
-    case KITH_QUIC_ACCEPTED: accepted(from, event->conn); return;
-    case KITH_QUIC_CONNECTED: connected(s); return;
-    case KITH_QUIC_CLOSED: closed(s, event); return;
-    case KITH_QUIC_OPENED: opened(s, event->stream); return;
+    case KITH_QUIC_ACCEPTED: accepted(from, event->conn); break;
+    case KITH_QUIC_CONNECTED: connected(s); break;
+    case KITH_QUIC_CLOSED: closed(s, event); break;
+    case KITH_QUIC_OPENED: opened(s, event->stream); break;
     case KITH_QUIC_PATH:
-    case KITH_QUIC_MOVED: return;
-    default: stream_event(s, event); return;
+    case KITH_QUIC_MOVED: break;
+    default: stream_event(s, event); break;
     }
+    from->core->about = NULL;
 }

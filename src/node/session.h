@@ -59,6 +59,7 @@ typedef struct session_hold {
 struct session {
     kith_link link;
     kith_core *core;
+    uint64_t number; /* for the log */
     carrier *carrier;
     kith_conn *conn;
     bool dialler, ready, greeted; /* greeted: the peer's hello is verified */

@@ -1,5 +1,6 @@
 """The home: wrong passwords, damaged files, several processes at once, devices that are forgotten."""
 import json
+import re
 import time
 
 from cases_pairing import expect
@@ -72,6 +73,19 @@ def case_spoiled_cache_harms_nothing():
         receiver = n.b.receive("--once")
         n.a.send(n.b, random_file(n.folder / "file", 1000)).ends(0)
         receiver.ends(0)
+
+
+def case_log_lines_say_who():
+    with Net() as n:
+        pair(n.a, n.b)
+        receiver = n.b.receive("--once", env={"KITH_LOG": "debug"})
+        sender = n.a.send(n.b, random_file(n.folder / "file", 1000), env={"KITH_LOG": "debug"}).ends(0)
+        receiver.ends(0)
+        for p, other in ((sender, n.b), (receiver, n.a)):
+            lines = [e for e in p.errors if e.startswith(("debug: ", "info: "))]
+            expect(lines and all(re.match(r"\w+: trace=[0-9a-f]{16} device=(-|[0-9a-f]{16}) conn=(-|\d+) ", e) for e in lines), p.said())
+            expect(any(f"device={other.fingerprint[:16]} conn=" in e for e in lines), p.said())
+            expect(len({e.split()[1] for e in lines}) == 1, "one trace for one node\n" + p.said())
 
 
 def case_several_processes_with_one_home():
