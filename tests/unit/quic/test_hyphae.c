@@ -267,33 +267,44 @@ static size_t check_messages(const json_t *c)
     return i;
 }
 
-static void vectors(void **state)
+typedef struct ran {
+    size_t generic, transcript, whole;
+} ran_t;
+
+static void run_case(const char *name, const json_t *c, ran_t *ran)
+{
+    const char *protocol = test_str(json_object_get(c, "in"), "noise_protocol");
+    check_initial_and_retry(c);
+    ran->generic++;
+    if (!strstr(protocol, OUR_SUITE)) {
+        printf("%s: not applicable beyond Initial and Retry keys (%s)\n", name, protocol);
+        return;
+    }
+    check_transcript(c);
+    ran->transcript++;
+    if (strcmp(protocol, OUR_NAME) != 0) {
+        printf("%s: messages not applicable (%s)\n", name, protocol);
+        return;
+    }
+    check_messages(c);
+    ran->whole++;
+}
+
+static void hyphae_v1_json(void **state)
 {
     (void)state;
-    json_t *root = test_vectors("hyphae_v1.json"), *c;
-    const char *name;
-    size_t whole = 0, transcript = 0, generic = 0;
-    json_object_foreach (json_object_get(root, "open"), name, c) {
-        const char *protocol = test_str(json_object_get(c, "in"), "noise_protocol");
-        check_initial_and_retry(c);
-        generic++;
-        if (!strstr(protocol, OUR_SUITE)) {
-            printf("%s: not applicable beyond Initial and Retry keys (%s)\n", name, protocol);
-            continue;
+    json_t *root = test_vectors("hyphae_v1.json"), *group, *c;
+    const char *group_name, *name;
+    ran_t ran = {0};
+    json_object_foreach (root, group_name, group) {
+        json_object_foreach (group, name, c) {
+            if (json_object_get(c, "in")) run_case(name, c, &ran);
         }
-        check_transcript(c);
-        transcript++;
-        if (strcmp(protocol, OUR_NAME) != 0) {
-            printf("%s: messages not applicable (%s)\n", name, protocol);
-            continue;
-        }
-        check_messages(c);
-        whole++;
     }
-    printf("Initial and Retry: %zu, transcript and secrets: %zu, messages of both roles: %zu\n", generic, transcript,
-           whole);
-    assert_true(whole >= 2);
-    test_ran("hyphae_v1.json", generic);
+    printf("Initial and Retry: %zu, transcript and secrets: %zu, messages of both roles: %zu\n", ran.generic,
+           ran.transcript, ran.whole);
+    assert_true(ran.whole >= 1);
+    test_ran("hyphae_v1.json", ran.generic);
     json_decref(root);
 }
 
@@ -649,7 +660,7 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(vectors),
+        TEST(hyphae_v1_json),
         TEST(any_pieces_will_do),
         TEST(every_flipped_byte),
         TEST(wrong_device_keeps_our_key),
