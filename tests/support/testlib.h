@@ -20,8 +20,10 @@ typedef struct test_bytes {
 } test_bytes;
 
 /* The file `name` of the folder KITH_VECTORS (default: the project's tests/vectors); fails the test when it cannot be
- * read. Release with json_decref. */
+ * read, but skips it when the caller's own folder has no such file: some sets of vectors hold a part of them. Release
+ * with json_decref. */
 json_t *test_vectors(const char *name);
+/* Its path, likewise. */
 char *test_vectors_path(const char *name, char *out, size_t size);
 /* Say "name: N cases" on standard output; fails when n is 0. */
 void test_ran(const char *name, size_t n);
