@@ -189,6 +189,26 @@ static void back_and_forth(void **state)
     link_free(&l);
 }
 
+/* Not before the gap has passed, though the last move is complete. */
+static void a_gap_between_moves(void **state)
+{
+    (void)state;
+    link_t l;
+    two_ways(&l, 4);
+    kith_conn *conn = connect_both(&l);
+    uint32_t path;
+    assert_ok(kith_conn_probe(conn, &l.ends[1].other, &l.ends[0].other, l.now, &path));
+    run_for(&l, 3 * S);
+    uint64_t start = l.now;
+    assert_ok(kith_conn_move(conn, path, false, l.now));
+    assert_true(run_until(&l, 1, KITH_QUIC_MOVED, 1, 300 * MS));
+    run_for(&l, start + KITH_CONN_MOVE_GAP_NS - 1 - l.now);
+    assert_int_equal(kith_conn_move(conn, 0, false, l.now), KITH_ERR_AGAIN);
+    run_for(&l, 1);
+    assert_ok(kith_conn_move(conn, 0, false, l.now));
+    link_free(&l);
+}
+
 /* A path whose MTU is smaller than the one before. */
 static void smaller_mtu(void **state)
 {
@@ -287,7 +307,7 @@ static void rebinding(void **state)
 
 typedef struct thief {
     kith_addr addr;
-    bool forward; /* relays what it gets to the other side, as if it were a NAT */
+    bool forward; /* relays what it gets, both ways, as if it were a NAT */
     bool first;   /* its copies arrive before the originals */
     uint64_t stolen, challenges;
 } thief;
@@ -300,10 +320,10 @@ static bool steal(link_t *l, int from, flight *f)
             t->challenges++;
         else
             t->stolen++;
-        if (t->forward) { /* to the true dialler, from the thief's address: it cannot use the accepter's */
+        if (t->forward) { /* from the thief's own address: it cannot use theirs */
             flight *copy = flight_of(f->data, f->size);
             copy->from = t->addr;
-            copy->to = l->ends[1].addr;
+            copy->to = l->ends[!from].addr;
             copy->at = l->now + l->delay;
             fly(l, copy);
         }
@@ -379,8 +399,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(probe_format), TEST(probing),        TEST(lost_probes_are_repeated),
-        TEST(moving),       TEST(back_and_forth), TEST(smaller_mtu),
-        TEST(rebinding),    TEST(thieves),
+        TEST(moving),       TEST(back_and_forth), TEST(a_gap_between_moves),
+        TEST(smaller_mtu),  TEST(rebinding),      TEST(thieves),
     };
     return cmocka_run_group_tests_name("quic/paths", tests, crypto_setup, NULL);
 }
