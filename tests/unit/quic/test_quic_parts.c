@@ -168,19 +168,25 @@ static void retry_tokens(void **state)
 {
     (void)state;
     const uint8_t key[32] = {1}, other_key[32] = {2}, nonce[12] = {3};
-    kith_addr a, b;
+    static const char *const others[] = {"192.0.2.1:6", "192.0.2.2:5", "193.0.2.1:5", "[2001:db8::1]:5",
+                                         "[c000:201::]:5"};
+    kith_addr a, b, link_local;
     kith_cid original = {8, {1, 2, 3, 4, 5, 6, 7, 8}}, source = {8, {9}}, other_source = {8, {10}}, got = {0};
     uint8_t token[KITH_RETRY_TOKEN_MAX];
     size_t size;
     uint64_t now = UINT64_C(100000000000);
     assert_ok(kith_addr_parse("192.0.2.1:5", &a));
-    assert_ok(kith_addr_parse("192.0.2.1:6", &b));
     assert_ok(kith_token_make(key, nonce, &a, &original, &source, now, token, &size));
     assert_true(size <= sizeof token);
     assert_ok(kith_token_check(key, token, size, &a, &source, now + 1, &got));
     assert_memory_equal(&got, &original, sizeof got);
-    assert_int_equal(kith_token_check(key, token, size, &b, &source, now + 1, &got),
-                     KITH_ERR_CRYPTO); /* another address */
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_ok(kith_addr_parse(others[i], &b));
+        assert_int_equal(kith_token_check(key, token, size, &b, &source, now + 1, &got), KITH_ERR_CRYPTO);
+    }
+    b = a;
+    b.family = KITH_FAMILY_IPV6; /* the same bytes, but for the family */
+    assert_int_equal(kith_token_check(key, token, size, &b, &source, now + 1, &got), KITH_ERR_CRYPTO);
     assert_int_equal(kith_token_check(key, token, size, &a, &other_source, now + 1, &got), KITH_ERR_CRYPTO);
     assert_int_equal(kith_token_check(other_key, token, size, &a, &source, now + 1, &got), KITH_ERR_CRYPTO);
     assert_ok(kith_token_check(key, token, size, &a, &source, now + KITH_RETRY_TOKEN_NS, &got));
@@ -193,6 +199,12 @@ static void retry_tokens(void **state)
         token[i] ^= 1;
         assert_int_equal(kith_token_check(key, token, i, &a, &source, now, &got), KITH_ERR_CRYPTO);
     }
+    assert_ok(kith_addr_parse("[fe80::1]:5", &link_local));
+    link_local.scope = 2;
+    assert_ok(kith_token_make(key, nonce, &link_local, &original, &source, now, token, &size));
+    assert_ok(kith_token_check(key, token, size, &link_local, &source, now, &got));
+    link_local.scope = 3; /* the same address on another link */
+    assert_int_equal(kith_token_check(key, token, size, &link_local, &source, now, &got), KITH_ERR_CRYPTO);
     uint8_t r1[16], r2[16];
     kith_token_reset(key, "12345678", 8, r1);
     kith_token_reset(key, "12345678", 8, r2);
