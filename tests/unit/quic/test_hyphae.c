@@ -660,14 +660,10 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(hyphae_v1_json),
-        TEST(any_pieces_will_do),
-        TEST(every_flipped_byte),
-        TEST(wrong_device_keeps_our_key),
-        TEST(malformed),
-        TEST(order),
-        TEST(too_long),
-        TEST(no_memory),
+        TEST(hyphae_v1_json),     TEST(any_pieces_will_do),
+        TEST(every_flipped_byte), TEST(wrong_device_keeps_our_key),
+        TEST(malformed),          TEST(order),
+        TEST(too_long),           TEST(no_memory),
     };
     return cmocka_run_group_tests_name("quic/hyphae", tests, setup, NULL);
 }
