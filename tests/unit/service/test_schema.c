@@ -1,0 +1,181 @@
+/* Examples of every CBOR message, as our code writes them and reads them again: "message RULE HEX" on standard output.
+ * script/check-cddl compares them with docs/kith.cddl. */
+#include "service/file_message.h"
+#include "service/pairing.h"
+
+#include "base/buf.h"
+#include "identity/fingerprint.h"
+#include "testlib.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KINDS 7 /* of pairing messages */
+static const char *const pair_rules[KINDS + 1] = {
+    "", "pair-start", "pair-share", "pair-proof", "pair-answer", "pair-identity", "pair-stored", "pair-fail"};
+static const uint8_t seeds[2][32] = {{1}, {2}}, hash[32] = {3}, random_bytes[2][64] = {{4}, {5}};
+static kith_signer signers[2];
+static kith_hello hellos[2];
+
+static void say(const char *rule, const uint8_t *data, size_t size)
+{
+    char *hex = malloc(2 * size + 1);
+    assert_non_null(hex);
+    printf("message %s %s\n", rule, kith_hex(data, size, hex));
+    free(hex);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    assert_ok(kith_crypto_init());
+    for (int i = 0; i < 2; i++) {
+        signers[i].seed = seeds[i];
+        signers[i].uuid[0] = (uint8_t)(i + 1);
+        kith_ed25519_public(seeds[i], signers[i].public_key);
+        kith_fingerprint(signers[i].uuid, signers[i].public_key, signers[i].fingerprint);
+        memcpy(hellos[i].uuid, signers[i].uuid, sizeof hellos[i].uuid);
+        memcpy(hellos[i].fingerprint, signers[i].fingerprint, sizeof hellos[i].fingerprint);
+        memcpy(hellos[i].public_key, signers[i].public_key, sizeof hellos[i].public_key);
+        assert_ok(kith_ed25519_public_to_x25519(hellos[i].public_key, hellos[i].noise_static));
+        strcpy(hellos[i].name, i ? "laptop" : "\xc3\x84pfel");
+        strcpy(hellos[i].os, "Linux");
+    }
+    return 0;
+}
+
+static void hello(void **state)
+{
+    (void)state;
+    uint8_t out[KITH_MESSAGE_MAX], payload[KITH_MESSAGE_PAYLOAD_MAX];
+    size_t size;
+    for (int with = 0; with < 2; with++) {
+        kith_hello self = hellos[0], got = {0};
+        if (with) self.instance[7] = 1;
+        memset(self.hardware_model, 'm', with ? KITH_HELLO_TEXT_MAX : 0);
+        assert_ok(kith_hello_payload_write(&self, signers[0].public_key, payload, sizeof payload, &size));
+        say("hello", payload, size);
+        assert_ok(kith_hello_payload_read(payload, size, &got));
+        assert_ok(kith_hello_write(&signers[0], &self, true, hash, out, sizeof out, &size));
+        say("network-message", out, size);
+        assert_ok(kith_hello_read(out, size, true, hash, self.noise_static, &got));
+        assert_string_equal(got.name, self.name);
+    }
+}
+
+/* type || length || map, any number of them */
+static void say_pair(const uint8_t *data, size_t size, unsigned seen[KINDS + 1])
+{
+    kith_reader r = kith_reader_of(data, size);
+    while (kith_reader_left(&r)) {
+        uint64_t type = kith_read_varint(&r), length = kith_read_varint(&r);
+        assert_in_range(type, 1, KINDS);
+        const uint8_t *body = kith_read_view(&r, (size_t)length);
+        assert_non_null(body);
+        say(pair_rules[type], body, (size_t)length);
+        seen[type]++;
+    }
+}
+
+static void step(kith_pairing *pair)
+{
+    for (kith_pairing_event e; (e = kith_pairing_take_event(pair)) != KITH_PAIR_NOTHING;) {
+        if (e == KITH_PAIR_STARTED) kith_pairing_go(pair);
+        if (e == KITH_PAIR_PROVEN) kith_pairing_answer(pair, true);
+        if (e == KITH_PAIR_PIN) kith_pairing_stored(pair, KITH_OK);
+    }
+}
+
+static void pairing(void **state)
+{
+    (void)state;
+    unsigned seen[KINDS + 1] = {0};
+    char why[256];
+    kith_words words;
+    assert_ok(kith_words_parse("abandon ability able about above absent", &words, why, sizeof why));
+    for (int fails = 0; fails < 2; fails++) {
+        kith_pairing *pair[2];
+        for (int i = 0; i < 2; i++)
+            assert_ok(kith_pairing_new(&(kith_pairing_config){.host = i == 0,
+                                                              .kind = fails ? KITH_PAIR_CONTACT : KITH_PAIR_OWN,
+                                                              .words = &words,
+                                                              .signer = &signers[i],
+                                                              .self = &hellos[i],
+                                                              .peer = &hellos[!i],
+                                                              .handshake_hash = hash,
+                                                              .random = random_bytes[i]},
+                                       &pair[i]));
+        if (fails) kith_pairing_fail(pair[0], KITH_ERR_CODE_EXPIRED);
+        for (int turn = 0; turn < 12; turn++) {
+            uint8_t out[KITH_PAIR_OUTPUT_MAX];
+            bool fin;
+            step(pair[(turn + 1) % 2]);
+            size_t size = kith_pairing_output(pair[(turn + 1) % 2], out, sizeof out, &fin);
+            say_pair(out, size, seen);
+            kith_pairing_input(pair[turn % 2], out, size, fin);
+            step(pair[turn % 2]);
+        }
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(kith_pairing_error(pair[i]), fails ? KITH_ERR_CODE_EXPIRED : KITH_OK);
+            kith_pairing_free(pair[i]);
+        }
+    }
+    for (int type = 1; type <= KINDS; type++) assert_true(seen[type] > 0);
+}
+
+/* The body of one message; what it is read into must be there. */
+static void say_file(const char *rule, const uint8_t *data, size_t size, kith_file_inbox *inbox)
+{
+    kith_file_inbox_state state;
+    kith_reader r = kith_reader_of(data, size);
+    assert_true(size > 0);
+    kith_read_varint(&r);
+    size_t length = (size_t)kith_read_varint(&r);
+    say(rule, kith_read_view(&r, length), length);
+    assert_true(kith_reader_done(&r));
+    kith_file_inbox_clear(inbox);
+    assert_int_equal(kith_file_inbox_add(inbox, data, size, &state), size);
+    assert_int_equal(state, KITH_FILE_INBOX_WHOLE);
+}
+
+static void files(void **state)
+{
+    (void)state;
+    static kith_file_inbox inbox;
+    static const int64_t times[] = {0, 1700000000000, -1, INT64_MIN, INT64_MAX};
+    uint8_t out[KITH_FILE_OUTPUT_MAX], root[32] = {9}, got[32];
+    kith_file_header header = {.tag = {7}, .hash = {8}}, header_got;
+    kith_file_resume resume = {0}, resume_got;
+    for (size_t i = 0; i < 5; i++) {
+        memset(header.name, 'n', i == 4 ? KITH_FILE_NAME_MAX : i);
+        header.modified_ms = times[i];
+        header.executable = header.has_hash = i % 2;
+        header.size = i == 3 ? KITH_FILE_SIZE_MAX : i;
+        say_file("file-offer", out, kith_file_write_offer(&header, out, sizeof out), &inbox);
+        assert_true(kith_file_read_offer(&inbox, &header_got));
+        assert_true(header_got.modified_ms == times[i]);
+    }
+    kith_tree_init(&resume.tree);
+    for (resume.groups = 0; resume.groups < 4; resume.groups++, kith_tree_add(&resume.tree, root)) {
+        say_file("file-answer", out, kith_file_write_answer(&resume, out, sizeof out), &inbox);
+        assert_true(kith_file_read_answer(&inbox, UINT64_C(9) << 20, &resume_got));
+        assert_int_equal(resume_got.groups, resume.groups);
+    }
+    say_file("file-end", out, kith_file_write_root(KITH_FILE_MESSAGE_END, root, out, sizeof out), &inbox);
+    assert_true(kith_file_read_root(&inbox, got));
+    say_file("file-done", out, kith_file_write_root(KITH_FILE_MESSAGE_DONE, root, out, sizeof out), &inbox);
+    assert_true(kith_file_read_root(&inbox, got));
+    static const kith_err errors[] = {KITH_ERR_DECLINED, KITH_ERR_IO, KITH_ERR_NO_SPACE, KITH_ERR_EXISTS};
+    for (size_t i = 0; i < 4; i++) {
+        kith_err why, storage;
+        say_file("file-abort", out, kith_file_write_abort(errors[i], out, sizeof out), &inbox);
+        assert_true(kith_file_read_abort(&inbox, &why, &storage));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files)};
+    return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
+}
