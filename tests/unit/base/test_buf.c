@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void varints_of_the_rfc(void **state)
+static void quic_rfc9000_9001_json(void **state)
 {
     (void)state;
     json_t *root = test_vectors("quic_rfc9000_9001.json"), *item;
@@ -75,7 +75,7 @@ static void nothing_passes_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(varints_of_the_rfc),
+        TEST(quic_rfc9000_9001_json),
         TEST(varints_round_trip_in_shortest_form),
         TEST(nothing_passes_the_end),
     };
