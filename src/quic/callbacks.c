@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-static int failed(kith_conn *conn, kith_err err)
+int kith__callback_failed(kith_conn *conn, kith_err err)
 {
     if (!err) return 0;
     if (!conn->err) conn->err = err;
-    return NGTCP2_ERR_CALLBACK_FAILURE;
+    return err == KITH_ERR_NOMEM ? NGTCP2_ERR_NOMEM : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 /* ---- streams ---- */
@@ -16,7 +16,7 @@ static int stream_open(ngtcp2_conn *ng, int64_t id, void *user)
 {
     kith_stream *stream;
     kith_err err = kith__stream_new(user, id, &stream);
-    if (err) return failed(user, err);
+    if (err) return kith__callback_failed(user, err);
     ngtcp2_conn_set_stream_user_data(ng, id, stream);
     kith__event_stream(stream, KITH_QUIC_OPENED);
     return 0;
@@ -29,7 +29,7 @@ static int recv_stream_data(ngtcp2_conn *ng, uint32_t flags, int64_t id, uint64_
     (void)id;
     (void)offset;
     if (!stream) return 0;
-    return failed(user, kith__stream_received(stream, data, size, flags & NGTCP2_STREAM_DATA_FLAG_FIN));
+    return kith__callback_failed(user, kith__stream_received(stream, data, size, flags & NGTCP2_STREAM_DATA_FLAG_FIN));
 }
 
 static int acked_stream_data_offset(ngtcp2_conn *ng, int64_t id, uint64_t offset, uint64_t size, void *user,
@@ -81,7 +81,7 @@ static int get_new_connection_id(ngtcp2_conn *ng, ngtcp2_cid *cid, uint8_t *toke
     kith_rng_bytes(&conn->quic->rng, cid->data, size);
     cid->datalen = size;
     kith_token_reset(kith__quic_reset_key(conn->quic), cid->data, size, token);
-    return failed(conn, kith_idmap_add(conn->quic->cids, cid->data, size, conn, &conn->ids));
+    return kith__callback_failed(conn, kith_idmap_add(conn->quic->cids, cid->data, size, conn, &conn->ids));
 }
 
 static int remove_connection_id(ngtcp2_conn *ng, const ngtcp2_cid *cid, void *user)
@@ -108,7 +108,7 @@ static int dcid_status(ngtcp2_conn *ng, ngtcp2_connection_id_status_type type, u
     }
     /* The peer chooses tokens: one that is there already (a copy of somebody's) is simply not ours. */
     kith_err err = kith_idmap_add(conn->quic->resets, token, KITH_RESET_TOKEN_SIZE, conn, &conn->ids);
-    return err == KITH_ERR_EXISTS ? 0 : failed(conn, err);
+    return err == KITH_ERR_EXISTS ? 0 : kith__callback_failed(conn, err);
 }
 
 static int recv_stateless_reset(ngtcp2_conn *ng, const ngtcp2_pkt_stateless_reset *reset, void *user)

@@ -11,16 +11,9 @@
 
 static const uint8_t zero_iv[IV_SIZE], no_secret[KITH_LEVEL_SECRET_SIZE];
 
-/* Our error to ngtcp2's; the first is kept for the CLOSED event. */
-static int failed(kith_conn *conn, kith_err err)
-{
-    if (!conn->err) conn->err = err;
-    return err == KITH_ERR_NOMEM ? NGTCP2_ERR_NOMEM : NGTCP2_ERR_CALLBACK_FAILURE;
-}
-
 static int hyphae_failed(kith_conn *conn, kith_err err)
 {
-    if (err == KITH_ERR_NOMEM || err == KITH_ERR_INTERNAL) return failed(conn, err);
+    if (err == KITH_ERR_NOMEM || err == KITH_ERR_INTERNAL) return kith__callback_failed(conn, err);
     if (!conn->err) conn->err = err;
     ngtcp2_conn_set_tls_alert(conn->ng, kith_hyphae_alert(conn->hyphae));
     return NGTCP2_ERR_CRYPTO;
@@ -54,7 +47,7 @@ static int install_initial(kith_conn *conn, const ngtcp2_cid *dcid)
         .aead = {.max_overhead = 16}, .max_encryption = UINT64_MAX, .max_decryption_failure = UINT64_C(1) << 36};
     kith_keys_initial(dcid->data, dcid->datalen, secret);
     kith_err err = make_level(conn, KITH_LEVEL_INITIAL, secret, &ctx);
-    if (err) return failed(conn, err);
+    if (err) return kith__callback_failed(conn, err);
     ngtcp2_conn_set_initial_crypto_ctx(conn->ng, &crypto);
     ngtcp2_conn_set_crypto_ctx(conn->ng, &crypto);
     return ngtcp2_conn_install_initial_key(conn->ng, &ctx.rx, zero_iv, &ctx.rx_hp, &ctx.tx, zero_iv, &ctx.tx_hp,
@@ -68,7 +61,7 @@ static int install_level(kith_conn *conn, kith_level level)
     if (conn->level_installed[level] || !kith_hyphae_secret(conn->hyphae, level, secret)) return 0;
     kith_err err = make_level(conn, level, secret, &ctx);
     kith_wipe(secret, sizeof secret);
-    if (err) return failed(conn, err);
+    if (err) return kith__callback_failed(conn, err);
     conn->level_installed[level] = true;
     int rv;
     if (level == KITH_LEVEL_HANDSHAKE) {
@@ -169,7 +162,7 @@ static int client_initial(ngtcp2_conn *ng, void *user)
     int rv = install_initial(conn, ngtcp2_conn_get_dcid(ng));
     if (rv) return rv;
     kith_err err = make_hyphae(conn);
-    if (err) return failed(conn, err);
+    if (err) return kith__callback_failed(conn, err);
     return submit_all(conn);
 }
 
@@ -187,7 +180,7 @@ static int recv_client_initial(ngtcp2_conn *ng, const ngtcp2_cid *dcid, void *us
     int rv = install_initial(conn, dcid);
     if (rv) return rv;
     kith_err err = make_hyphae(conn);
-    return err ? failed(conn, err) : 0;
+    return err ? kith__callback_failed(conn, err) : 0;
 }
 
 static int recv_crypto_data(ngtcp2_conn *ng, ngtcp2_encryption_level level, uint64_t offset, const uint8_t *data,
@@ -199,7 +192,7 @@ static int recv_crypto_data(ngtcp2_conn *ng, ngtcp2_encryption_level level, uint
                                                                    : KITH_LEVEL_ONE_RTT;
     (void)ng;
     (void)offset;
-    if (!conn->hyphae) return failed(conn, KITH_ERR_INTERNAL);
+    if (!conn->hyphae) return kith__callback_failed(conn, KITH_ERR_INTERNAL);
     kith_err err = kith_hyphae_input(conn->hyphae, ours, data, size);
     return err ? hyphae_failed(conn, err) : move_on(conn);
 }
@@ -217,7 +210,7 @@ static int handshake_completed(ngtcp2_conn *ng, void *user)
         conn->quic->half_open--;
     }
     kith_err err = kith__paths_established(conn);
-    if (err) return failed(conn, err);
+    if (err) return kith__callback_failed(conn, err);
     kith__conn_established(conn);
     conn->held_by_user = true;
     kith__event_conn(conn, conn->dialler ? KITH_QUIC_CONNECTED : KITH_QUIC_ACCEPTED);
@@ -252,7 +245,7 @@ static int update_key(ngtcp2_conn *ng, uint8_t *rx_secret, uint8_t *tx_secret, n
     if (!err) err = kith__key_packet(conn, KITH_LEVEL_ONE_RTT, conn->dialler ? keys.init_data : keys.resp_data, tx_ctx);
     kith_wipe(secret, sizeof secret);
     kith_wipe(&keys, sizeof keys);
-    if (err) return failed(conn, err);
+    if (err) return kith__callback_failed(conn, err);
     conn->key_steps++;
     return 0;
 }
@@ -263,7 +256,7 @@ static int version_negotiation(ngtcp2_conn *ng, uint32_t version, const ngtcp2_c
     (void)ng;
     (void)version;
     (void)dcid;
-    return failed(user, KITH_ERR_INTERNAL);
+    return kith__callback_failed(user, KITH_ERR_INTERNAL);
 }
 
 void kith__callbacks_handshake(ngtcp2_callbacks *callbacks)

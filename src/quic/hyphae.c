@@ -3,11 +3,11 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "crypto/noise.h"
+#include "quic/keys.h"
 
 #include <string.h>
 
 #define PROTOCOL   "Noise_XX_25519_ChaChaPoly_BLAKE2s"
-#define PREFIX     "hyphae-h-v1.quic-v1."
 #define VERSION    1   /* of the handshake: the first byte of a compound payload */
 #define EXTRAS_MAX 512 /* bytes of each of the optional pieces of the configuration */
 #define QUEUE_MAX  4   /* messages waiting to be sent: at most two at a time are made */
@@ -409,10 +409,10 @@ static kith_err copy_piece(kith_bytes piece, uint8_t **out, size_t *out_size)
 
 static kith_err make_noise(kith_hyphae *h, const kith_hyphae_config *config)
 {
-    uint8_t prologue[sizeof PREFIX - 1 + 2 + 2 * EXTRAS_MAX];
+    uint8_t prologue[sizeof KITH_HYPHAE_LABEL - 1 + 2 + 2 * EXTRAS_MAX];
     if (config->prologue.size > EXTRAS_MAX) return KITH_ERR_ARG;
     kith_writer w = kith_writer_of(prologue, sizeof prologue);
-    kith_write_bytes(&w, PREFIX, sizeof PREFIX - 1);
+    kith_write_bytes(&w, KITH_HYPHAE_LABEL, sizeof KITH_HYPHAE_LABEL - 1);
     kith_write_u8(&w, (uint8_t)h->preamble_size);
     kith_write_u8(&w, (uint8_t)(h->preamble_size >> 8));
     kith_write_bytes(&w, h->preamble, h->preamble_size);

@@ -3,11 +3,9 @@
 #include "base/mem.h"
 #include "crypto/aead.h"
 #include "crypto/hash.h"
+#include "quic/idmap.h"
 
 #include <string.h>
-
-#define PREFIX  "hyphae-h-v1.quic-v1."
-#define CID_MAX 20 /* RFC 9000 section 17.2 */
 
 static const uint8_t empty_salt[KITH_HASH_SIZE];
 
@@ -18,11 +16,11 @@ static void expand(const void *ikm, size_t size, const char *label, uint8_t out[
 
 static void expand_from_cid(const void *cid, size_t size, const char *label, uint8_t out[static 32])
 {
-    uint8_t ikm[sizeof PREFIX - 1 + CID_MAX];
-    if (size > CID_MAX) size = CID_MAX;
-    memcpy(ikm, PREFIX, sizeof PREFIX - 1);
-    if (size) memcpy(ikm + sizeof PREFIX - 1, cid, size);
-    expand(ikm, sizeof PREFIX - 1 + size, label, out);
+    uint8_t ikm[sizeof KITH_HYPHAE_LABEL - 1 + KITH_ID_MAX];
+    if (size > KITH_ID_MAX) size = KITH_ID_MAX;
+    memcpy(ikm, KITH_HYPHAE_LABEL, sizeof KITH_HYPHAE_LABEL - 1);
+    if (size) memcpy(ikm + sizeof KITH_HYPHAE_LABEL - 1, cid, size);
+    expand(ikm, sizeof KITH_HYPHAE_LABEL - 1 + size, label, out);
 }
 
 void kith_keys_initial(const void *dcid, size_t size, uint8_t secret[static KITH_LEVEL_SECRET_SIZE])

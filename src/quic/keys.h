@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define KITH_HYPHAE_LABEL      "hyphae-h-v1.quic-v1." /* what the handshake and its keys are bound to */
 #define KITH_LEVEL_SECRET_SIZE 32
 #define KITH_RETRY_TAG_SIZE    16
 

@@ -227,6 +227,8 @@ void kith__conn_established(kith_conn *conn);
 void kith__callbacks_common(ngtcp2_callbacks *callbacks);
 void kith__callbacks_handshake(ngtcp2_callbacks *callbacks);
 void kith__callbacks_protect(ngtcp2_callbacks *callbacks);
+/* Our error (or OK) as what a callback returns; the first is kept for the CLOSED event. */
+int kith__callback_failed(kith_conn *conn, kith_err err);
 KITH_MUST_CHECK kith_err kith__conn_retry_key(kith_conn *conn, const ngtcp2_cid *odcid);
 KITH_MUST_CHECK kith_err kith__key_packet(kith_conn *conn, kith_level level, const uint8_t bytes[static 32],
                                           ngtcp2_crypto_aead_ctx *out);

@@ -1,11 +1,11 @@
 #include "quic/version.h"
 
 #include "base/buf.h"
+#include "quic/idmap.h"
 
 #include <stdbool.h>
 
 #define NOBODYS UINT32_C(0x1a2a3a4a) /* reserved to exercise version negotiation (RFC 9000 section 15) */
-#define CID_MAX 20
 #define LONG    0x80
 
 enum { TYPE_INITIAL, TYPE_0RTT, TYPE_HANDSHAKE, TYPE_RETRY };
@@ -28,7 +28,7 @@ static size_t long_packet_size(const uint8_t *packet, size_t size)
     kith_read_view(&r, 4);
     for (int id = 0; id < 2; id++) {
         size_t length = kith_read_u8(&r);
-        if (length > CID_MAX) return 0;
+        if (length > KITH_ID_MAX) return 0;
         kith_read_view(&r, length);
     }
     if (type == TYPE_RETRY) return r.bad ? 0 : size;
