@@ -18,8 +18,6 @@
 #define JOIN_OTHERS_NS   (2 * SECOND_NS)  /* after a failure, for another one to appear */
 #define EXPIRES_MAX_S    3600u
 #define WARN_BEFORE_NS   (60 * SECOND_NS)
-#define LINGER_NS        (2 * SECOND_NS) /* for the last message to be acknowledged */
-#define LINGER_STEP_NS   (SECOND_NS / 50)
 
 typedef struct pair_op pair_op;
 

@@ -17,8 +17,6 @@
 #define OFFER_NS             (10 * SECOND_NS) /* from the stream's first byte to a whole offer */
 #define TRUST_EVERY_NS       SECOND_NS        /* is the sender still in the book? */
 #define PROGRESS_EVERY_NS    (SECOND_NS / 10)
-#define LINGER_NS            (2 * SECOND_NS) /* for the last message to be acknowledged */
-#define LINGER_STEP_NS       (SECOND_NS / 50)
 #define TRANSFER_ID_BASE     (UINT64_C(1) << 32) /* apart from the operations' own numbers */
 
 typedef struct receive_op receive_op;
