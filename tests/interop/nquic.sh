@@ -44,6 +44,17 @@ says() { grep -q "$1" "$work/client.out"; }
 
 [ -x "$peer" ] || { not_ok "there is $peer"; finish; }
 
+# What it is asked must make sense; nothing is run otherwise.
+wrong=
+for arguments in '' '--listen 127.0.0.1:0 --connect 127.0.0.1:9' '--connect 127.0.0.1:9 --bytes abc' '--connect 127.0.0.1:9 --streams 65' \
+    '--connect 127.0.0.1:9 --streams 0' '--connect 127.0.0.1:9 --key-updates -1' '--listen 127.0.0.1:0 --key 12' '--listen nowhere' \
+    '--listen 127.0.0.1:0 more' '--what'; do
+    timeout 10 "$peer" $arguments >"$work/client.out" 2>&1
+    [ $? -eq 2 ] && says '^usage: nquic-peer' || wrong=$arguments
+done
+[ -z "$wrong" ] && ok "wrong arguments" || not_ok "wrong arguments: $wrong"
+"$peer" --help >"$work/client.out" 2>/dev/null && says '^usage: nquic-peer' && ok "help" || not_ok "help"
+
 for family in v4 v6; do
     case $family in v4) any=127.0.0.1:0 ;; v6) any='[::1]:0' ;; esac
     if ! start "$any"; then skip "$family" "cannot listen on $any"; stop_server; continue; fi

@@ -5,8 +5,9 @@
  *     nquic-peer --connect ADDR [--key HEX] [--expect HEX] [--streams N] [--bytes N] [--key-updates N] [--hold]
  *         Open N (4) bidirectional streams, send N (262,144) pseudo-random bytes on each and check that they come back;
  * with --hold keep the connection afterwards until it ends.
+ *     nquic-peer --help
  *
- * Prints "key HEX" (its public static key) and "listening ADDR"; then on --connect
+ * HEX are 32 bytes.  Prints "key HEX" (its public static key) and "listening ADDR"; then on --connect
  *     ok streams=N bytes=N rtt_ms=N retry=0|1 key_updates=N mtu=N lost=N
  * or "failed WHY".  Exit status 0 when all is well, 1 else, 2 for wrong arguments. */
 #include "../support/quic_env.h"
@@ -19,6 +20,8 @@
 #include <stdlib.h>
 
 #define STREAMS_MOST 64
+#define BYTES_MOST   (UINT64_C(1) << 30) /* on each stream: they are all in memory */
+#define UPDATES_MOST 1000000
 
 typedef struct job {
     kith_stream *stream;
@@ -29,7 +32,7 @@ typedef struct job {
 typedef struct peer {
     kith_io *io;
     quic_env e;
-    bool listen, retry, once, hold, expects, ok;
+    bool listen, connect, retry, once, hold, expects, help, ok, failed;
     kith_addr addr;
     uint8_t secret[32], expected[32];
     int streams, finished;
@@ -58,6 +61,22 @@ static void end(peer *p)
     kith_io_stop(p->io);
 }
 
+static void fail(peer *p, const char *why)
+{
+    if (p->failed) return;
+    p->failed = true;
+    p->ok = false;
+    printf("failed %s\n", why);
+    fflush(stdout);
+    end(p);
+}
+
+static bool works(peer *p, kith_err err)
+{
+    if (err) fail(p, kith_err_name(err));
+    return !err;
+}
+
 static void say_ok(peer *p)
 {
     kith_conn_stats s;
@@ -72,27 +91,30 @@ static void say_ok(peer *p)
 
 /* ---- connecting ---- */
 
-static void start_job(peer *p, int i)
+static bool start_job(peer *p, int i)
 {
     job *j = &p->jobs[i];
     uint8_t buffer[4096];
     j->seed = (uint64_t)i * 7919 + 1;
-    if (kith_stream_open(p->conn, true, &j->stream)) exit(1);
+    if (!works(p, kith_stream_open(p->conn, true, &j->stream))) return false;
     kith_stream_set_user(j->stream, j);
     for (uint64_t at = 0; at < p->bytes;) {
         size_t n = p->bytes - at < sizeof buffer ? (size_t)(p->bytes - at) : sizeof buffer;
         for (size_t k = 0; k < n; k++) buffer[k] = byte_at(j->seed, at + k);
-        if (kith_stream_write(j->stream, buffer, n)) exit(1);
+        if (!works(p, kith_stream_write(j->stream, buffer, n))) return false;
         at += n;
     }
-    if (kith_stream_finish(j->stream)) exit(1);
+    return works(p, kith_stream_finish(j->stream));
 }
 
 static void update(void *user)
 {
     peer *p = user;
-    if (!p->ticker && kith_stream_open(p->conn, false, &p->ticker)) exit(1);
-    if (kith_stream_write(p->ticker, "t", 1)) exit(1);
+    if ((!p->ticker && !works(p, kith_stream_open(p->conn, false, &p->ticker))) ||
+        !works(p, kith_stream_write(p->ticker, "t", 1))) {
+        quic_env_flush(&p->e);
+        return;
+    }
     if (p->updates < p->updates_wanted && kith_conn_update_keys(p->conn, now_of(p)) == KITH_OK) p->updates++;
     if (p->finished == p->streams && p->updates >= p->updates_wanted && !p->ok)
         say_ok(p);
@@ -115,9 +137,10 @@ static void check(peer *p, kith_stream *stream)
     if (!fin || j->done) return;
     j->done = true;
     if (j->wrong || j->got != p->bytes) {
-        printf("failed echo stream=%llu got=%llu\n", (unsigned long long)kith_stream_id(stream),
-               (unsigned long long)j->got);
-        end(p);
+        char why[80];
+        snprintf(why, sizeof why, "echo stream=%llu got=%llu", (unsigned long long)kith_stream_id(stream),
+                 (unsigned long long)j->got);
+        fail(p, why);
         return;
     }
     if (++p->finished == p->streams && p->updates >= p->updates_wanted) say_ok(p);
@@ -130,7 +153,11 @@ static void echo(kith_stream *stream)
     const uint8_t *data;
     size_t size;
     bool fin;
-    if (kith_stream_id(stream) & 2) return;
+    if (kith_stream_id(stream) & 2) { /* unidirectional: read and forgotten */
+        while (kith_stream_peek(stream, &data, &size, &fin)) kith_stream_consume(stream, size);
+        if (fin) kith_stream_free(stream);
+        return;
+    }
     while (kith_stream_unsent(stream) < KITH_STREAM_HIGH_MARK + 1 && kith_stream_peek(stream, &data, &size, &fin)) {
         if (kith_stream_write(stream, data, size)) break;
         kith_stream_consume(stream, size);
@@ -148,7 +175,7 @@ static void on_closed(peer *p, const kith_quic_event *event)
     if (p->listen)
         printf("closed %s code=%llu %s\n", kith_err_name(event->err), (unsigned long long)event->code,
                kith_printable(event->reason, strlen(event->reason), reason, sizeof reason));
-    else if (!good || !p->ok)
+    else if ((!good || !p->ok) && !p->failed)
         printf("failed %s\n", kith_err_name(event->err));
     fflush(stdout);
     kith_conn_free(event->conn);
@@ -163,7 +190,8 @@ static void on_event(void *user, const kith_quic_event *event)
     switch (event->kind) {
     case KITH_QUIC_CONNECTED:
         p->conn = event->conn;
-        for (int i = 0; i < p->streams; i++) start_job(p, i);
+        for (int i = 0; i < p->streams; i++)
+            if (!start_job(p, i)) return;
         if (p->updates_wanted) p->e.env->timers->set(p->updater, now_of(p) + 5000000);
         break;
     case KITH_QUIC_READABLE:
@@ -186,12 +214,58 @@ static void on_event(void *user, const kith_quic_event *event)
 
 /* ---- starting ---- */
 
-static int usage(void)
+static int usage(FILE *out, int status)
 {
-    fputs("usage: nquic-peer --listen ADDR | --connect ADDR [--key HEX] [--expect HEX] [--streams N] [--bytes N]\n"
-          "                  [--key-updates N] [--retry] [--once] [--hold]\n",
-          stderr);
-    return 2;
+    fputs("usage: nquic-peer --listen ADDR [--key HEX] [--retry] [--once]\n"
+          "       nquic-peer --connect ADDR [--key HEX] [--expect HEX] [--streams N] [--bytes N] [--key-updates N]\n"
+          "                  [--hold]\n"
+          "One end of a QUIC connection with the Hyphae v1 handshake: echoes streams, or opens some and checks the "
+          "echo.\n"
+          "ADDR is 192.0.2.1:4433 or [2001:db8::1]:4433; --key is the X25519 secret, drawn unless given; --expect the\n"
+          "public key that must answer.  Exit status 0: all is well, 1: not, 2: wrong arguments.\n",
+          out);
+    return status;
+}
+
+/* Digits alone, up to `most`. */
+static bool number(const char *text, uint64_t most, uint64_t *out)
+{
+    uint64_t n = 0;
+    if (!*text) return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9') return false;
+        n = 10 * n + (uint64_t)(*text - '0');
+        if (n > most) return false;
+    }
+    *out = n;
+    return true;
+}
+
+static bool parse_key(const char *hex, uint8_t out[static 32])
+{
+    return strlen(hex) == 64 && kith_unhex(hex, out, 32) == KITH_OK;
+}
+
+static bool parse_one(peer *p, int option, bool *has_key)
+{
+    uint64_t streams;
+    switch (option) {
+    case 'l': p->listen = true; return kith_addr_parse(optarg, &p->addr) == KITH_OK;
+    case 'c': p->connect = true; return kith_addr_parse(optarg, &p->addr) == KITH_OK;
+    case 'k': *has_key = true; return parse_key(optarg, p->secret);
+    case 'e': p->expects = true; return parse_key(optarg, p->expected);
+    case 's':
+        if (!number(optarg, STREAMS_MOST, &streams) || !streams) return false;
+        p->streams = (int)streams;
+        return true;
+    case 'b': return number(optarg, BYTES_MOST, &p->bytes);
+    case 'u': return number(optarg, UPDATES_MOST, &p->updates_wanted);
+    case 'r': p->retry = true; return true;
+    case 'o': p->once = true; return true;
+    case 'h': p->hold = true; return true;
+    case 'H': p->help = true; return true;
+    default: return false;
+    }
 }
 
 static bool parse(int argc, char **argv, peer *p, bool *has_key)
@@ -207,37 +281,12 @@ static bool parse(int argc, char **argv, peer *p, bool *has_key)
         {"retry", no_argument, NULL, 'r'},
         {"once", no_argument, NULL, 'o'},
         {"hold", no_argument, NULL, 'h'},
+        {"help", no_argument, NULL, 'H'},
         {NULL, 0, NULL, 0},
     };
-    bool has_addr = false;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        kith_err err = KITH_OK;
-        switch (c) {
-        case 'l':
-        case 'c':
-            p->listen = c == 'l';
-            has_addr = true;
-            err = kith_addr_parse(optarg, &p->addr);
-            break;
-        case 'k':
-            *has_key = true;
-            err = kith_unhex(optarg, p->secret, 32);
-            break;
-        case 'e':
-            p->expects = true;
-            err = kith_unhex(optarg, p->expected, 32);
-            break;
-        case 's': p->streams = atoi(optarg); break;
-        case 'b': p->bytes = strtoull(optarg, NULL, 10); break;
-        case 'u': p->updates_wanted = strtoull(optarg, NULL, 10); break;
-        case 'r': p->retry = true; break;
-        case 'o': p->once = true; break;
-        case 'h': p->hold = true; break;
-        default: return false;
-        }
-        if (err) return false;
-    }
-    return has_addr && optind == argc && p->streams >= 1 && p->streams <= STREAMS_MOST;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        if (!parse_one(p, c, has_key)) return false;
+    return optind == argc && (p->help || p->listen != p->connect);
 }
 
 static kith_err begin(peer *p, bool has_key)
@@ -272,7 +321,8 @@ int main(int argc, char **argv)
 {
     static peer p = {.streams = 4, .bytes = 256 << 10};
     bool has_key = false;
-    if (!parse(argc, argv, &p, &has_key)) return usage();
+    if (!parse(argc, argv, &p, &has_key)) return usage(stderr, 2);
+    if (p.help) return usage(stdout, 0);
     if (kith_crypto_init() || kith_io_new(&p.io)) return 1;
     kith_err err = begin(&p, has_key);
     if (err) {
