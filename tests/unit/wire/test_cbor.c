@@ -31,6 +31,27 @@ static bool scan_subset(const uint8_t **at, const uint8_t *end)
     return true;
 }
 
+static void copy_item(kith_cbor_reader *r, kith_writer *w, const json_t *want);
+
+static void copy_map(kith_cbor_reader *r, kith_writer *w, const json_t *want)
+{
+    size_t n = kith_cbor_read_map(r);
+    if (want) assert_int_equal(n, json_object_size(want));
+    kith_cbor_write_map(w, n);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *value = NULL;
+        if (want) { /* JSON's keys are texts */
+            kith_cbor_reader ahead = *r;
+            char key[64];
+            kith_cbor_read_string(&ahead, key, sizeof key);
+            value = json_object_get(want, key);
+            assert_non_null(value);
+        }
+        copy_item(r, w, NULL);
+        copy_item(r, w, value);
+    }
+}
+
 /* Read an item and write it again, comparing with its JSON when there is one. */
 static void copy_item(kith_cbor_reader *r, kith_writer *w, const json_t *want)
 {
@@ -79,24 +100,7 @@ static void copy_item(kith_cbor_reader *r, kith_writer *w, const json_t *want)
         for (size_t i = 0; i < n; i++) copy_item(r, w, want ? json_array_get(want, i) : NULL);
         break;
     }
-    case KITH_CBOR_MAP: {
-        size_t n = kith_cbor_read_map(r);
-        if (want) assert_int_equal(n, json_object_size(want));
-        kith_cbor_write_map(w, n);
-        for (size_t i = 0; i < n; i++) {
-            const json_t *value = NULL;
-            if (want) { /* JSON's keys are texts */
-                kith_cbor_reader ahead = *r;
-                char key[64];
-                kith_cbor_read_string(&ahead, key, sizeof key);
-                value = json_object_get(want, key);
-                assert_non_null(value);
-            }
-            copy_item(r, w, NULL);
-            copy_item(r, w, value);
-        }
-        break;
-    }
+    case KITH_CBOR_MAP: copy_map(r, w, want); break;
     case KITH_CBOR_BOOL: {
         bool value = kith_cbor_read_bool(r);
         if (want) assert_true(value == json_is_true(want));
