@@ -40,7 +40,7 @@ void *kith_malloc_pages(size_t size)
 
 void *kith_calloc(size_t count, size_t size)
 {
-    if (refused()) return NULL;
+    if ((size && count > PTRDIFF_MAX / size) || refused()) return NULL;
     return counted(calloc(count ? count : 1, size ? size : 1));
 }
 

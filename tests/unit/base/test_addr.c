@@ -6,51 +6,52 @@
 #include <string.h>
 
 /* As text says it, and as it is written; what it is. */
+static const struct {
+    const char *text, *written; /* NULL: refused */
+    bool loopback, link_local, local, any;
+} table[] = {
+    {"192.0.2.1:443", "192.0.2.1:443", false, false, false, false},
+    {"192.0.2.1", "192.0.2.1:0", false, false, false, false},
+    {"127.1.2.3:1", "127.1.2.3:1", true, false, true, false},
+    {"169.254.1.1:1", "169.254.1.1:1", false, true, true, false},
+    {"10.255.0.1:1", "10.255.0.1:1", false, false, true, false},
+    {"172.16.0.1", "172.16.0.1:0", false, false, true, false},
+    {"172.31.0.1", "172.31.0.1:0", false, false, true, false},
+    {"172.32.0.1", "172.32.0.1:0", false, false, false, false},
+    {"192.168.0.1", "192.168.0.1:0", false, false, true, false},
+    {"100.64.0.1", "100.64.0.1:0", false, false, true, false},
+    {"100.128.0.1", "100.128.0.1:0", false, false, false, false},
+    {"0.0.0.0:65535", "0.0.0.0:65535", false, false, false, true},
+    {"[2001:db8::1]:443", "[2001:db8::1]:443", false, false, false, false},
+    {"2001:DB8:0::1", "[2001:db8::1]:0", false, false, false, false},
+    {"[2001:db8::1]", "[2001:db8::1]:0", false, false, false, false},
+    {"[::1]:1", "[::1]:1", true, false, true, false},
+    {"[::]:0", "[::]:0", false, false, false, true},
+    {"[fe80::1%7]:2", "[fe80::1%7]:2", false, true, true, false},
+    {"fd00::1", "[fd00::1]:0", false, false, true, false},
+    {"fc00::1", "[fc00::1]:0", false, false, true, false},
+    {"fec0::1", "[fec0::1]:0", false, false, false, false},
+    {"[::ffff:192.0.2.1]:5", "192.0.2.1:5", false, false, false, false}, /* v4-mapped is IPv4 */
+    {"", NULL, false, false, false, false},
+    {"nowhere", NULL, false, false, false, false},
+    {"192.0.2.1:", NULL, false, false, false, false},
+    {"192.0.2.1:65536", NULL, false, false, false, false},
+    {"192.0.2.1:-1", NULL, false, false, false, false},
+    {"192.0.2.1:1x", NULL, false, false, false, false},
+    {"192.0.2.256", NULL, false, false, false, false},
+    {"192.0.2.1%1", NULL, false, false, false, false},
+    {"[2001:db8::1", NULL, false, false, false, false},
+    {"[2001:db8::1]x", NULL, false, false, false, false},
+    {"[2001:db8::1]:", NULL, false, false, false, false},
+    {"[fe80::1%no-such-interface]:2", NULL, false, false, false, false},
+    {"[fe80::1%4294967296]:2", NULL, false, false, false, false},
+    {"1111:2222:3333:4444:5555:6666:7777:8888:9999:1111:2222:3333:4444:5555:6666:7777", NULL, false, false, false,
+     false},
+};
+
 static void texts(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text, *written; /* NULL: refused */
-        bool loopback, link_local, local, any;
-    } table[] = {
-        {"192.0.2.1:443", "192.0.2.1:443", false, false, false, false},
-        {"192.0.2.1", "192.0.2.1:0", false, false, false, false},
-        {"127.1.2.3:1", "127.1.2.3:1", true, false, true, false},
-        {"169.254.1.1:1", "169.254.1.1:1", false, true, true, false},
-        {"10.255.0.1:1", "10.255.0.1:1", false, false, true, false},
-        {"172.16.0.1", "172.16.0.1:0", false, false, true, false},
-        {"172.31.0.1", "172.31.0.1:0", false, false, true, false},
-        {"172.32.0.1", "172.32.0.1:0", false, false, false, false},
-        {"192.168.0.1", "192.168.0.1:0", false, false, true, false},
-        {"100.64.0.1", "100.64.0.1:0", false, false, true, false},
-        {"100.128.0.1", "100.128.0.1:0", false, false, false, false},
-        {"0.0.0.0:65535", "0.0.0.0:65535", false, false, false, true},
-        {"[2001:db8::1]:443", "[2001:db8::1]:443", false, false, false, false},
-        {"2001:DB8:0::1", "[2001:db8::1]:0", false, false, false, false},
-        {"[2001:db8::1]", "[2001:db8::1]:0", false, false, false, false},
-        {"[::1]:1", "[::1]:1", true, false, true, false},
-        {"[::]:0", "[::]:0", false, false, false, true},
-        {"[fe80::1%7]:2", "[fe80::1%7]:2", false, true, true, false},
-        {"fd00::1", "[fd00::1]:0", false, false, true, false},
-        {"fc00::1", "[fc00::1]:0", false, false, true, false},
-        {"fec0::1", "[fec0::1]:0", false, false, false, false},
-        {"[::ffff:192.0.2.1]:5", "192.0.2.1:5", false, false, false, false}, /* v4-mapped is IPv4 */
-        {"", NULL, false, false, false, false},
-        {"nowhere", NULL, false, false, false, false},
-        {"192.0.2.1:", NULL, false, false, false, false},
-        {"192.0.2.1:65536", NULL, false, false, false, false},
-        {"192.0.2.1:-1", NULL, false, false, false, false},
-        {"192.0.2.1:1x", NULL, false, false, false, false},
-        {"192.0.2.256", NULL, false, false, false, false},
-        {"192.0.2.1%1", NULL, false, false, false, false},
-        {"[2001:db8::1", NULL, false, false, false, false},
-        {"[2001:db8::1]x", NULL, false, false, false, false},
-        {"[2001:db8::1]:", NULL, false, false, false, false},
-        {"[fe80::1%no-such-interface]:2", NULL, false, false, false, false},
-        {"[fe80::1%4294967296]:2", NULL, false, false, false, false},
-        {"1111:2222:3333:4444:5555:6666:7777:8888:9999:1111:2222:3333:4444:5555:6666:7777", NULL, false, false, false,
-         false},
-    };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         kith_addr a = {.port = 77}, untouched = a;
         char text[KITH_ADDR_TEXT_SIZE];
