@@ -118,8 +118,9 @@ typedef enum kith_event_kind {
     KITH_EVENT_PONG,      /* ping: rtt_ns, path, scope, address */
     KITH_EVENT_SIGHTED,   /* look: device (known to this home) is on the local network: address.  Says nothing about who
                              it really is */
-    KITH_EVENT_CONNECTED, /* send: the device answered: device, path, address */
-    KITH_EVENT_WAITING,   /* send: the device went away; going on when it is back: err */
+    KITH_EVENT_CONNECTED, /* send, connections: the device answered, at first and after each return: device, path,
+                             address */
+    KITH_EVENT_WAITING, /* send, connections: the device went away; going on when it is back: err */
     KITH_EVENT_OFFER, /* receive: transfer is offered by device and policy says to ask: name, bytes_total; answer with
                          kith_answer(transfer) */
     KITH_EVENT_START, /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before */
@@ -128,6 +129,9 @@ typedef enum kith_event_kind {
                         file was there */
     KITH_EVENT_SENT, /* send: the receiver has it: hash, bytes_total, seconds */
     KITH_EVENT_FAILED, /* receive: this transfer ended without success: err, message */
+    KITH_EVENT_INCOMING, /* serve: a device has connected: transfer = the connection, device, name = the topic, path */
+    KITH_EVENT_MESSAGE,  /* connections: the next whole message: data, data_size */
+    KITH_EVENT_WRITABLE, /* connections: kith_send_message said AGAIN, and would not now */
 } kith_event_kind;
 
 typedef struct kith_event {
@@ -149,12 +153,20 @@ typedef struct kith_event {
     uint64_t bytes, bytes_total;
     double seconds;
     char hash[KITH_HASH_TEXT];
+    /* The node's memory, good until the same thread's next kith_next_event or kith_wait_event, or kith_close; never
+     * NULL in a MESSAGE. */
+    const void *data;
+    size_t data_size;
 } kith_event;
 
 /* The next event; false when there is none now.  Never blocks.  Progress that was not read is brought up to date
- * instead of queued again; when KITH_EVENTS_MAX wait, what comes then is lost, except END. */
+ * instead of queued again; when KITH_EVENTS_MAX wait, what comes then is lost, except END and what connections bring
+ * (INCOMING, MESSAGE, WRITABLE), which has bounds of its own. */
 #define KITH_EVENTS_MAX 4096
 KITH_API bool kith_next_event(kith_node *node, kith_event *event);
+/* The same, but blocks until there is one or `timeout_ms` have passed (then false); negative: without end.  Any number
+ * of threads may wait; each event goes to one of them. */
+KITH_API bool kith_wait_event(kith_node *node, int timeout_ms, kith_event *event);
 
 /* ---- what a node does: each returns KITH_OK and *op, and ends with one END event; or ARG (NULL where something is
  * needed, options of a wrong size) or NOMEM, and nothing begins ---- */
@@ -200,7 +212,64 @@ typedef struct kith_receive_options {
 /* Take what trusted devices send, until cancelled. */
 KITH_API KITH_MUST_CHECK kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op);
 
-/* End an operation (END follows with CANCELLED), or one transfer of a receive. */
+/* ---- connections with messages ----
+ * A connection is with a device, not with an address: it goes over whatever way there is now, and when that is lost it
+ * waits (WAITING), looks for the device, and goes on (CONNECTED).  While both nodes live each message arrives exactly
+ * once and in order, however often that happens.  If the other node is started anew, or gives up, the connection ENDs
+ * with CLOSED or LOST: never does a new one take its place silently.
+ *
+ * One handle names it everywhere: the *op of kith_connect, or `transfer` of INCOMING; it has one END event.  Who serves
+ * keeps a lost connection for KITH_CONNECTION_KEPT_S; then it ENDs as LOST. */
+#define KITH_TOPIC_MAX         63         /* bytes, at least 1, UTF-8 without control characters */
+#define KITH_MESSAGE_SIZE_MAX  (1u << 20) /* bytes of one message; it may have none */
+#define KITH_UNDELIVERED_MAX   (4u << 20) /* bytes sent on one connection that the other application has not taken */
+#define KITH_CONNECTION_KEPT_S 3600u
+
+typedef struct kith_connect_options {
+    size_t size;
+    const char *topic;   /* what is talked about: the application's own protocol, such as "org.example.notes/1" */
+    uint32_t patience_s; /* how long to look for the device at first, and after each break.  0: 30, then for ever */
+} kith_connect_options;
+/* Connect to the device's node that serves this topic.  END: NOT_ALLOWED (not served there, or not to us), UNREACHABLE,
+ * UNTRUSTED, CLOSED (ended there, or started anew), LOST, or OK after kith_finish of either side. */
+KITH_API KITH_MUST_CHECK kith_err kith_connect(kith_node *node, const char *device_id,
+                                               const kith_connect_options *options, kith_op *connection);
+
+typedef struct kith_serve_options {
+    size_t size;
+    bool contacts; /* from other people's devices too; own devices always */
+} kith_serve_options;
+/* Take connections on this topic, each announced by INCOMING, until cancelled; those taken go on.  A topic can be
+ * served once at a time (STATE). */
+KITH_API KITH_MUST_CHECK kith_err kith_serve(kith_node *node, const char *topic, const kith_serve_options *options,
+                                             kith_op *op);
+
+/* Send a whole message; the bytes are copied.  Also before the device is found and while it is away.  LIMIT: larger
+ * than KITH_MESSAGE_SIZE_MAX; AGAIN: with it more than KITH_UNDELIVERED_MAX would wait to be taken (WRITABLE comes when
+ * half of it was); STATE: the connection is being finished; NOT_FOUND: no connection, or over; NOMEM. */
+KITH_API KITH_MUST_CHECK kith_err kith_send_message(kith_node *node, kith_op connection, const void *data, size_t size);
+/* No more from here.  What both sides have sent is delivered (the other side hears of it and sends no more either), and
+ * then both END with OK.  NOT_FOUND; NOMEM. */
+KITH_API KITH_MUST_CHECK kith_err kith_finish(kith_node *node, kith_op connection);
+
+typedef struct kith_remote_device_info {
+    char id[KITH_ID_TEXT];
+    char name[KITH_NAME_TEXT]; /* this home's name for it */
+    char os[KITH_NAME_TEXT], hardware_model[KITH_NAME_TEXT];
+    char public_key[65]; /* Ed25519, hex */
+    char fingerprint[KITH_FINGERPRINT_TEXT];
+    kith_relation trust;
+    bool connected; /* now; the rest is of now then, too */
+    char path[8];   /* "udp", "tcp" */
+    char scope[16]; /* "lan", "internet" */
+    uint64_t rtt_ns;
+} kith_remote_device_info;
+/* Who is at the other end, and how the connection stands.  AGAIN: the node has not begun with it yet; NOT_FOUND. */
+KITH_API KITH_MUST_CHECK kith_err kith_remote_device(kith_node *node, kith_op connection, kith_remote_device_info *out);
+KITH_API bool kith_is_connected(kith_node *node, kith_op connection); /* false: away, over, or no connection */
+
+/* End an operation (END follows with CANCELLED), one transfer of a receive, or one connection (what was not delivered
+ * is not; the other side ENDs with CLOSED). */
 KITH_API void kith_cancel(kith_node *node, kith_op op);
 
 /* ---- words and text ---- */

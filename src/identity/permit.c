@@ -15,6 +15,7 @@ static const kith_permit table[][KITH_STANDING_OWN + 1] = {
     [KITH_SERVICE_PING] = {[KITH_STANDING_OWN] = KITH_ALLOW, [KITH_STANDING_CONTACT] = KITH_ALLOW},
     [KITH_SERVICE_FILE] =
         {[KITH_STANDING_OWN] = KITH_ALLOW, [KITH_STANDING_CONTACT] = KITH_ASK, [KITH_STANDING_ONE_TIME] = KITH_ASK},
+    [KITH_SERVICE_TALK] = {[KITH_STANDING_OWN] = KITH_ALLOW, [KITH_STANDING_CONTACT] = KITH_ASK},
 };
 
 kith_permit kith_permit_of(kith_service service, kith_standing standing)

@@ -5,6 +5,7 @@
  *     pair       allow   allow     allow      allow      guarded by the code itself
  *     ping       allow   allow     deny       deny
  *     file       allow   ask       ask        deny       being sent files; asking back is the receiving person's answer
+ *     talk       allow   ask       deny       deny       connections of applications; ask: where one serves contacts
  *
  * A service that is added gets a row; what has none is denied. */
 #ifndef KITH_IDENTITY_PERMIT_H
@@ -12,7 +13,7 @@
 
 typedef enum kith_permit { KITH_DENY, KITH_ASK, KITH_ALLOW } kith_permit;
 
-typedef enum kith_service { KITH_SERVICE_HELLO, KITH_SERVICE_PAIR, KITH_SERVICE_PING, KITH_SERVICE_FILE } kith_service;
+typedef enum kith_service { KITH_SERVICE_HELLO, KITH_SERVICE_PAIR, KITH_SERVICE_PING, KITH_SERVICE_FILE, KITH_SERVICE_TALK } kith_service;
 
 typedef enum kith_standing {
     KITH_STANDING_UNKNOWN,  /* nobody we know, or hello is not verified yet */

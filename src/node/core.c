@@ -6,6 +6,7 @@
 #include "node/carrier.h"
 #include "node/lan.h"
 #include "node/session.h"
+#include "node/talk.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -252,6 +253,7 @@ void kith_core_free(kith_core *core)
         o->kind->free(o);
     }
     kith__session_free_all(core);
+    kith__talk_forget_all(core);
     kith__lan_stop(core);
     kith__carriers_free(core);
     core->env->timers->close(core->closing_timer);

@@ -5,7 +5,8 @@
  *   session  one connection with one device: hello, then streams to services    session.{h,c}
  *   dial     finding a device's addresses and racing them                       dial.{h,c}
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
- *   op_*     what the application asked for: pair, join, ping, look, send, receive
+ *   talk     connections with messages: kept alive, and taken                   op_talk.c op_serve.c talk.h
+ *   op_*     what the application asked for: pair, join, ping, look, send, receive, connect, serve
  *
  * Nothing here is called from another thread, and every entry from the loop ends with core_pump. */
 #ifndef KITH_NODE_CORE_H
@@ -66,6 +67,8 @@ struct kith_core {
     struct book *book;
     struct receive_op *receiver; /* who takes files; one at a time */
     struct pair_op *host;        /* whose pairing code is open; one at a time */
+    size_t serving;              /* topics on which connections are taken */
+    struct talk_ends *talk_ends; /* connections that others began and that are over; NULL: none */
 
     size_t jobs; /* submitted and not done */
     bool closing;

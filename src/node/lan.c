@@ -102,7 +102,7 @@ void kith__lan_announce(kith_core *core)
     kith_lan_record record = {.port = kith_core_local(core).port};
     kith_txt txt = {0};
     txt.pairing = kith__pair_tag(core, &txt.tag);
-    bool wanted = (txt.pairing || core->receiver) && !core->closing;
+    bool wanted = (txt.pairing || core->receiver || core->serving) && !core->closing;
     if (!wanted) {
         if (l->announcing && core->env->lan->update(l->lan, NULL))
             kith__core_log(core, KITH_LOG_WARN, "still announced");

@@ -5,11 +5,25 @@
 #define KITH_NODE_NODE_H
 
 #include "env/env.h"
+#include "service/talk.h"
 #include "store/home.h"
 
 #include <kith/kith.h>
 
 typedef struct kith_core kith_core;
+
+/* What connections with messages need of the core's owner, and what it must keep: not lose what these say, and hold no
+ * more of a connection than its window (service/talk.h).  Called on the loop; they must not call back into the core. */
+typedef struct kith_core_talk {
+    /* An INCOMING event.  False: there is no room for one more; it is refused, and nothing more is said of it. */
+    bool (*incoming)(void *user, const kith_event *event);
+    /* The message is the owner's, who says kith_core_taken when the application has it.  False: there is no memory, it
+     * remains the core's; the connection ends. */
+    bool (*message)(void *user, kith_op connection, kith_talk_message *message);
+    void (*confirmed)(void *user, kith_op connection, size_t bytes); /* of what was sent the peer has so much more */
+    /* How it stands; finishing: no message is taken any more, by kith_core_send_message. */
+    void (*status)(void *user, kith_op connection, const kith_remote_device_info *info, bool finishing);
+} kith_core_talk;
 
 typedef struct kith_core_config {
     kith_env *env;
@@ -22,6 +36,7 @@ typedef struct kith_core_config {
     void *log_user;
     void (*emit)(void *user, const kith_event *event); /* on the loop; must not call back into the core */
     void *emit_user;
+    const kith_core_talk *talk; /* user: emit_user; NULL: no connections are made or served */
 } kith_core_config;
 
 KITH_MUST_CHECK kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_problem *problem);
@@ -40,6 +55,13 @@ void kith_core_look(kith_core *core, kith_op op);
 void kith_core_send_file(kith_core *core, kith_op op, const char *device_id, const char *path,
                          const kith_send_options *options);
 void kith_core_receive(kith_core *core, kith_op op, const kith_receive_options *options);
+void kith_core_connect(kith_core *core, kith_op op, const char *device_id, const kith_connect_options *options);
+void kith_core_serve(kith_core *core, kith_op op, const char *topic, const kith_serve_options *options);
+/* Takes the message.  The owner counts what was not confirmed, so that it stays below KITH_UNDELIVERED_MAX. */
+void kith_core_send_message(kith_core *core, kith_op connection, kith_talk_message *message);
+void kith_core_finish(kith_core *core, kith_op connection);
+/* The application has these of what kith_core_talk.message gave, in order. */
+void kith_core_taken(kith_core *core, kith_op connection, uint64_t messages, size_t bytes);
 void kith_core_answer(kith_core *core, kith_op question, bool yes);
 void kith_core_cancel(kith_core *core, kith_op op);
 kith_addr kith_core_local(const kith_core *core); /* where it listens; FAMILY_NONE when it does not */

@@ -431,6 +431,8 @@ static kith_err serve(channel *c, uint64_t number)
         return kith_permit_of(KITH_SERVICE_PING, s->standing) ? kith__ping_serve(c) : KITH_ERR_NOT_ALLOWED;
     case STREAM_FILE:
         return kith_permit_of(KITH_SERVICE_FILE, s->standing) ? kith__receive_serve(c) : KITH_ERR_NOT_ALLOWED;
+    case STREAM_TALK:
+        return kith_permit_of(KITH_SERVICE_TALK, s->standing) ? kith__talk_serve(c) : KITH_ERR_NOT_ALLOWED;
     default: return KITH_ERR_NOT_ALLOWED;
     }
 }

@@ -18,7 +18,7 @@
 #define SESSIONS_DEVICE_MAX    16               /* with one pinned device: its nodes */
 #define SESSION_STRANGER_NS    (30 * SECOND_NS) /* a stranger's that nobody uses is closed after this */
 
-typedef enum stream_number { STREAM_CONTROL = 1, STREAM_PAIR = 2, STREAM_PING = 3, STREAM_FILE = 4 } stream_number;
+typedef enum stream_number { STREAM_CONTROL = 1, STREAM_PAIR = 2, STREAM_PING = 3, STREAM_FILE = 4, STREAM_TALK = 5 } stream_number;
 
 typedef struct session session;
 typedef struct channel channel;
@@ -124,5 +124,6 @@ void kith__session_path(const session *s, char path[static 8], char scope[static
 KITH_MUST_CHECK kith_err kith__ping_serve(channel *c);
 KITH_MUST_CHECK kith_err kith__pair_serve(channel *c);
 KITH_MUST_CHECK kith_err kith__receive_serve(channel *c);
+KITH_MUST_CHECK kith_err kith__talk_serve(channel *c);
 
 #endif
