@@ -1,143 +1,21 @@
-/* kith.h's node: a core on the real env in a thread of its own; calls go in through one queue, events come out through
- * another. */
+/* kith.h's node: calls in, beginning and end (api_internal.h says what else there is). */
+#include "node/api_internal.h"
+
 #include "base/mem.h"
 #include "base/text.h"
 #include "crypto/bip39.h"
 #include "crypto/secret.h"
-#include "io/io.h"
-#include "node/node.h"
 #include "service/code.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 _Static_assert(KITH_WORDS_TEXT >= KITH_CODE_TEXT_SIZE, "a code's text fits");
 _Static_assert(KITH_ADDRESS_TEXT >= KITH_ADDR_TEXT_SIZE, "an address's text fits");
-
-typedef struct queued_event {
-    struct queued_event *next;
-    kith_event event;
-} queued_event;
-
-/* One call on its way to the loop.  `text` are copies of its strings. */
-typedef struct command {
-    struct command *next;
-    void (*run)(kith_node *node, struct command *c);
-    kith_op op;
-    bool yes;
-    uint32_t count;
-    kith_pair_options pair;
-    kith_send_options send;
-    kith_receive_options receive;
-    char *text[3];
-    queued_event *end; /* for the operation's END, until the command is issued */
-    bool embedded;     /* in the node itself: not to be freed */
-} command;
-
-struct kith_node {
-    kith_io *io;
-    kith_env *env;
-    kith_home *home;
-    kith_core *core;
-    uint8_t *seed;
-    void *post;
-    pthread_t thread;
-    bool running;
-    atomic_uint_least64_t last_op;
-
-    pthread_mutex_t lock; /* of the rest */
-    command *commands, **commands_end;
-    queued_event *events, *last_event;
-    queued_event *reserve; /* one for each operation under way: its END must not depend on memory being left */
-    size_t event_count;
-    int wake[2]; /* a pipe: a byte is in it while there are events */
-    kith_addr local;
-    command closing; /* ending must not depend on memory being left */
-};
-
-/* ---- events out ---- */
-
-static bool same_transfer(const kith_event *a, const kith_event *b)
-{
-    return a->op == b->op && a->transfer == b->transfer;
-}
-
-/* A PROGRESS that was not read yet says the latest: a slow reader sees fewer steps, never a growing queue.  False:
- * there is none, or something else of this transfer came after it. */
-static bool update_progress(kith_node *node, const kith_event *event)
-{
-    queued_event *last = NULL;
-    if (event->kind != KITH_EVENT_PROGRESS) return false;
-    for (queued_event *q = node->events; q; q = q->next)
-        if (same_transfer(&q->event, event)) last = q;
-    if (!last || last->event.kind != KITH_EVENT_PROGRESS) return false;
-    last->event = *event;
-    return true;
-}
-
-/* Memory for one more event; NULL: it is lost. */
-static queued_event *take_queued(kith_node *node, const kith_event *event)
-{
-    queued_event *q = node->reserve;
-    if (event->kind == KITH_EVENT_END && q) {
-        node->reserve = q->next;
-        return q;
-    }
-    return node->event_count < KITH_EVENTS_MAX ? kith_malloc(sizeof *q) : NULL;
-}
-
-static void on_event(void *user, const kith_event *event)
-{
-    kith_node *node = user;
-    pthread_mutex_lock(&node->lock);
-    queued_event *q = update_progress(node, event) ? NULL : take_queued(node, event), *last = node->last_event;
-    if (q) {
-        q->next = NULL;
-        q->event = *event;
-        if (last)
-            last->next = q;
-        else
-            node->events = q;
-        node->last_event = q;
-        node->event_count++;
-        ssize_t ignored = last ? 0 : write(node->wake[1], "", 1); /* full: then it is readable already */
-        (void)ignored;
-    }
-    pthread_mutex_unlock(&node->lock);
-}
-
-static void queued_free(queued_event *q)
-{
-    if (q) kith_wipe(q->event.words, sizeof q->event.words); /* a pairing code */
-    kith_free(q);
-}
-
-bool kith_next_event(kith_node *node, kith_event *event)
-{
-    pthread_mutex_lock(&node->lock);
-    queued_event *q = node->events;
-    if (q) {
-        node->events = q->next;
-        node->event_count--;
-        if (!q->next) {
-            char byte[16];
-            node->last_event = NULL;
-            while (read(node->wake[0], byte, sizeof byte) > 0) {
-            }
-        }
-    }
-    pthread_mutex_unlock(&node->lock);
-    if (q) *event = q->event;
-    queued_free(q);
-    return q != NULL;
-}
-
-int kith_fd(const kith_node *node) { return node->wake[0]; }
+_Static_assert(KITH_TOPIC_MAX == KITH_TALK_TOPIC_MAX && KITH_MESSAGE_SIZE_MAX == KITH_TALK_MESSAGE_MAX, "one limit");
 
 /* ---- calls in ---- */
 
@@ -148,7 +26,8 @@ static void command_free(command *c)
         if (c->text[i]) kith_wipe(c->text[i], strlen(c->text[i])); /* one may be a pairing code */
         kith_free(c->text[i]);
     }
-    kith_free(c->end);
+    kith_free(c->message);
+    kith__queued_free(c->end);
     if (!c->embedded) kith_free(c);
 }
 
@@ -166,9 +45,10 @@ static void run_commands(void *user)
         command_free(c);
         c = next;
     }
+    kith__views_tell_taken(node);
 }
 
-static command *command_new(kith_node *node, void (*run)(kith_node *, command *))
+command *kith__command_new(kith_node *node, void (*run)(kith_node *, command *))
 {
     command *c = kith_calloc(1, sizeof *c);
     if (!c) return NULL;
@@ -177,20 +57,17 @@ static command *command_new(kith_node *node, void (*run)(kith_node *, command *)
     return c;
 }
 
-/* One that starts an operation. */
-static command *starting(kith_node *node, void (*run)(kith_node *, command *))
+command *kith__command_starting(kith_node *node, void (*run)(kith_node *, command *))
 {
-    command *c = command_new(node, run);
-    if (c && !(c->end = kith_malloc(sizeof *c->end))) {
+    command *c = kith__command_new(node, run);
+    if (c && !(c->end = kith__queued_new())) {
         command_free(c);
         return NULL;
     }
     return c;
 }
 
-/* The caller's options into ours, which may know more members or fewer: what it did not say is zero, what we do not
- * know must be. */
-static bool take_options(void *out, size_t out_size, const void *in)
+bool kith__options_take(void *out, size_t out_size, const void *in)
 {
     size_t size = 0;
     if (!in) return true;
@@ -202,16 +79,14 @@ static bool take_options(void *out, size_t out_size, const void *in)
     return true;
 }
 
-/* Copy a string into the command (NULL stays NULL); false when out of memory. */
-static bool keep(command *c, size_t place, const char *text)
+bool kith__command_keep(command *c, size_t place, const char *text)
 {
     if (!text) return true;
     c->text[place] = kith_strdup(text);
     return c->text[place] != NULL;
 }
 
-/* Hand it over; the command is the queue's from here on. */
-static kith_err issue(kith_node *node, command *c, bool complete, kith_op *op)
+kith_err kith__command_issue(kith_node *node, command *c, bool complete, kith_op *op)
 {
     if (!c || !complete) {
         command_free(c);
@@ -254,63 +129,70 @@ static void run_receive(kith_node *node, command *c)
 kith_err kith_pair(kith_node *node, const kith_pair_options *options, kith_op *op)
 {
     kith_pair_options taken = {0};
-    if (!take_options(&taken, sizeof taken, options)) return KITH_ERR_ARG;
-    command *c = starting(node, run_pair);
+    if (!kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    command *c = kith__command_starting(node, run_pair);
     if (c) c->pair = taken;
-    return issue(node, c, true, op);
+    return kith__command_issue(node, c, true, op);
 }
 
 kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options, kith_op *op)
 {
     kith_pair_options taken = {0};
-    if (!words || !take_options(&taken, sizeof taken, options)) return KITH_ERR_ARG;
-    command *c = starting(node, run_join);
+    if (!words || !kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    command *c = kith__command_starting(node, run_join);
     if (c) c->pair = taken;
-    return issue(node, c, c && keep(c, 0, words), op);
+    return kith__command_issue(node, c, c && kith__command_keep(c, 0, words), op);
 }
 
 kith_err kith_answer(kith_node *node, kith_op question, bool yes)
 {
-    command *c = command_new(node, run_answer);
+    command *c = kith__command_new(node, run_answer);
     if (c) c->op = question;
     if (c) c->yes = yes;
-    return issue(node, c, true, NULL);
+    return kith__command_issue(node, c, true, NULL);
 }
 
 kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_op *op)
 {
     if (!device_id) return KITH_ERR_ARG;
-    command *c = starting(node, run_ping);
+    command *c = kith__command_starting(node, run_ping);
     if (c) c->count = count;
-    return issue(node, c, c && keep(c, 0, device_id), op);
+    return kith__command_issue(node, c, c && kith__command_keep(c, 0, device_id), op);
 }
 
-kith_err kith_look(kith_node *node, kith_op *op) { return issue(node, starting(node, run_look), true, op); }
+kith_err kith_look(kith_node *node, kith_op *op)
+{
+    return kith__command_issue(node, kith__command_starting(node, run_look), true, op);
+}
 
 kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options,
                         kith_op *op)
 {
     kith_send_options taken = {0};
-    if (!device_id || !path || !take_options(&taken, sizeof taken, options)) return KITH_ERR_ARG;
-    command *c = starting(node, run_send);
+    if (!device_id || !path || !kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    command *c = kith__command_starting(node, run_send);
     if (c) c->send = taken;
-    return issue(node, c, c && keep(c, 0, device_id) && keep(c, 1, path) && keep(c, 2, taken.name), op);
+    return kith__command_issue(node, c,
+                               c && kith__command_keep(c, 0, device_id) && kith__command_keep(c, 1, path) &&
+                                   kith__command_keep(c, 2, taken.name),
+                               op);
 }
 
 kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op)
 {
     kith_receive_options taken = {0};
-    if (!options || !take_options(&taken, sizeof taken, options) || !taken.folder) return KITH_ERR_ARG;
-    command *c = starting(node, run_receive);
+    if (!options || !kith__options_take(&taken, sizeof taken, options) || !taken.folder) return KITH_ERR_ARG;
+    command *c = kith__command_starting(node, run_receive);
     if (c) c->receive = taken;
-    return issue(node, c, c && keep(c, 0, taken.folder) && keep(c, 1, taken.from), op);
+    return kith__command_issue(node, c,
+                               c && kith__command_keep(c, 0, taken.folder) && kith__command_keep(c, 1, taken.from), op);
 }
 
 void kith_cancel(kith_node *node, kith_op op)
 {
-    command *c = command_new(node, run_cancel);
+    command *c = kith__command_new(node, run_cancel);
     if (c) c->op = op;
-    if (issue(node, c, true, NULL)) return; /* no memory: the operation goes on */
+    if (kith__command_issue(node, c, true, NULL)) return; /* no memory: the operation goes on */
 }
 
 /* ---- beginning and end ---- */
@@ -373,8 +255,9 @@ static kith_err open_core(kith_node *node, const kith_options *options, kith_pro
         .log_level = options->log_level,
         .log = options->log,
         .log_user = options->log_user,
-        .emit = on_event,
+        .emit = kith__api_event,
         .emit_user = node,
+        .talk = &kith__api_talk,
     };
     if (options->listen && kith_addr_parse(options->listen, &config.listen)) {
         snprintf(problem->message, sizeof problem->message,
@@ -406,11 +289,12 @@ kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *p
     kith_options taken = {0};
     kith_node *node = NULL;
     *problem = (kith_problem){0};
-    kith_err err = take_options(&taken, sizeof taken, options) && taken.home ? KITH_OK : KITH_ERR_ARG;
+    kith_err err = kith__options_take(&taken, sizeof taken, options) && taken.home ? KITH_OK : KITH_ERR_ARG;
     if (!err && !(node = kith_calloc(1, sizeof *node))) err = KITH_ERR_NOMEM;
     if (node) {
         pthread_mutex_init(&node->lock, NULL);
         node->commands_end = &node->commands;
+        kith_list_init(&node->views);
         node->wake[0] = node->wake[1] = -1;
         err = fill(node, &taken, problem);
     }
@@ -429,7 +313,7 @@ void kith_close(kith_node *node)
     if (!node) return;
     if (node->running) {
         node->closing = (command){.run = run_close, .embedded = true};
-        if (issue(node, &node->closing, true, NULL) == KITH_OK) pthread_join(node->thread, NULL);
+        if (kith__command_issue(node, &node->closing, true, NULL) == KITH_OK) pthread_join(node->thread, NULL);
     } else if (node->io) {
         if (node->post) node->env->post->close(node->post);
         kith_core_free(node->core);
@@ -441,14 +325,8 @@ void kith_close(kith_node *node)
         command_free(c);
         c = next;
     }
-    for (queued_event *q; (q = node->events);) {
-        node->events = q->next;
-        queued_free(q);
-    }
-    for (queued_event *q; (q = node->reserve);) {
-        node->reserve = q->next;
-        kith_free(q);
-    }
+    kith__events_free(node);
+    kith__views_free(node);
     kith_home_close(node->home);
     kith_secret_free(node->seed);
     kith_io_free(node->io);

@@ -20,7 +20,8 @@ typedef struct kith_core_talk {
     /* The message is the owner's, who says kith_core_taken when the application has it.  False: there is no memory, it
      * remains the core's; the connection ends. */
     bool (*message)(void *user, kith_op connection, kith_talk_message *message);
-    void (*confirmed)(void *user, kith_op connection, size_t bytes); /* of what was sent the peer has so much more */
+    /* Of what was sent the peer has so much more: sizes, and KITH_TALK_COST for each message. */
+    void (*confirmed)(void *user, kith_op connection, size_t costs);
     /* How it stands; finishing: no message is taken any more, by kith_core_send_message. */
     void (*status)(void *user, kith_op connection, const kith_remote_device_info *info, bool finishing);
 } kith_core_talk;

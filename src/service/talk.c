@@ -117,8 +117,8 @@ static bool confirm(kith_talk *t, uint64_t taken, uint64_t possible)
         if (!link) continue; /* FINISH */
         kith_talk_message *m = message_of(link);
         if (t->confirmed < t->next) t->on_way -= cost(m->size);
-        t->undelivered -= m->size;
-        t->freed += m->size;
+        t->undelivered -= cost(m->size);
+        t->freed += cost(m->size);
         t->events |= BIT(KITH_TALK_CONFIRMED);
         kith_free(m);
     }
@@ -390,7 +390,7 @@ kith_err kith_talk_send(kith_talk *t, kith_talk_message *message)
     kith_list_append(&t->out, &message->link);
     if (!t->at) t->at = &message->link;
     t->queued++;
-    t->undelivered += message->size;
+    t->undelivered += cost(message->size);
     return KITH_OK;
 }
 
@@ -429,10 +429,7 @@ size_t kith_talk_confirmed(kith_talk *t)
 
 size_t kith_talk_undelivered(const kith_talk *t) { return t->undelivered; }
 
-bool kith_talk_settled(const kith_talk *t)
-{
-    return t->their_finish && t->finishing && t->confirmed >= t->queued;
-}
+bool kith_talk_settled(const kith_talk *t) { return t->their_finish && t->finishing && t->confirmed >= t->queued; }
 
 bool kith_talk_is_over(const kith_talk *t) { return t->state == OVER; }
 kith_err kith_talk_error(const kith_talk *t) { return t->error; }

@@ -72,7 +72,7 @@ typedef enum kith_talk_event {
     KITH_TALK_NOTHING,
     KITH_TALK_ACCEPTED,  /* opener: the acceptor answered: together, at first or again */
     KITH_TALK_MESSAGE,   /* take it with kith_talk_take */
-    KITH_TALK_CONFIRMED, /* the peer took more: kith_talk_confirmed says how many bytes */
+    KITH_TALK_CONFIRMED, /* the peer took more: kith_talk_confirmed says how much */
     KITH_TALK_FINISHED,  /* the peer finished: so do we; kith_talk_send is STATE from here on */
     KITH_TALK_OVER,      /* all is taken on both sides; or kith_talk_error says why not */
 } kith_talk_event;
@@ -93,12 +93,12 @@ kith_talk_event kith_talk_event_take(kith_talk *talk);
 /* The message is the talk's from here on, to be freed with it or when it is taken; STATE: finished or over, it remains
  * the caller's. */
 KITH_MUST_CHECK kith_err kith_talk_send(kith_talk *talk, kith_talk_message *message);
-void kith_talk_finish(kith_talk *talk); /* nothing more of ours; harmless when done before */
+void kith_talk_finish(kith_talk *talk);             /* nothing more of ours; harmless when done before */
 kith_talk_message *kith_talk_take(kith_talk *talk); /* the caller's from here on; NULL: none is whole */
 /* The application has this many more of those kith_talk_take gave, `bytes` large together. */
 void kith_talk_taken(kith_talk *talk, uint64_t messages, size_t bytes);
-size_t kith_talk_confirmed(kith_talk *talk);         /* bytes the peer took since the last call */
-size_t kith_talk_undelivered(const kith_talk *talk); /* bytes of ours the peer has not taken */
+size_t kith_talk_confirmed(kith_talk *talk);         /* what the peer took since the last call, as it costs */
+size_t kith_talk_undelivered(const kith_talk *talk); /* what of ours the peer has not taken */
 /* All that is left to hear is that the peer heard the end: who waits for it in vain lost nothing. */
 bool kith_talk_settled(const kith_talk *talk);
 bool kith_talk_is_over(const kith_talk *talk);

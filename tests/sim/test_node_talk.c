@@ -41,7 +41,7 @@ typedef struct side {
     device *device;
     kith_op op; /* 0: not connected to yet */
     uint64_t sent, got, goal;
-    size_t undelivered, waiting, waiting_bytes; /* not confirmed; not taken: messages, bytes */
+    size_t undelivered, waiting, waiting_bytes;     /* not confirmed; not taken: messages, bytes */
     bool ended, connected, finishing, dead, doomed; /* its node was killed; the other's was */
     kith_err err;
 } side;
@@ -133,11 +133,11 @@ static bool on_message(void *user, kith_op connection, kith_talk_message *m)
     return true;
 }
 
-static void on_confirmed(void *user, kith_op connection, size_t bytes)
+static void on_confirmed(void *user, kith_op connection, size_t costs)
 {
     side *s = side_of(user, connection);
-    if (!s || bytes > s->undelivered) wrong("more was confirmed than sent");
-    s->undelivered -= bytes;
+    if (!s || costs > s->undelivered) wrong("more was confirmed than sent");
+    s->undelivered -= costs;
 }
 
 static void on_status(void *user, kith_op connection, const kith_remote_device_info *info, bool finishing)
@@ -326,10 +326,11 @@ static void open_all(world *w, size_t count)
 static bool try_send(side *s)
 {
     size_t size = size_of(s->sent, s < other_side(s));
-    if (s->ended || s->finishing || !s->op || s->undelivered + size > KITH_UNDELIVERED_MAX) return false;
+    if (s->ended || s->finishing || !s->op || s->undelivered + size + KITH_TALK_COST > KITH_UNDELIVERED_MAX)
+        return false;
     kith_talk_message *m = kith_talk_message_new(NULL, size);
     for (size_t at = 0; at < size; at++) m->data[at] = byte_of(s->sent, at, s);
-    s->undelivered += size;
+    s->undelivered += size + KITH_TALK_COST;
     s->sent++;
     kith_core_send_message(s->device->core, s->op, m);
     return true;
@@ -426,8 +427,7 @@ static bool all_sent(void *user)
     if (all_over(w)) return true;
     for (size_t i = 0; i < w->talk_count; i++)
         for (size_t j = 0; j < 2; j++)
-            if (w->talks[i][j].sent < w->talks[i][j].goal && !w->talks[i][j].ended &&
-                !w->talks[i][j].doomed)
+            if (w->talks[i][j].sent < w->talks[i][j].goal && !w->talks[i][j].ended && !w->talks[i][j].doomed)
                 return false;
     return true;
 }
@@ -495,10 +495,11 @@ static void many_worlds(void **state)
         current_seed = seed;
         live_through(seed);
     }
-    printf("%llu worlds: %zu messages (%zu MB), %zu times lost, %zu sessions closed beneath, %zu nodes killed, %zu times "
-           "held back\n",
-           (unsigned long long)(last - first + 1), seen.messages, seen.bytes >> 20, seen.waits, seen.closed_beneath,
-           seen.killed, seen.held_back);
+    printf(
+        "%llu worlds: %zu messages (%zu MB), %zu times lost, %zu sessions closed beneath, %zu nodes killed, %zu times "
+        "held back\n",
+        (unsigned long long)(last - first + 1), seen.messages, seen.bytes >> 20, seen.waits, seen.closed_beneath,
+        seen.killed, seen.held_back);
     if (last - first >= 100) assert_true(seen.waits > 100 && seen.killed > 20 && seen.held_back > 20);
 }
 
@@ -661,12 +662,8 @@ const char *__asan_default_options(void) { return "detect_leaks=0"; }
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(many_worlds),
-        TEST(the_same_seed_is_the_same_run),
-        TEST(a_stalled_one_holds_back_no_other),
-        TEST(who_may),
-        TEST(what_is_lost_is_kept_for_a_while),
-        TEST(one_device_has_its_bounds),
+        TEST(many_worlds), TEST(the_same_seed_is_the_same_run),    TEST(a_stalled_one_holds_back_no_other),
+        TEST(who_may),     TEST(what_is_lost_is_kept_for_a_while), TEST(one_device_has_its_bounds),
     };
     return cmocka_run_group_tests_name("sim/node_talk", tests, NULL, NULL);
 }

@@ -1,0 +1,248 @@
+/* Connections as the application's threads see them: what they may send, what they took, and how each stands. */
+#include "node/api_internal.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+/* ---- what is known of each ---- */
+
+view *kith__view_find(kith_node *node, kith_op op)
+{
+    KITH_EACH (at, &node->views) {
+        view *v = KITH_OF(at, view, link);
+        if (v->op == op) return v;
+    }
+    return NULL;
+}
+
+static void view_free(view *v)
+{
+    kith_list_remove(&v->link);
+    kith__queued_free(v->writable);
+    kith_free(v);
+}
+
+void kith__view_remove(kith_node *node, kith_op op)
+{
+    view *v = kith__view_find(node, op);
+    if (v) view_free(v);
+}
+
+void kith__views_free(kith_node *node)
+{
+    for (kith_link *at; (at = kith_list_first(&node->views));) view_free(KITH_OF(at, view, link));
+}
+
+static view *view_new(kith_op op)
+{
+    view *v = kith_calloc(1, sizeof *v);
+    if (v) v->op = op;
+    return v;
+}
+
+/* ---- from the core ---- */
+
+static bool on_incoming(void *user, const kith_event *event)
+{
+    kith_node *node = user;
+    view *v = view_new(event->transfer);
+    queued_event *end = kith__queued_new(), *q = kith__queued_new();
+    if (!v || !end || !q) {
+        kith_free(v);
+        kith__queued_free(end);
+        kith__queued_free(q);
+        return false;
+    }
+    *q->event = *event;
+    pthread_mutex_lock(&node->lock);
+    kith_list_append(&node->views, &v->link);
+    end->next = node->reserve;
+    node->reserve = end;
+    kith__queue(node, q);
+    pthread_mutex_unlock(&node->lock);
+    return true;
+}
+
+static bool on_message(void *user, kith_op connection, kith_talk_message *message)
+{
+    kith_node *node = user;
+    queued_event *q = kith_calloc(1, sizeof *q);
+    if (!q) return false;
+    q->op = connection;
+    q->message = message;
+    pthread_mutex_lock(&node->lock);
+    kith__queue(node, q);
+    pthread_mutex_unlock(&node->lock);
+    return true;
+}
+
+static void on_confirmed(void *user, kith_op connection, size_t costs)
+{
+    kith_node *node = user;
+    pthread_mutex_lock(&node->lock);
+    view *v = kith__view_find(node, connection);
+    if (v) v->undelivered -= costs;
+    if (v && v->writable && v->undelivered <= KITH_UNDELIVERED_MAX / 2) {
+        *v->writable->event = (kith_event){.kind = KITH_EVENT_WRITABLE, .op = connection};
+        kith__queue(node, v->writable);
+        v->writable = NULL;
+    }
+    pthread_mutex_unlock(&node->lock);
+}
+
+static void on_status(void *user, kith_op connection, const kith_remote_device_info *info, bool finishing)
+{
+    kith_node *node = user;
+    pthread_mutex_lock(&node->lock);
+    view *v = kith__view_find(node, connection);
+    if (v) {
+        v->info = *info;
+        v->known = true;
+        v->finishing |= finishing;
+    }
+    pthread_mutex_unlock(&node->lock);
+}
+
+const kith_core_talk kith__api_talk = {
+    .incoming = on_incoming, .message = on_message, .confirmed = on_confirmed, .status = on_status};
+
+void kith__views_tell_taken(kith_node *node)
+{
+    for (;;) {
+        view told = {0};
+        pthread_mutex_lock(&node->lock);
+        KITH_EACH (at, &node->views) {
+            view *v = KITH_OF(at, view, link);
+            if (!v->taken) continue;
+            told = *v;
+            v->taken = v->taken_bytes = 0;
+            break;
+        }
+        if (!told.taken) node->taken = false;
+        pthread_mutex_unlock(&node->lock);
+        if (!told.taken) return;
+        kith_core_taken(node->core, told.op, told.taken, told.taken_bytes);
+    }
+}
+
+/* ---- from the application ---- */
+
+static void run_connect(kith_node *node, command *c)
+{
+    c->connect.topic = c->text[1];
+    kith_core_connect(node->core, c->op, c->text[0], &c->connect);
+}
+
+static void run_serve(kith_node *node, command *c) { kith_core_serve(node->core, c->op, c->text[0], &c->serve); }
+static void run_finish(kith_node *node, command *c) { kith_core_finish(node->core, c->op); }
+
+static void run_message(kith_node *node, command *c)
+{
+    kith_talk_message *message = c->message;
+    c->message = NULL;
+    kith_core_send_message(node->core, c->op, message);
+}
+
+kith_err kith_connect(kith_node *node, const char *device_id, const kith_connect_options *options, kith_op *connection)
+{
+    kith_connect_options taken = {0};
+    if (!device_id || !options || !kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    if (!taken.topic || !kith_talk_topic_good(taken.topic)) return KITH_ERR_ARG;
+    command *c = kith__command_starting(node, run_connect);
+    view *v = c ? view_new(c->op) : NULL;
+    bool complete = v && kith__command_keep(c, 0, device_id) && kith__command_keep(c, 1, taken.topic);
+    if (c) c->connect = taken;
+    if (complete) {
+        pthread_mutex_lock(&node->lock);
+        kith_list_append(&node->views, &v->link);
+        pthread_mutex_unlock(&node->lock);
+    } else {
+        kith_free(v);
+    }
+    return kith__command_issue(node, c, complete, connection);
+}
+
+kith_err kith_serve(kith_node *node, const char *topic, const kith_serve_options *options, kith_op *op)
+{
+    kith_serve_options taken = {0};
+    if (!topic || !kith_talk_topic_good(topic) || !kith__options_take(&taken, sizeof taken, options))
+        return KITH_ERR_ARG;
+    command *c = kith__command_starting(node, run_serve);
+    if (c) c->serve = taken;
+    return kith__command_issue(node, c, c && kith__command_keep(c, 0, topic), op);
+}
+
+/* May so much more be sent?  It counts from here on. */
+static kith_err reserve(kith_node *node, kith_op connection, size_t cost)
+{
+    kith_err err = KITH_OK;
+    pthread_mutex_lock(&node->lock);
+    view *v = kith__view_find(node, connection);
+    if (!v)
+        err = KITH_ERR_NOT_FOUND;
+    else if (v->finishing)
+        err = KITH_ERR_STATE;
+    else if (v->undelivered + cost <= KITH_UNDELIVERED_MAX)
+        v->undelivered += cost;
+    else if (v->writable || (v->writable = kith__queued_new()))
+        err = KITH_ERR_AGAIN;
+    else
+        err = KITH_ERR_NOMEM;
+    pthread_mutex_unlock(&node->lock);
+    return err;
+}
+
+kith_err kith_send_message(kith_node *node, kith_op connection, const void *data, size_t size)
+{
+    if (!data && size) return KITH_ERR_ARG;
+    if (size > KITH_MESSAGE_SIZE_MAX) return KITH_ERR_LIMIT;
+    kith_err err = reserve(node, connection, size + KITH_TALK_COST);
+    if (err) return err;
+    command *c = kith__command_new(node, run_message);
+    if (c) {
+        c->op = connection;
+        c->message = kith_talk_message_new(data, size);
+    }
+    err = kith__command_issue(node, c, c && c->message, NULL);
+    if (err) on_confirmed(node, connection, size + KITH_TALK_COST); /* it does not count after all */
+    return err;
+}
+
+kith_err kith_finish(kith_node *node, kith_op connection)
+{
+    command *c = kith__command_new(node, run_finish);
+    kith_err err = c ? KITH_OK : KITH_ERR_NOMEM;
+    if (c) {
+        c->op = connection;
+        pthread_mutex_lock(&node->lock);
+        view *v = kith__view_find(node, connection);
+        if (v)
+            v->finishing = true;
+        else
+            err = KITH_ERR_NOT_FOUND;
+        pthread_mutex_unlock(&node->lock);
+    }
+    kith_err issued = kith__command_issue(node, c, !err, NULL);
+    return err ? err : issued;
+}
+
+kith_err kith_remote_device(kith_node *node, kith_op connection, kith_remote_device_info *out)
+{
+    kith_err err = KITH_ERR_NOT_FOUND;
+    pthread_mutex_lock(&node->lock);
+    const view *v = kith__view_find(node, connection);
+    if (v) err = v->known ? KITH_OK : KITH_ERR_AGAIN;
+    if (!err) *out = v->info;
+    pthread_mutex_unlock(&node->lock);
+    return err;
+}
+
+bool kith_is_connected(kith_node *node, kith_op connection)
+{
+    pthread_mutex_lock(&node->lock);
+    const view *v = kith__view_find(node, connection);
+    bool is = v && v->info.connected;
+    pthread_mutex_unlock(&node->lock);
+    return is;
+}
