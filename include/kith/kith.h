@@ -120,7 +120,7 @@ typedef enum kith_event_kind {
                              it really is */
     KITH_EVENT_CONNECTED, /* send, connections: the device answered, at first and after each return: device, path,
                              address */
-    KITH_EVENT_WAITING, /* send, connections: the device went away; going on when it is back: err */
+    KITH_EVENT_WAITING,   /* send, connections: the device went away; going on when it is back: err */
     KITH_EVENT_OFFER, /* receive: transfer is offered by device and policy says to ask: name, bytes_total; answer with
                          kith_answer(transfer) */
     KITH_EVENT_START, /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before */
@@ -128,7 +128,7 @@ typedef enum kith_event_kind {
     KITH_EVENT_FILE, /* receive: whole, checked and in place: name, path_name, bytes_total, hash; already = an identical
                         file was there */
     KITH_EVENT_SENT, /* send: the receiver has it: hash, bytes_total, seconds */
-    KITH_EVENT_FAILED, /* receive: this transfer ended without success: err, message */
+    KITH_EVENT_FAILED,   /* receive: this transfer ended without success: err, message */
     KITH_EVENT_INCOMING, /* serve: a device has connected: transfer = the connection, device, name = the topic, path */
     KITH_EVENT_MESSAGE,  /* connections: the next whole message: data, data_size */
     KITH_EVENT_WRITABLE, /* connections: kith_send_message said AGAIN, and would not now */

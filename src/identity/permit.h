@@ -13,7 +13,13 @@
 
 typedef enum kith_permit { KITH_DENY, KITH_ASK, KITH_ALLOW } kith_permit;
 
-typedef enum kith_service { KITH_SERVICE_HELLO, KITH_SERVICE_PAIR, KITH_SERVICE_PING, KITH_SERVICE_FILE, KITH_SERVICE_TALK } kith_service;
+typedef enum kith_service {
+    KITH_SERVICE_HELLO,
+    KITH_SERVICE_PAIR,
+    KITH_SERVICE_PING,
+    KITH_SERVICE_FILE,
+    KITH_SERVICE_TALK
+} kith_service;
 
 typedef enum kith_standing {
     KITH_STANDING_UNKNOWN,  /* nobody we know, or hello is not verified yet */

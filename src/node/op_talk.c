@@ -18,9 +18,9 @@ struct talk_op {
     session_hold hold, spare; /* the session it goes over, and that one's twin */
     channel *channel;
     uint8_t instance[KITH_HELLO_INSTANCE_SIZE]; /* of the node at the other end; zeros: not known */
-    bool together; /* ACCEPT came, or went */
-    bool before;   /* and did so once */
-    bool dropped;  /* the application sent what came too late */
+    bool together;                              /* ACCEPT came, or went */
+    bool before;                                /* and did so once */
+    bool dropped;                               /* the application sent what came too late */
     uint64_t since_ns, lost_ns, give_up_ns, pause_ns, status_ns;
     kith_timer *timer;
     bool unreturned; /* at the last look at the stream's acknowledgements */
@@ -102,10 +102,12 @@ static const char *explain(const talk_op *t, kith_err err, char *out, size_t siz
     switch (err) {
     case KITH_OK: return NULL;
     case KITH_ERR_UNREACHABLE:
-        snprintf(out, size, t->before ? "%s went away and did not come back" : "%s cannot be found: is it on, and here?",
-                 name);
+        snprintf(out, size,
+                 t->before ? "%s went away and did not come back" : "%s cannot be found: is it on, and here?", name);
         break;
-    case KITH_ERR_NOT_ALLOWED: snprintf(out, size, "%s does not serve \"%s\" now", name, kith_talk_topic(t->talk)); break;
+    case KITH_ERR_NOT_ALLOWED:
+        snprintf(out, size, "%s does not serve \"%s\" now", name, kith_talk_topic(t->talk));
+        break;
     case KITH_ERR_UNTRUSTED: snprintf(out, size, "%s does not know this device any more: pair them again", name); break;
     case KITH_ERR_CLOSED:
         snprintf(out, size,

@@ -18,7 +18,13 @@
 #define SESSIONS_DEVICE_MAX    16               /* with one pinned device: its nodes */
 #define SESSION_STRANGER_NS    (30 * SECOND_NS) /* a stranger's that nobody uses is closed after this */
 
-typedef enum stream_number { STREAM_CONTROL = 1, STREAM_PAIR = 2, STREAM_PING = 3, STREAM_FILE = 4, STREAM_TALK = 5 } stream_number;
+typedef enum stream_number {
+    STREAM_CONTROL = 1,
+    STREAM_PAIR = 2,
+    STREAM_PING = 3,
+    STREAM_FILE = 4,
+    STREAM_TALK = 5
+} stream_number;
 
 typedef struct session session;
 typedef struct channel channel;

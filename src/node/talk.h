@@ -8,18 +8,18 @@
 #include "node/session.h"
 #include "service/talk.h"
 
-#define TALK_PATIENCE_S       30                /* for the first connection, unless told otherwise */
-#define TALK_PAUSE_NS         (SECOND_NS / 4)   /* before a lost device is looked for, doubling with each loss in a row */
-#define TALK_PAUSE_MAX_NS     (30 * SECOND_NS)  /* ... up to this; a quarter more or less, by chance */
-#define TALK_STEADY_NS        (10 * SECOND_NS)  /* a loss after this is the first in a row */
-#define TALK_SILENT_NS        (8 * SECOND_NS)   /* bytes unacknowledged and nothing heard: the session is gone */
-#define TALK_LINGER_NS        (30 * SECOND_NS)  /* to hear that the other side heard the end; then it ends well */
-#define TALKS_ACCEPTED_MAX    128               /* at once, the lost ones included */
-#define TALKS_DEVICE_MAX      16                /* of one device; a new one ends the longest lost */
-#define TALKS_ENDED_MAX       128               /* ended ones whose ids are kept, as long as lost ones are */
-#define TALKS_ENDED_DEVICE    32                /* of one device */
-#define TALK_STATUS_NS        (SECOND_NS / 10)  /* the round trip is told so often */
-#define TALK_KEPT_NS          (KITH_CONNECTION_KEPT_S * SECOND_NS)
+#define TALK_PATIENCE_S    30               /* for the first connection, unless told otherwise */
+#define TALK_PAUSE_NS      (SECOND_NS / 4)  /* before a lost device is looked for, doubling with each loss in a row */
+#define TALK_PAUSE_MAX_NS  (30 * SECOND_NS) /* ... up to this; a quarter more or less, by chance */
+#define TALK_STEADY_NS     (10 * SECOND_NS) /* a loss after this is the first in a row */
+#define TALK_SILENT_NS     (8 * SECOND_NS)  /* bytes unacknowledged and nothing heard: the session is gone */
+#define TALK_LINGER_NS     (30 * SECOND_NS) /* to hear that the other side heard the end; then it ends well */
+#define TALKS_ACCEPTED_MAX 128              /* at once, the lost ones included */
+#define TALKS_DEVICE_MAX   16               /* of one device; a new one ends the longest lost */
+#define TALKS_ENDED_MAX    128              /* ended ones whose ids are kept, as long as lost ones are */
+#define TALKS_ENDED_DEVICE 32               /* of one device */
+#define TALK_STATUS_NS     (SECOND_NS / 10) /* the round trip is told so often */
+#define TALK_KEPT_NS       (KITH_CONNECTION_KEPT_S * SECOND_NS)
 
 typedef struct talk_op talk_op;
 
