@@ -1,16 +1,13 @@
-# The libraries Kith is built on (script/bootstrap installs them), each as an imported target.
+# The libraries Kith is built on; script/bootstrap installs them.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-pkg_check_modules(NGTCP2 REQUIRED IMPORTED_TARGET libngtcp2>=1.11)
-pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
-pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
-pkg_check_modules(ARGON2 REQUIRED IMPORTED_TARGET libargon2)
-pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
-pkg_check_modules(AVAHI REQUIRED IMPORTED_TARGET avahi-core)
+# What libkith needs, in one imported target; kith.pc and the CMake package name the same.
+set(KITH_MODULES "libngtcp2>=1.11" libsodium libcrypto libargon2 libuv avahi-core jansson libcbor)
+pkg_check_modules(KITH_DEPENDS REQUIRED IMPORTED_TARGET ${KITH_MODULES})
+# The command needs these besides.
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(QRENCODE REQUIRED IMPORTED_TARGET libqrencode)
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
-pkg_check_modules(CBOR REQUIRED IMPORTED_TARGET libcbor)
 
 # BLAKE3: a system's libblake3 has no subtree interface in its public header, so its C is compiled from Debian's package of it,
 # which script/bootstrap unpacks.  SIMD: assembly on amd64, intrinsics for NEON on arm64.

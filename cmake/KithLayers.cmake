@@ -22,7 +22,7 @@ target_compile_options(kith_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion 
 target_compile_definitions(kith_flags INTERFACE _GNU_SOURCE KITH_VERSION="${PROJECT_VERSION}"
   $<$<CONFIG:RelWithDebInfo>:_FORTIFY_SOURCE=2>)
 target_include_directories(kith_flags INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
-target_link_options(kith_flags INTERFACE LINKER:--gc-sections)
+target_link_options(kith_flags INTERFACE LINKER:--gc-sections,--as-needed)
 if(KITH_SANITIZE)
   target_compile_options(kith_flags INTERFACE -fsanitize=${KITH_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(kith_flags INTERFACE -fsanitize=${KITH_SANITIZE})
@@ -34,8 +34,7 @@ if(KITH_SANITIZE)
   endif()
 endif()
 
-set(KITH_LIBRARIES PkgConfig::NGTCP2 PkgConfig::SODIUM PkgConfig::CRYPTO PkgConfig::ARGON2 PkgConfig::UV PkgConfig::AVAHI
-  PkgConfig::JANSSON PkgConfig::CBOR Threads::Threads m)
+set(KITH_LIBRARIES PkgConfig::KITH_DEPENDS Threads::Threads m)
 foreach(layer IN LISTS KITH_LAYERS)
   file(GLOB layer_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${layer}/*.c)
   if(NOT layer_sources)
@@ -59,11 +58,15 @@ function(kith_link_layers target)
     endif()
   endforeach()
   target_sources(${target} PRIVATE $<TARGET_OBJECTS:kith_blake3>)
-  target_link_libraries(${target} PRIVATE kith_flags ${KITH_LIBRARIES})
+  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:kith_flags> ${KITH_LIBRARIES})
 endfunction()
 
-# The library an application links: every layer but the simulator.
-add_library(kith_static STATIC)
-set_target_properties(kith_static PROPERTIES OUTPUT_NAME kith ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
-kith_link_layers(kith_static base wire crypto identity discovery path quic env store service io node)
-target_include_directories(kith_static PUBLIC ${CMAKE_SOURCE_DIR}/include)
+# kith_library(target STATIC|SHARED): libkith, which an application links: every layer but the simulator.
+function(kith_library target kind)
+  add_library(${target} ${kind})
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME kith ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+  kith_link_layers(${target} io node)
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>)
+endfunction()
+kith_library(kith_static STATIC)
