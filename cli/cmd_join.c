@@ -45,7 +45,7 @@ static int check_given(const char *text, char words[KITH_WORDS_TEXT])
     return err ? out_problem(err, problem.message) : 0;
 }
 
-static int ask_words(char words[KITH_WORDS_TEXT])
+static int ask_words(const session *s, char words[KITH_WORDS_TEXT])
 {
     char typed[TYPED_MAX];
     kith_problem problem;
@@ -55,6 +55,7 @@ static int ask_words(char words[KITH_WORDS_TEXT])
     for (;;) {
         prompt_result result = prompt_words(question, typed, sizeof typed);
         if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
+        if (result == PROMPT_TIMEOUT) return session_gave_up(s, go_on);
         if (result != PROMPT_OK)
             return out_error(EXIT_USAGE, "no code was given: type it, or name a file with --code-file FILE");
         if (!typed[strspn(typed, " \t")]) continue;
@@ -106,7 +107,7 @@ static int run(const cli_args *a)
     explicit_bzero(typed, sizeof typed);
     if (!status) status = pairing_start(&p, &s);
     if (!status) status = open_or_init(&s);
-    if (!status && asks) status = ask_words(words);
+    if (!status && asks) status = ask_words(&s, words);
     if (!status) {
         out_say("Looking for the device that shows this code...");
         status = session_begin(&s, kith_join(s.node, words, &p.options, &s.op), &handler, &p);

@@ -1,5 +1,6 @@
 #include "prompt.h"
 
+#include "clock.h"
 #include "interrupt.h"
 #include "output.h"
 
@@ -20,6 +21,7 @@
 #define COMPLETION_PREFIX 32
 
 static int tty = -1;
+static uint64_t deadline;
 static bool tried;
 static struct termios original;
 static volatile bool changed; /* the terminal is not as it was: original is what to go back to */
@@ -75,15 +77,26 @@ void prompt_print(const char *format, ...)
     va_end(list);
 }
 
-static prompt_result wait_for_key(void)
+void prompt_until(uint64_t deadline_ns) { deadline = deadline_ns; }
+
+prompt_result prompt_wait(int fd)
 {
     for (;;) {
-        struct pollfd fds[] = {{.fd = tty, .events = POLLIN}, {.fd = interrupt_fd(), .events = POLLIN}};
+        struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = interrupt_fd(), .events = POLLIN}};
         if (interrupted()) return PROMPT_INTERRUPTED;
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) return PROMPT_END;
+        if (poll(fds, 2, deadline ? poll_ms(deadline) : -1) < 0 && errno != EINTR) return PROMPT_END;
         if (interrupted()) return PROMPT_INTERRUPTED;
         if (fds[0].revents) return PROMPT_OK;
+        if (deadline && now_ns() >= deadline) return PROMPT_TIMEOUT;
     }
+}
+
+/* Half a password is nothing for whoever reads the terminal next. */
+static prompt_result wait_for_key(void)
+{
+    prompt_result result = prompt_wait(tty);
+    if (result == PROMPT_TIMEOUT) prompt_forget_typed();
+    return result;
 }
 
 /* The terminal hands over whole lines; what does not fit is dropped. */
@@ -133,12 +146,15 @@ prompt_result prompt_password(const char *question, secret *out)
 
 /* ---- words, with libedit ---- */
 
+static prompt_result last_wait;
+
 /* libedit's own reading goes on after a signal. */
 static int read_key(EditLine *editor, wchar_t *key)
 {
     unsigned char c;
     (void)editor;
-    if (wait_for_key() != PROMPT_OK || read(tty, &c, 1) != 1) return 0;
+    last_wait = wait_for_key();
+    if (last_wait != PROMPT_OK || read(tty, &c, 1) != 1) return 0;
     *key = c;
     return 1;
 }
@@ -232,5 +248,5 @@ prompt_result prompt_words(const char *question, char *line, size_t size)
     prompt_restore_terminal();
     if (typed && count > 0) return PROMPT_OK;
     prompt_print("\n");
-    return interrupted() ? PROMPT_INTERRUPTED : PROMPT_END;
+    return last_wait == PROMPT_OK ? PROMPT_END : last_wait;
 }

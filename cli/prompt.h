@@ -5,6 +5,7 @@
 #include <kith/kith.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define SECRET_MAX  1024
 #define PROMPT_LINE 512
@@ -29,9 +30,14 @@ void prompt_forget_typed(void);
 typedef enum prompt_result {
     PROMPT_OK,
     PROMPT_END /* Ctrl-D, or the terminal is gone */,
-    PROMPT_INTERRUPTED
+    PROMPT_INTERRUPTED,
+    PROMPT_TIMEOUT
 } prompt_result;
 
+/* What waits here waits no longer than until then (clock.h); 0: for ever. */
+void prompt_until(uint64_t deadline_ns);
+/* Until there is something to read, or the end of it. */
+prompt_result prompt_wait(int fd);
 /* After poll says that prompt_fd is readable: the line without its end. */
 prompt_result prompt_take_line(char *line, size_t size);
 /* Ask and wait. */

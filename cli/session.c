@@ -12,20 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#define SECOND_NS        UINT64_C(1000000000)
 #define STOP_PATIENCE_NS (5 * SECOND_NS) /* for an operation to end after it was told to */
 #define PASSWORD_TRIES   3
 #define TIMEOUT_MAX_S    100000000ul
-
-uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
-}
 
 /* ---- settings ---- */
 
@@ -103,19 +94,22 @@ int session_start(session *s, const cli_args *args)
         if (args->given[i].option->id == OPT_RELAY) status = check_relay(args->given[i].value);
     if (!status && timeout) status = args_number("--timeout", timeout, 1, TIMEOUT_MAX_S, &s->timeout_s);
     if (!status && s->timeout_s) s->deadline_ns = now_ns() + s->timeout_s * SECOND_NS;
+    prompt_until(s->deadline_ns);
     return status;
 }
 
 /* ---- the password ---- */
 
 /* The first line of an open file, byte by byte: what follows on standard input is not ours. */
-static int first_line(int fd, const char *name, secret *out)
+static int first_line(const session *s, int fd, const char *name, secret *out)
 {
     for (out->size = 0;;) {
         char c;
+        prompt_result ready = prompt_wait(fd);
+        if (ready == PROMPT_INTERRUPTED) return EXIT_INTERRUPTED;
+        if (ready == PROMPT_TIMEOUT) return session_gave_up(s, "no password came");
         ssize_t got = read(fd, &c, 1);
-        if (got < 0 && errno == EINTR && !interrupted()) continue;
-        if (got < 0 && errno == EINTR) return EXIT_INTERRUPTED;
+        if (got < 0 && errno == EINTR) continue;
         if (got < 0) return out_error(kith_err_exit(KITH_ERR_IO), "%s cannot be read: %s", name, strerror(errno));
         if (got == 0 || c == '\n') break;
         if (out->size == SECRET_MAX)
@@ -129,11 +123,11 @@ static int first_line(int fd, const char *name, secret *out)
     return 0;
 }
 
-static int password_from_file(const char *path, secret *out)
+static int password_from_file(const session *s, const char *path, secret *out)
 {
     struct stat info;
     char shown[OUT_NAME];
-    if (!strcmp(path, "-")) return first_line(STDIN_FILENO, "standard input", out);
+    if (!strcmp(path, "-")) return first_line(s, STDIN_FILENO, "standard input", out);
     out_name(path, shown, sizeof shown);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
@@ -142,17 +136,19 @@ static int password_from_file(const char *path, secret *out)
     }
     if (!fstat(fd, &info) && S_ISREG(info.st_mode) && (info.st_mode & (S_IRGRP | S_IROTH)))
         out_warn("warning: others can read the password file %s: \"chmod 600\" it", shown);
-    int status = first_line(fd, shown, out);
+    int status = first_line(s, fd, shown, out);
     close(fd);
     return status;
 }
 
-static int ask_password(bool is_new, secret *out)
+static int ask_password(const session *s, bool is_new, secret *out)
 {
+    static const char *const unchanged = "nothing was changed";
     for (;;) {
         prompt_result result =
             prompt_password(is_new ? "A new password for this device: " : "This device's password: ", out);
-        if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: nothing was changed");
+        if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: %s", unchanged);
+        if (result == PROMPT_TIMEOUT) return session_gave_up(s, unchanged);
         if (result != PROMPT_OK)
             return out_error(EXIT_USAGE, "no password was given: type one, or name a file with --password-file FILE");
         if (!out->size) {
@@ -165,9 +161,10 @@ static int ask_password(bool is_new, secret *out)
         result = prompt_password("The same once more: ", &again);
         bool same = result == PROMPT_OK && again.size == out->size && !memcmp(again.data, out->data, out->size);
         secret_done(&again);
-        if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: nothing was changed");
+        if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: %s", unchanged);
+        if (result == PROMPT_TIMEOUT) return session_gave_up(s, unchanged);
         if (same) return 0;
-        if (result != PROMPT_OK) return out_error(EXIT_USAGE, "the password was not repeated: nothing was changed");
+        if (result != PROMPT_OK) return out_error(EXIT_USAGE, "the password was not repeated: %s", unchanged);
         prompt_print("These were two different passwords.\n");
     }
 }
@@ -188,11 +185,17 @@ int session_cannot_ask(const session *s, const char *option)
                      option);
 }
 
+int session_gave_up(const session *s, const char *go_on)
+{
+    return out_error(EXIT_TIMEOUT, "gave up after %lu second%s, as --timeout says: %s", s->timeout_s,
+                     s->timeout_s == 1 ? "" : "s", go_on);
+}
+
 int session_password(session *s, bool is_new, secret *out)
 {
-    if (password_file(s)) return password_from_file(password_file(s), out);
+    if (password_file(s)) return password_from_file(s, password_file(s), out);
     if (!session_may_ask(s)) return session_cannot_ask(s, "--password-file FILE");
-    return ask_password(is_new, out);
+    return ask_password(s, is_new, out);
 }
 
 /* ---- the node ---- */
@@ -294,20 +297,18 @@ static int finish(const session *s, kith_err err, const char *message)
     if (s->stop == STOP_OUTPUT) return EXIT_FAILED; /* main says it */
     if (err == KITH_OK || s->stop == STOP_DONE) return 0;
     if (s->stop == STOP_INTERRUPT) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
-    if (s->stop == STOP_TIMEOUT)
-        return out_error(EXIT_TIMEOUT, "gave up after %lu second%s, as --timeout says: %s", s->timeout_s,
-                         s->timeout_s == 1 ? "" : "s", go_on);
+    if (s->stop == STOP_TIMEOUT) return session_gave_up(s, go_on);
     return out_problem(err, message);
 }
 
 /* Until when to sleep, in poll's milliseconds. */
-static int sleep_ms(const session *s, uint64_t now)
+static int sleep_ms(const session *s)
 {
-    uint64_t until = now + (s->handler->tick || s->listening ? SECOND_NS : 3600 * SECOND_NS);
+    uint64_t until = now_ns() + (s->handler->tick || s->listening ? SECOND_NS : 3600 * SECOND_NS);
     if (s->stop != STOP_NOT) return (int)(STOP_PATIENCE_NS / 1000000);
     if (s->deadline_ns && s->deadline_ns < until) until = s->deadline_ns;
     if (s->until_ns && s->until_ns < until) until = s->until_ns;
-    return until <= now ? 0 : (int)((until - now) / 1000000 + 1);
+    return poll_ms(until);
 }
 
 static void take_line(session *s)
@@ -326,7 +327,7 @@ static void wait_for_something(session *s)
     if (s->stop == STOP_INTERRUPT) fds[1].fd = -1; /* it stays readable */
     if (s->listening && s->stop == STOP_NOT && prompt_in_front())
         fds[2] = (struct pollfd){.fd = prompt_fd(), .events = POLLIN};
-    int n = poll(fds, 3, sleep_ms(s, now_ns()));
+    int n = poll(fds, 3, sleep_ms(s));
     uint64_t now = now_ns();
     if (interrupted()) session_stop(s, STOP_INTERRUPT, 0);
     if (s->deadline_ns && now >= s->deadline_ns) session_stop(s, STOP_TIMEOUT, 0);

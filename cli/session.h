@@ -2,6 +2,7 @@
 #ifndef KITH_CLI_SESSION_H
 #define KITH_CLI_SESSION_H
 
+#include "clock.h"
 #include "options.h"
 #include "prompt.h"
 
@@ -42,8 +43,6 @@ struct session {
     uint64_t stop_ns;
 };
 
-uint64_t now_ns(void);
-
 /* Each returns 0 or the exit status, which it has said. */
 int session_start(session *s, const cli_args *args);        /* settings; no node yet */
 int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
@@ -54,6 +53,7 @@ void session_close(session *s);
 
 bool session_may_ask(const session *s);
 int session_cannot_ask(const session *s, const char *option);
+int session_gave_up(const session *s, const char *go_on); /* as --timeout says */
 /* Print a question; the answer comes to handler->line.  Drops what was typed before. */
 void session_ask(session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_listen(session *s, bool on);

@@ -640,6 +640,29 @@ def test_timeout():
     equal((e["event"], e["code"]), ("error", 6))
 
 
+def test_timeout_of_questions():
+    p = Place()
+    start = time.monotonic()
+    t = p.terminal("--timeout", "1", "ping", "laptop")
+    t.expect("password: ")
+    t.type_blind("sec")
+    equal(t.wait(), 6)
+    has(t.seen, "gave up after 1 second")
+    assert t.echoes()
+    for env in ({}, {"TERM": "dumb"}):
+        t = p.terminal("--password-file", str(p.password), "--timeout", "1", "join", env=env)
+        t.expect("other device shows: ")
+        t.type("aci")
+        equal(t.wait(), 6)
+        has(t.seen, "gave up after 1 second")
+        assert t.echoes()
+    child = subprocess.Popen([KITH, "--timeout", "1", "--password-file", "-", "ping", "laptop"], stdin=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=p.env, start_new_session=True)
+    equal(child.wait(PATIENCE), 6)
+    child.stdin.close()
+    assert time.monotonic() - start < 20, "it waited longer than it was told to"
+
+
 def test_interrupts():
     p = Place()
     for number in (signal.SIGINT, signal.SIGTERM):
