@@ -324,6 +324,7 @@ static void wait_for_something(session *s)
 {
     struct pollfd fds[3] = {
         {.fd = kith_fd(s->node), .events = POLLIN}, {.fd = interrupt_fd(), .events = POLLIN}, {.fd = -1}};
+    if (out_broken()) session_stop(s, STOP_OUTPUT, 0);
     if (s->stop == STOP_INTERRUPT) fds[1].fd = -1; /* it stays readable */
     if (s->listening && s->stop == STOP_NOT && prompt_in_front())
         fds[2] = (struct pollfd){.fd = prompt_fd(), .events = POLLIN};
@@ -332,7 +333,6 @@ static void wait_for_something(session *s)
     if (interrupted()) session_stop(s, STOP_INTERRUPT, 0);
     if (s->deadline_ns && now >= s->deadline_ns) session_stop(s, STOP_TIMEOUT, 0);
     if (s->until_ns && now >= s->until_ns) session_stop(s, STOP_DONE, 0);
-    if (out_broken()) session_stop(s, STOP_OUTPUT, 0);
     if (s->stop == STOP_NOT && n > 0 && fds[2].revents) take_line(s);
     if (s->stop == STOP_NOT && s->handler->tick) s->handler->tick(s);
 }

@@ -273,6 +273,13 @@ def test_closed_output():
     child.stdout.close()
     equal(child.wait(PATIENCE), 1)
     has(p.trace(), "cancel")
+    p = Place(script="pair code words=a expires_ms=1\n")  # and then nothing more comes
+    for words in (["pair", "--yes"], ["--json", "receive"]):
+        with open("/dev/full", "w") as full:
+            r = subprocess.run([KITH, "--timeout", "20", "--password-file", str(p.password), *words], stdout=full, stderr=subprocess.PIPE,
+                               text=True, env=p.env, cwd=p.dir, timeout=PATIENCE, start_new_session=True)
+        equal(r.returncode, 1, r.stderr)
+        has(r.stderr, "standard output cannot be written")
 
 
 def test_home():
