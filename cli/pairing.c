@@ -16,16 +16,26 @@ int pairing_start(pairing *p, session *s)
                                                 : session_cannot_ask(s, "--yes to take the device that knows the code");
 }
 
-static void ask(session *s, pairing *p, const kith_device_info *device)
+static void show(const char *which, const kith_device_info *device, bool system)
 {
     char first[80], all[96];
-    out_event(json_pack("{s:s, s:o}", "event", "ask", "device", out_json_device(device)));
-    if (p->options.yes) return;
     out_group(device->fingerprint, SHORT_DIGITS, first, sizeof first);
     out_group(device->fingerprint, sizeof device->fingerprint, all, sizeof all);
-    prompt_print("The other device:\n  name         %s\n  system       %s%s%s\n  fingerprint  %s\n  in full      %s\n",
-                 device->name, *device->os ? device->os : "unknown", *device->hardware_model ? ", " : "",
-                 device->hardware_model, first, all);
+    prompt_print("%s device:\n  name         %s\n", which, device->name);
+    if (system)
+        prompt_print("  system       %s%s%s\n", *device->os ? device->os : "unknown",
+                     *device->hardware_model ? ", " : "", device->hardware_model);
+    prompt_print("  fingerprint  %s\n  in full      %s\n", first, all);
+}
+
+static void ask(session *s, pairing *p, const kith_device_info *device)
+{
+    kith_device_info self;
+    kith_problem problem;
+    out_event(json_pack("{s:s, s:o}", "event", "ask", "device", out_json_device(device)));
+    if (p->options.yes) return;
+    if (!kith_self(s->home, &self, &problem)) show("This", &self, false); /* what the other screen must show */
+    show("The other", device, true);
     p->asking = true;
     session_ask(s, "Is this the right device, with the same fingerprint as it shows itself?  Pair with it?  [y/N] ");
 }

@@ -1,5 +1,4 @@
-/* What both sides of pairing do alike: show the other device, ask whether it is the right one, say that it is paired.
- */
+/* What both sides of pairing do alike: show both devices, ask whether the other is the right one, say who is paired. */
 #ifndef KITH_CLI_PAIRING_H
 #define KITH_CLI_PAIRING_H
 

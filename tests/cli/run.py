@@ -448,6 +448,9 @@ def test_rename_and_forget():
 
 PAIR = f"pair code words={WORDS.replace(' ', '_')} expires_ms=1700000000000\npair ask\npair paired\npair end\n"
 
+OWN = "0011 2233 4455 6677 8899 aabb ccdd eeff"
+BOTH = f"This device:\r\n  name         desk\r\n  fingerprint  {OWN[:19]}\r\n  in full      {OWN} {OWN}\r\n"
+
 
 def test_pair():
     p = Place(script=PAIR)
@@ -456,6 +459,7 @@ def test_pair():
     picture = t.expect('run "kith join" and type')
     has(picture, "█")
     has(picture, "\x1b[97;40m")
+    has(t.expect("The other device:"), BOTH)
     t.expect("a1b2 c3d4 e5f6 0718\r\n")
     t.expect("a1b2 c3d4 e5f6 0718 a1b2 c3d4 e5f6 0718")
     t.expect("[y/N] ")
@@ -554,6 +558,7 @@ def test_join():
     t.expect('"appel" is no word')
     t.expect("other device shows: ")
     t.type("tend\tacid gra\tlemon lemon lemon\n")
+    has(t.expect("The other device:"), BOTH)
     t.expect("[y/N] ")
     t.type("yes\n")
     equal(t.wait(), 0)
