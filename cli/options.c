@@ -63,6 +63,9 @@ static const cli_option *find_option(const cli_command *c, char letter, const ch
     return found;
 }
 
+/* Its own options are not known yet: whatever is given, it is the command that cannot be had. */
+static bool is_later(const cli_command *c) { return c && !c->run; }
+
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* How many letters to add, drop, change or swap with the next make one word of another (Damerau, Levenshtein). */
@@ -160,6 +163,7 @@ static int parse_long(parser *p, const char *text)
     const char *equals = strchr(text, '=');
     size_t size = equals ? (size_t)(equals - text) : strlen(text);
     const cli_option *o = find_option(p->args->command, 0, text, size);
+    if (!o && is_later(p->args->command)) return 0;
     if (!o) return unknown_option(p->args->command, 0, text, size);
     if (equals && !o->value) return out_error(EXIT_USAGE, "--%s takes no value", o->name);
     return add_option(p, o, equals ? equals + 1 : NULL);
@@ -169,6 +173,7 @@ static int parse_letters(parser *p, const char *text)
 {
     for (; *text; text++) {
         const cli_option *o = find_option(p->args->command, *text, NULL, 0);
+        if (!o && is_later(p->args->command)) return 0;
         if (!o) return unknown_option(p->args->command, *text, NULL, 0);
         if (o->value) return add_option(p, o, text[1] ? text + 1 : NULL);
         int status = add_option(p, o, NULL);
@@ -197,6 +202,7 @@ static int settle(cli_args *a)
         if (!a->command && !find_in(global_options, letter, name, strlen(name)))
             return unknown_option(NULL, letter, name, strlen(name));
         is = find_option(a->command, letter, name, strlen(name));
+        if (!is && is_later(a->command)) continue; /* check_later says what there is to say */
         if (!is) return unknown_option(a->command, letter, name, strlen(name));
         a->given[i].option = is;
     }
@@ -206,7 +212,7 @@ static int settle(cli_args *a)
 static int check_later(const cli_args *a)
 {
     char text[64];
-    if (a->command && !a->command->run)
+    if (is_later(a->command))
         return out_error(EXIT_USAGE, "\"kith %s\" is to %s: this version of Kith cannot do that yet", a->command->name,
                          a->command->summary);
     for (size_t i = 0; i < a->given_count; i++) {

@@ -208,6 +208,12 @@ def test_usage():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
+    for line in ("passwd --recovery", "up --dir x", "get H -o F", "get H -oF -x", "verify laptop --ok", "config --unset k", "log show --limit 3",
+                 "log append --model=m", "--dir x up", "--git doctor", "relay --listen :7 --check", "up --bogus"):
+        r = p.run(*line.split())
+        equal(r.returncode, 2)
+        has(r.stderr, "cannot do that yet")
+    equal(p.run("up", "--dir", "x", "--help").returncode, 0)
     has(p.run("devices", env={"KITH_RELAY": "ws://x"}).stderr, "later version")
     equal(p.run("--relay", "none", "--relay-token-file", "t", "devices", env={"KITH_RELAY": "ws://x"}).returncode, 0)
     has(p.run("devices", env={"KITH_LOG": "loud"}).stderr, "error, warn, info or debug")
