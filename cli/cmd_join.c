@@ -13,8 +13,9 @@
 static const char *const go_on = "nothing was paired; run \"kith join\" again with the code, as long as it is good";
 
 /* The words as they were given: arguments or --code-file; "" when they are to be asked for. */
-static int given_words(const cli_args *a, char *text, size_t size)
+static int given_words(const session *s, char *text, size_t size)
 {
+    const cli_args *a = s->args;
     const char *file = args_value(a, OPT_CODE_FILE);
     char shown[OUT_NAME];
     size_t n = 0;
@@ -25,17 +26,16 @@ static int given_words(const cli_args *a, char *text, size_t size)
         n += (size_t)snprintf(text + n, size - n, "%s%s", i ? " " : "", a->words[i]);
     if (n >= size) return out_error(EXIT_USAGE, "that is no code: a code is six words");
     if (!file) return 0;
-    FILE *f = strcmp(file, "-") != 0 ? fopen(file, "re") : stdin;
+    if (!strcmp(file, "-"))
+        return session_first_line(s, STDIN_FILENO, "standard input", "the six words", text, size, &n);
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     out_name(file, shown, sizeof shown);
-    if (!f)
+    if (fd < 0)
         return out_error(kith_err_exit(KITH_ERR_NO_FILE),
                          "the code file %s cannot be opened: write the six words into it", shown);
-    if (!fgets(text, (int)size, f)) *text = 0;
-    if (f != stdin) fclose(f);
-    text[strcspn(text, "\r\n")] = 0;
-    if (!*text)
-        return out_error(EXIT_USAGE, "the first line of the code file %s is empty: it must be the six words", shown);
-    return 0;
+    int status = session_first_line(s, fd, shown, "the six words", text, size, &n);
+    close(fd);
+    return status;
 }
 
 static int check_given(const char *text, char words[KITH_WORDS_TEXT])
@@ -100,7 +100,7 @@ static int run(const cli_args *a)
     pairing p;
     char typed[TYPED_MAX], words[KITH_WORDS_TEXT];
     int status = session_start(&s, a);
-    if (!status) status = given_words(a, typed, sizeof typed);
+    if (!status) status = given_words(&s, typed, sizeof typed);
     bool asks = !status && !*typed;
     if (asks && !session_may_ask(&s)) status = session_cannot_ask(&s, "--code-file FILE");
     if (!status && !asks) status = check_given(typed, words);

@@ -100,34 +100,40 @@ int session_start(session *s, const cli_args *args)
 
 /* ---- the password ---- */
 
-/* The first line of an open file, byte by byte: what follows on standard input is not ours. */
-static int first_line(const session *s, int fd, const char *name, secret *out)
+int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
+                       size_t *size)
 {
-    for (out->size = 0;;) {
+    size_t n = 0;
+    for (;;) {
         char c;
         prompt_result ready = prompt_wait(fd);
-        if (ready == PROMPT_INTERRUPTED) return EXIT_INTERRUPTED;
-        if (ready == PROMPT_TIMEOUT) return session_gave_up(s, "no password came");
+        if (ready == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: nothing was changed");
+        if (ready == PROMPT_TIMEOUT) return session_gave_up(s, "nothing was changed");
         ssize_t got = read(fd, &c, 1);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return out_error(kith_err_exit(KITH_ERR_IO), "%s cannot be read: %s", name, strerror(errno));
         if (got == 0 || c == '\n') break;
-        if (out->size == SECRET_MAX)
-            return out_error(EXIT_USAGE, "the first line of %s is too long for a password: at most %d bytes", name,
-                             SECRET_MAX);
-        out->data[out->size++] = c;
+        if (n + 1 == room)
+            return out_error(EXIT_USAGE, "the first line of %s is too long for %s: at most %zu bytes", name, what,
+                             room - 1);
+        line[n++] = c;
     }
-    if (out->size && out->data[out->size - 1] == '\r') out->size--;
-    if (!out->size)
-        return out_error(EXIT_USAGE, "the first line of %s is empty: it must be this device's password", name);
-    return 0;
+    if (n && line[n - 1] == '\r') n--;
+    line[n] = 0;
+    *size = n;
+    return n ? 0 : out_error(EXIT_USAGE, "the first line of %s is empty: it must be %s", name, what);
+}
+
+static int password_line(const session *s, int fd, const char *name, secret *out)
+{
+    return session_first_line(s, fd, name, "this device's password", out->data, sizeof out->data, &out->size);
 }
 
 static int password_from_file(const session *s, const char *path, secret *out)
 {
     struct stat info;
     char shown[OUT_NAME];
-    if (!strcmp(path, "-")) return first_line(s, STDIN_FILENO, "standard input", out);
+    if (!strcmp(path, "-")) return password_line(s, STDIN_FILENO, "standard input", out);
     out_name(path, shown, sizeof shown);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
@@ -136,7 +142,7 @@ static int password_from_file(const session *s, const char *path, secret *out)
     }
     if (!fstat(fd, &info) && S_ISREG(info.st_mode) && (info.st_mode & (S_IRGRP | S_IROTH)))
         out_warn("warning: others can read the password file %s: \"chmod 600\" it", shown);
-    int status = first_line(s, fd, shown, out);
+    int status = password_line(s, fd, shown, out);
     close(fd);
     return status;
 }

@@ -44,7 +44,11 @@ struct session {
 };
 
 /* Each returns 0 or the exit status, which it has said. */
-int session_start(session *s, const cli_args *args);        /* settings; no node yet */
+int session_start(session *s, const cli_args *args); /* settings; no node yet */
+/* The first line of an open file, without its end, and read byte by byte: what follows on standard input is somebody
+ * else's.  `name` and `what` ("a password") say what is wrong with it. */
+int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
+                       size_t *size);
 int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
 int session_open(session *s);                               /* the node with its keys; asks for the password */
 int session_open_with(session *s, secret *password);        /* the same with a password that is there; wipes it */

@@ -607,7 +607,11 @@ def test_join_given_words():
     (p.dir / "code").write_text(WORDS + "\n")
     equal(p.locked("join", "--yes", "--code-file", "code").returncode, 0)
     equal(p.locked("join", "--yes", "--code-file", "-", input=WORDS + "\nmore").returncode, 0)
-    equal(p.trace().count(f"join {WORDS} contact=0 yes=1"), 4)
+    r = p.run("join", "--yes", "--code-file", "-", "--password-file", "-", input=WORDS + "\r\nsecret\n")  # a line each
+    equal(r.returncode, 0, r.stderr)
+    equal(p.trace().count(f"join {WORDS} contact=0 yes=1"), 5)
+    for text in ("", "\n" + WORDS, "acid " * 100):
+        equal(p.locked("join", "--yes", "--code-file", "-", input=text).returncode, 2)
     r = p.locked("join", "--yes", "acid", "acron")
     equal(r.returncode, 4)
     has(r.stderr, '"acron" is no word of a code: did you mean')
