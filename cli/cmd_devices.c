@@ -43,6 +43,8 @@ static int look(session *s, table *t)
     static const session_handler handler = {.event = on_event, .go_on = "run the same command again"};
     if (t->count == 0 || args_has(s->args, OPT_NO_LAN) || session_look(s)) return 0;
     s->until_ns = now_ns() + LOOK_NS;
+    if (s->deadline_ns && s->deadline_ns < s->until_ns) s->until_ns = s->deadline_ns;
+    s->deadline_ns = 0; /* a shorter look sees less, and what is known is known */
     t->looked = kith_look(s->node, &s->op) == KITH_OK;
     int status = t->looked ? session_run(s, &handler, t) : 0;
     session_close(s);
@@ -76,7 +78,8 @@ static void fill(const table *t, size_t i, row *r)
     snprintf(r->cells[3], sizeof r->cells[3], "%s", d->verified ? "yes" : "no");
     snprintf(r->cells[4], sizeof r->cells[4], "%s", out_ago(d->last_seen_ms, ago));
     if (t->sightings[i].seen)
-        snprintf(r->cells[5], sizeof r->cells[5], "on this network, %s", t->sightings[i].address);
+        snprintf(r->cells[5], sizeof r->cells[5], "on this network, %s, %s", t->sightings[i].path,
+                 t->sightings[i].address);
     else
         snprintf(r->cells[5], sizeof r->cells[5], "%s", t->looked ? "not on this network" : "not looked for");
 }

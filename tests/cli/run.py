@@ -424,7 +424,7 @@ def test_devices():
     p = Place(script="look sighted\nlook sighted\n")
     lines = p.run("devices").stdout.splitlines()
     equal(lines[0].split(), ["NAME", "ID", "WHOSE", "VERIFIED", "LAST", "SEEN", "NOW"])
-    equal(re.split(r"  +", lines[1]), ["laptop", "01890000", "own", "no", "never", "on this network, 192.0.2.9:4433"])
+    equal(re.split(r"  +", lines[1]), ["laptop", "01890000", "own", "no", "never", "on this network, udp, 192.0.2.9:4433"])
     equal(re.split(r"  +", lines[2]), ["phone", "01890000", "contact", "no", "never", "not on this network"])
     has(p.trace(), "open listen=- no_lan=0")
     (a, b) = events(p.run("devices", "--json").stdout)
@@ -432,6 +432,10 @@ def test_devices():
     equal((b["name"], b["trust"], b["online"], b["path"], b["scope"]), ("phone", "contact", False, None, None))
     (a, b) = events(p.run("devices", "--json", "--no-lan").stdout)
     equal((a["online"], b["online"]), (None, None))
+    start = time.monotonic()
+    r = p.run("devices", "--timeout", "1")  # phone is not seen: it looks as long as it may, and says what it knows
+    equal((r.returncode, r.stdout.splitlines()), (0, lines), r.stderr)
+    assert 0.9 < time.monotonic() - start < 2.4, time.monotonic() - start
     p = Place(devices="")
     r = p.run("devices")
     equal((r.returncode, r.stdout), (0, ""))
