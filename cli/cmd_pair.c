@@ -85,6 +85,9 @@ static void on_line(session *s, const char *line)
 static bool on_end(session *s, const kith_event *event)
 {
     pair *p = s->user;
+    if (event->err == KITH_ERR_CODE_EXPIRED) /* the usual sentence is for who typed it */
+        session_stop(s, STOP_STATUS,
+                     out_error(kith_err_exit(event->err), "the code has expired: make a new one with \"kith pair\""));
     if (!p->renewing || event->err != KITH_ERR_CANCELLED) return false;
     return kith_pair(s->node, &p->pairing.options, &s->op) == KITH_OK;
 }

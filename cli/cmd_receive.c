@@ -130,6 +130,7 @@ static void whole(session *s, const kith_event *event)
     transfer *t = find(r, event->transfer);
     const char *slash = strrchr(event->path_name, '/');
     char name[OUT_NAME], size[OUT_SIZE];
+    if (t && t->progress.started_ns && !r->asking) progress_update(&t->progress, event->bytes_total, now_ns());
     out_name(slash ? slash + 1 : *event->path_name ? event->path_name : event->name, name, sizeof name);
     out_line("%s %s", name, out_bytes((double)event->bytes_total, size));
     if (event->already) out_say("%s was here already, the same: nothing was written.", name);

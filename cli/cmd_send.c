@@ -15,10 +15,11 @@ typedef struct sending {
     bool started;
 } sending;
 
-static void sent(const sending *p, const kith_event *event)
+static void sent(sending *p, const kith_event *event)
 {
     char size[OUT_SIZE], speed[OUT_SIZE];
     double rate = event->seconds > 0 ? (double)(event->bytes_total - p->progress.start_bytes) / event->seconds : 0;
+    if (p->started) progress_update(&p->progress, event->bytes_total, now_ns());
     out_status("");
     out_say("%s has %s whole: %s in %.1f s, %s/s.", p->device.name, p->progress.name,
             out_bytes((double)event->bytes_total, size), event->seconds, out_bytes(rate, speed));
