@@ -308,10 +308,17 @@ static void progress(send_op *s)
     kith__core_emit(s->op.core, &event);
 }
 
+/* While there is a twin to go on over, silence is looked for early. */
+static void watch(send_op *s)
+{
+    uint64_t at = s->spare.session ? kith__core_now(s->op.core) + SPARE_NS / 2 : NEVER;
+    s->op.core->env->timers->set(s->timer, at);
+}
+
 static void accepted(send_op *s)
 {
     s->accepted = true;
-    s->op.core->env->timers->set(s->timer, NEVER);
+    watch(s);
     kith_event event = {
         .kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
     s->next_index = event.bytes / KITH_GROUP_SIZE;
@@ -444,8 +451,9 @@ static void on_timer(void *user)
 {
     send_op *s = user;
     kith_core *core = s->op.core;
-    if (s->channel && !s->accepted)
-        kith__session_doubt_one(s->hold.session, SPARE_NS);
+    if (s->channel) kith__session_doubt_one(s->hold.session, SPARE_NS);
+    if (s->channel && s->accepted)
+        watch(s);
     else if (!s->over && !s->channel && !s->dial)
         look_for_it(s);
     kith__core_pump(core);

@@ -1,0 +1,145 @@
+"""Datagrams and TCP: each goes on without the other, whichever is blocked, refused, or dies in the middle; and those who hold
+connections open without saying anything."""
+import shutil
+import socket
+import time
+
+from cases_pairing import expect
+from netns import Failed, Net, Skipped, copy, eventually, pair, random_file, same
+
+SIZE = 60_000_000
+MDNS = "udp dport 5353 accept; udp sport 5353 accept"
+
+
+def block(device, rule):
+    """A packet filter at the device, both ways."""
+    if not shutil.which("nft"):
+        raise Skipped("nft is not installed")
+    text = "".join(f"chain {way} {{ type filter hook {way} priority 0; {MDNS}; {rule}; }}; " for way in ("input", "output"))
+    p = device.run("nft", f"table inet kith {{ {text}}};", name="nft")
+    if p.end() != 0:
+        raise Skipped("packet filters are not allowed here: " + " ".join(p.errors)[:200])
+
+
+def unblock(device):
+    device.run("nft", "delete table inet kith", name="nft").ends(0)
+
+
+def paths(process):
+    """What the transfer went over, in order."""
+    seen = []
+    for e in process.events:
+        if e["event"] in ("start", "progress", "done") and "path" in e and (not seen or seen[-1] != e["path"]):
+            seen.append(e["path"])
+    return seen
+
+
+def case_udp_blocked():
+    """Pairing, pings and files over TCP alone."""
+    with Net() as n:
+        block(n.b, "meta l4proto udp drop")
+        pair(n.a, n.b)
+        file = random_file(n.folder / "file", 5_000_000)
+        receiver = n.b.receive()
+        receiver.event("ready")
+        sender = n.a.send(n.b, file).ends(0)
+        expect(paths(sender) == ["tcp"], f"{paths(sender)}\n{sender.said()}")
+        expect(same(file, n.b.inbox / "file"), "the file differs")
+        small = n.a.send(n.b, random_file(n.folder / "small", 10)).ends(0)
+        expect(paths(small) == ["tcp"], f"{paths(small)}")
+        pong = n.a.kith("ping", "-c", "1", n.b.id).ends(0).event("pong")
+        expect(pong["path"] == "tcp", f"{pong}")
+
+
+def case_tcp_blocked():
+    for rule in ("meta l4proto tcp drop", "meta l4proto tcp reject with tcp reset"):
+        with Net() as n:
+            block(n.b, rule)
+            pair(n.a, n.b)
+            file = random_file(n.folder / "file", 5_000_000)
+            n.b.receive().event("ready")
+            sender = n.a.send(n.b, file).ends(0)
+            expect(paths(sender) == ["udp"], f"{rule}: {paths(sender)}\n{sender.said()}")
+            expect(same(file, n.b.inbox / "file"), "the file differs")
+
+
+def case_forced_path():
+    with Net() as n:
+        pair(n.a, n.b)
+        n.b.receive().event("ready")
+        for path in ("udp", "tcp"):
+            file = random_file(n.folder / path, 3_000_000)
+            sender = n.a.send(n.b, file, "--path", path).ends(0)
+            expect(paths(sender) == [path], f"{paths(sender)}")
+            expect(same(file, n.b.inbox / path), "the file differs")
+        block(n.b, "meta l4proto tcp drop")
+        n.a.send(n.b, file, "--path", "tcp", "--timeout", "3").ends(6)
+
+
+def in_the_middle(rule, first, then):
+    """A file that goes over `first` alone, until the rule ends that."""
+    with Net() as n:
+        pair(n.a, n.b)
+        n.slow(100)
+        file = random_file(n.folder / "file", SIZE)
+        receiver = n.b.receive()
+        receiver.event("ready")
+        sender = n.a.send(n.b, file)
+        sender.event("progress", where=lambda e: e["bytes"] > SIZE // 6)
+        expect(paths(sender) == [first], f"{paths(sender)}")
+        block(n.b, rule)
+        sender.ends(0, timeout=120)
+        expect(paths(sender) == then, f"{paths(sender)}\n{sender.said()}")
+        starts = [e for e in sender.events if e["event"] == "start"]
+        expect(all(e["resumed"] >= SIZE // 10 for e in starts[1:]), f"begun anew: {starts}")
+        expect(not sender.count("waiting"), f"the device was looked for although it was there\n{sender.said()}")
+        expect(same(file, n.b.inbox / "file"), "the file differs")
+        expect(not n.b.partial_files(), f"{n.b.partial_files()}")
+
+
+def case_tcp_reset_in_the_middle():
+    in_the_middle("meta l4proto tcp reject with tcp reset", "tcp", ["tcp", "udp"])
+
+
+def case_tcp_silent_in_the_middle():
+    in_the_middle("meta l4proto tcp drop", "tcp", ["tcp", "udp"])
+
+
+def case_udp_silent_in_the_middle():
+    in_the_middle("meta l4proto udp drop", "tcp", ["tcp"])
+
+
+def case_connections_that_say_nothing():
+    """Hundreds of them, from one address and from many, some with half a packet: others are served as before, memory is bounded,
+    and in the end they are gone."""
+    with Net("abc") as n:
+        pair(n.a, n.b)
+        file = random_file(n.folder / "file", 20_000_000)
+        receiver = n.b.receive(env={"KITH_LOG": "debug"})
+        receiver.event("ready")
+        port = int(receiver.event("ready").get("port", 0)) or listening_port(n.b)
+        before = receiver.memory("VmRSS")
+        script = ("import socket,sys,time\nall=[]\n"
+                  "for i in range(400):\n"
+                  " try:\n  s=socket.create_connection(('10.77.0.2',%d),5); s.sendall([b'',b'\\x04',b'\\x04\\xb0'+bytes(700),bytes(3)][i%%4]); all.append(s)\n"
+                  " except OSError: pass\n"
+                  "print(len(all),flush=True)\ntime.sleep(1000)\n" % port)
+        holder = n.c.run("python3", "-c", script, name="holder")
+        eventually(lambda: holder.lines, "the connections are made")
+        n.a.send(n.b, file, "--path", "tcp").ends(0)
+        expect(same(file, n.b.inbox / "file"), "the file differs")
+        grown = receiver.memory("VmRSS") - before
+        expect(grown < 32 * 1024, f"{grown} KiB more memory")
+        eventually(lambda: connections(n.b, port) == 0, "connections that said nothing are gone")
+        n.a.send(n.b, copy(file, "second"), "--path", "tcp").ends(0)
+        holder.kill()
+
+
+def listening_port(device):
+    p = device.run("ss", "-tlnH", name="ss").ends(0)
+    return int(p.lines[0].split()[3].rpartition(":")[2])
+
+
+def connections(device, port):
+    p = device.run("ss", "-tnH", "state", "established", f"( sport = :{port} )", name="ss").ends(0)
+    return len(p.lines)
