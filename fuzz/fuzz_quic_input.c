@@ -73,6 +73,9 @@ static void take_events(world *w, bool of_victim)
         }
         if (of_victim && e.kind == KITH_QUIC_OPENED && w->stream_count < 2 * STREAMS_MOST)
             w->streams[w->stream_count++] = e.stream;
+        size_t size;
+        if (e.kind == KITH_QUIC_DATAGRAM)
+            for (uint8_t *d; (d = kith_conn_datagram_take(e.conn, &size));) kith_free(d);
     }
 }
 

@@ -132,6 +132,7 @@ typedef enum kith_event_kind {
     KITH_EVENT_INCOMING, /* serve: a device has connected: transfer = the connection, device, name = the topic, path */
     KITH_EVENT_MESSAGE,  /* connections: the next whole message: data, data_size */
     KITH_EVENT_WRITABLE, /* connections: kith_send_message said AGAIN, and would not now */
+    KITH_EVENT_DATAGRAM, /* connections: a datagram: data, data_size */
 } kith_event_kind;
 
 typedef struct kith_event {
@@ -154,7 +155,7 @@ typedef struct kith_event {
     double seconds;
     char hash[KITH_HASH_TEXT];
     /* The node's memory, good until the same thread's next kith_next_event or kith_wait_event, or kith_close; never
-     * NULL in a MESSAGE. */
+     * NULL in a MESSAGE or DATAGRAM. */
     const void *data;
     size_t data_size;
 } kith_event;
@@ -248,6 +249,14 @@ KITH_API KITH_MUST_CHECK kith_err kith_serve(kith_node *node, const char *topic,
  * than KITH_MESSAGE_SIZE_MAX; AGAIN: with it more than KITH_UNDELIVERED_MAX would wait to be taken (WRITABLE comes when
  * half of it was); STATE: the connection is being finished; NOT_FOUND: no connection, or over; NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_send_message(kith_node *node, kith_op connection, const void *data, size_t size);
+/* Send bytes that may be lost, or come in another order than they were sent: for what is of no use late.  What is sent
+ * while the connection is away is lost (LOST), and so is the oldest when more than KITH_DATAGRAMS_MAX wait at either
+ * end.  LIMIT: larger than what the path carries now, which is at least KITH_DATAGRAM_SIZE_SAFE between nodes of this
+ * library; NOT_FOUND; NOMEM. */
+#define KITH_DATAGRAM_SIZE_SAFE 1100
+#define KITH_DATAGRAMS_MAX      64
+KITH_API KITH_MUST_CHECK kith_err kith_send_datagram(kith_node *node, kith_op connection, const void *data,
+                                                     size_t size);
 /* No more from here.  What both sides have sent is delivered (the other side hears of it and sends no more either), and
  * then both END with OK.  NOT_FOUND; NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_finish(kith_node *node, kith_op connection);
@@ -263,6 +272,7 @@ typedef struct kith_remote_device_info {
     char path[8];   /* "udp", "tcp" */
     char scope[16]; /* "lan", "internet" */
     uint64_t rtt_ns;
+    size_t datagram_size; /* the largest kith_send_datagram takes now */
 } kith_remote_device_info;
 /* Who is at the other end, and how the connection stands.  AGAIN: the node has not begun with it yet; NOT_FOUND. */
 KITH_API KITH_MUST_CHECK kith_err kith_remote_device(kith_node *node, kith_op connection, kith_remote_device_info *out);

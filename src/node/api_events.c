@@ -44,6 +44,21 @@ void kith__queue(kith_node *node, queued_event *q)
     (void)ignored;
 }
 
+void kith__queue_drop_datagram(kith_node *node, kith_op op)
+{
+    queued_event *before = NULL;
+    for (queued_event *q = node->events; q; before = q, q = q->next) {
+        if (!q->datagram || q->op != op) continue;
+        if (before)
+            before->next = q->next;
+        else
+            node->events = q->next;
+        if (node->last_event == q) node->last_event = before;
+        kith__queued_free(q);
+        return;
+    }
+}
+
 static bool same_transfer(const kith_event *a, const kith_event *b)
 {
     return a->op == b->op && a->transfer == b->transfer;
@@ -106,14 +121,15 @@ static bool give_message(kith_node *node, queued_event *q, kith_event *event)
     view *v = kith__view_find(node, q->op);
     bool tell = v && !node->taken;
     memset(event, 0, sizeof *event);
-    event->kind = KITH_EVENT_MESSAGE;
+    event->kind = q->datagram ? KITH_EVENT_DATAGRAM : KITH_EVENT_MESSAGE;
     event->op = q->op;
     event->data = q->message->data;
     event->data_size = q->message->size;
     q->reader = pthread_self();
     q->next = node->given;
     node->given = q;
-    if (!v) return false;
+    if (v && q->datagram) v->datagrams_in--;
+    if (!v || q->datagram) return false;
     v->taken++;
     v->taken_bytes += q->message->size;
     node->taken = true;

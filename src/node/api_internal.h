@@ -13,7 +13,8 @@
 
 typedef struct queued_event {
     struct queued_event *next;
-    kith_talk_message *message; /* a MESSAGE: `event` is not there; else NULL */
+    kith_talk_message *message; /* a MESSAGE or DATAGRAM: `event` is not there; else NULL */
+    bool datagram;
     kith_op op;
     pthread_t reader; /* the message was given to this thread */
     kith_event event[];
@@ -45,8 +46,9 @@ typedef struct view {
     bool known;     /* info is filled in */
     bool finishing; /* no message is taken any more */
     size_t undelivered;
-    queued_event *writable; /* to be queued when half of that was taken; NULL: nobody waits for it */
-    uint64_t taken;         /* messages the application has, and their bytes, that the core was not told of */
+    queued_event *writable;             /* to be queued when half of that was taken; NULL: nobody waits for it */
+    size_t datagrams_out, datagrams_in; /* waiting: for the loop, for the application */
+    uint64_t taken; /* messages the application has, and their bytes, that the core was not told of */
     size_t taken_bytes;
 } view;
 
@@ -89,7 +91,8 @@ bool kith__options_take(void *out, size_t out_size, const void *in);
 void kith__api_event(void *user, const kith_event *event); /* the core's emit */
 queued_event *kith__queued_new(void);                      /* with room for an event; NULL: no memory */
 void kith__queued_free(queued_event *q);
-void kith__queue(kith_node *node, queued_event *q); /* the lock is held */
+void kith__queue(kith_node *node, queued_event *q);          /* the lock is held */
+void kith__queue_drop_datagram(kith_node *node, kith_op op); /* the oldest of it; the lock is held */
 void kith__events_free(kith_node *node);
 
 /* ---- api_talk.c ---- */

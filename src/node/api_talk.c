@@ -77,6 +77,28 @@ static bool on_message(void *user, kith_op connection, kith_talk_message *messag
     return true;
 }
 
+static void on_datagram(void *user, kith_op connection, const void *data, size_t size)
+{
+    kith_node *node = user;
+    queued_event *q = kith_calloc(1, sizeof *q);
+    if (q) q->message = kith_talk_message_new(data, size);
+    if (!q || !q->message) {
+        kith_free(q);
+        return;
+    }
+    q->op = connection;
+    q->datagram = true;
+    pthread_mutex_lock(&node->lock);
+    view *v = kith__view_find(node, connection);
+    if (v) kith__queue(node, q);
+    if (v && ++v->datagrams_in > KITH_DATAGRAMS_MAX) {
+        kith__queue_drop_datagram(node, connection);
+        v->datagrams_in--;
+    }
+    pthread_mutex_unlock(&node->lock);
+    if (!v) kith__queued_free(q);
+}
+
 static void on_confirmed(void *user, kith_op connection, size_t costs)
 {
     kith_node *node = user;
@@ -105,7 +127,12 @@ static void on_status(void *user, kith_op connection, const kith_remote_device_i
 }
 
 const kith_core_talk kith__api_talk = {
-    .incoming = on_incoming, .message = on_message, .confirmed = on_confirmed, .status = on_status};
+    .incoming = on_incoming,
+    .message = on_message,
+    .confirmed = on_confirmed,
+    .datagram = on_datagram,
+    .status = on_status,
+};
 
 void kith__views_tell_taken(kith_node *node)
 {
@@ -136,6 +163,15 @@ static void run_connect(kith_node *node, command *c)
 
 static void run_serve(kith_node *node, command *c) { kith_core_serve(node->core, c->op, c->text[0], &c->serve); }
 static void run_finish(kith_node *node, command *c) { kith_core_finish(node->core, c->op); }
+
+static void run_datagram(kith_node *node, command *c)
+{
+    pthread_mutex_lock(&node->lock);
+    view *v = kith__view_find(node, c->op);
+    if (v) v->datagrams_out--;
+    pthread_mutex_unlock(&node->lock);
+    kith_core_send_datagram(node->core, c->op, c->message->data, c->message->size);
+}
 
 static void run_message(kith_node *node, command *c)
 {
@@ -207,6 +243,29 @@ kith_err kith_send_message(kith_node *node, kith_op connection, const void *data
     err = kith__command_issue(node, c, c && c->message, NULL);
     if (err) on_confirmed(node, connection, size + KITH_TALK_COST); /* it does not count after all */
     return err;
+}
+
+kith_err kith_send_datagram(kith_node *node, kith_op connection, const void *data, size_t size)
+{
+    if (!data && size) return KITH_ERR_ARG;
+    command *c = kith__command_new(node, run_datagram);
+    kith_err err = KITH_OK;
+    if (c) c->op = connection;
+    pthread_mutex_lock(&node->lock);
+    view *v = kith__view_find(node, connection);
+    if (!v)
+        err = KITH_ERR_NOT_FOUND;
+    else if (!v->info.connected || v->datagrams_out >= KITH_DATAGRAMS_MAX)
+        err = KITH_ERR_LOST; /* away, or the loop does not keep up */
+    else if (size > v->info.datagram_size)
+        err = KITH_ERR_LIMIT;
+    else if (!c || !(c->message = kith_talk_message_new(data, size)))
+        err = KITH_ERR_NOMEM;
+    else
+        v->datagrams_out++;
+    pthread_mutex_unlock(&node->lock);
+    kith_err issued = kith__command_issue(node, c, !err, NULL);
+    return err ? err : issued;
 }
 
 kith_err kith_finish(kith_node *node, kith_op connection)

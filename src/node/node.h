@@ -22,6 +22,8 @@ typedef struct kith_core_talk {
     bool (*message)(void *user, kith_op connection, kith_talk_message *message);
     /* Of what was sent the peer has so much more: sizes, and KITH_TALK_COST for each message. */
     void (*confirmed)(void *user, kith_op connection, size_t costs);
+    /* One that came; it may be lost from here on.  The bytes are borrowed for the call. */
+    void (*datagram)(void *user, kith_op connection, const void *data, size_t size);
     /* How it stands; finishing: no message is taken any more, by kith_core_send_message. */
     void (*status)(void *user, kith_op connection, const kith_remote_device_info *info, bool finishing);
 } kith_core_talk;
@@ -60,6 +62,7 @@ void kith_core_connect(kith_core *core, kith_op op, const char *device_id, const
 void kith_core_serve(kith_core *core, kith_op op, const char *topic, const kith_serve_options *options);
 /* Takes the message.  The owner counts what was not confirmed, so that it stays below KITH_UNDELIVERED_MAX. */
 void kith_core_send_message(kith_core *core, kith_op connection, kith_talk_message *message);
+void kith_core_send_datagram(kith_core *core, kith_op connection, const void *data, size_t size); /* or lose it */
 void kith_core_finish(kith_core *core, kith_op connection);
 /* The application has these of what kith_core_talk.message gave, in order. */
 void kith_core_taken(kith_core *core, kith_op connection, uint64_t messages, size_t bytes);

@@ -57,6 +57,7 @@ static void tell_status(talk_op *t, bool finishing)
         kith_conn_stats stats;
         kith_conn_get_stats(t->hold.session->conn, &stats);
         info.rtt_ns = stats.rtt_ns;
+        info.datagram_size = kith__channel_datagram_room(t->channel);
         kith__session_path(t->hold.session, info.path, info.scope, address);
     }
     t->status_ns = now_of(t);
@@ -287,7 +288,13 @@ static void on_readable(channel *c)
 
 static void on_gone(channel *c, kith_err why) { lost(c->owner, why); }
 
-static const channel_events events = {.readable = on_readable, .gone = on_gone};
+static void on_datagram(channel *c, const uint8_t *data, size_t size)
+{
+    talk_op *t = c->owner;
+    if (t->together) owner_of(t)->datagram(user_of(t), t->op.id, data, size);
+}
+
+static const channel_events events = {.readable = on_readable, .gone = on_gone, .datagram = on_datagram};
 
 static void come_together(talk_op *t)
 {
@@ -504,6 +511,16 @@ void kith_core_send_message(kith_core *core, kith_op connection, kith_talk_messa
         return;
     }
     step(t);
+    kith__core_pump(core);
+}
+
+void kith_core_send_datagram(kith_core *core, kith_op connection, const void *data, size_t size)
+{
+    talk_op *t = find(core, connection);
+    if (!t || !t->together) return;
+    kith_err err = kith__channel_datagram(t->channel, data, size);
+    if (err) kith__core_log(core, KITH_LOG_DEBUG, "a datagram was not sent: %s", kith_err_text(err));
+    if (err == KITH_ERR_LIMIT) tell_status(t, false); /* the path carries less now */
     kith__core_pump(core);
 }
 

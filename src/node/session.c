@@ -57,6 +57,36 @@ void kith__channel_give_up(channel *c, kith_err why)
     kith_stream_stop(c->stream, kith_wire_error_of(why));
 }
 
+/* A datagram begins with the number of its stream, as a varint. */
+kith_err kith__channel_datagram(channel *c, const void *data, size_t size)
+{
+    uint8_t head[8];
+    kith_writer w = kith_writer_of(head, sizeof head);
+    kith_write_varint(&w, kith_stream_id(c->stream));
+    return kith_conn_datagram_send(c->session->conn, head, kith_writer_size(&w), data, size);
+}
+
+size_t kith__channel_datagram_room(const channel *c)
+{
+    size_t room = kith_conn_datagram_room(c->session->conn), head = kith_varint_size(kith_stream_id(c->stream));
+    return room > head ? room - head : 0;
+}
+
+static void datagrams(session *s)
+{
+    size_t size;
+    for (uint8_t *bytes; (bytes = kith_conn_datagram_take(s->conn, &size)); kith_free(bytes)) {
+        kith_reader r = kith_reader_of(bytes, size);
+        uint64_t number = kith_read_varint(&r);
+        channel *of = NULL;
+        KITH_EACH (at, &s->channels) {
+            channel *c = KITH_OF(at, channel, link);
+            if (!r.bad && kith_stream_id(c->stream) == number) of = c;
+        }
+        if (of && of->events->datagram) of->events->datagram(of, r.at, kith_reader_left(&r));
+    }
+}
+
 /* ---- sessions ---- */
 
 static session *session_new(kith_core *core, bool dialler)
@@ -586,6 +616,7 @@ void kith__session_event(carrier *from, const kith_quic_event *event)
     case KITH_QUIC_CONNECTED: connected(s); break;
     case KITH_QUIC_CLOSED: closed(s, event); break;
     case KITH_QUIC_OPENED: opened(s, event->stream); break;
+    case KITH_QUIC_DATAGRAM: datagrams(s); break;
     case KITH_QUIC_PATH:
     case KITH_QUIC_MOVED: break;
     default: stream_event(s, event); break;

@@ -33,8 +33,9 @@ typedef struct channel channel;
  * owner. */
 typedef struct channel_events {
     void (*readable)(channel *c);
-    void (*writable)(channel *c);           /* NULL: not wanted */
-    void (*returned)(channel *c);           /* NULL: nothing is lent */
+    void (*writable)(channel *c);                                   /* NULL: not wanted */
+    void (*returned)(channel *c);                                   /* NULL: nothing is lent */
+    void (*datagram)(channel *c, const uint8_t *data, size_t size); /* one that names the stream; NULL: they are lost */
     void (*gone)(channel *c, kith_err why); /* reset or stopped by the peer, or the connection is over */
 } channel_events;
 
@@ -119,6 +120,9 @@ session *kith__session_twin(const session *s); /* the ready one over the other k
 KITH_MUST_CHECK kith_err kith__channel_open(session *s, stream_number service, const channel_events *events,
                                             void *owner, channel **out);
 void kith__channel_free(channel *c); /* gives up what is unfinished; NULL is fine */
+/* A datagram that names the channel's stream; how large it may be now (0: none can be sent). */
+KITH_MUST_CHECK kith_err kith__channel_datagram(channel *c, const void *data, size_t size);
+size_t kith__channel_datagram_room(const channel *c);
 /* Tell the peer in both directions why there will be no more of it; freeing is still due. */
 void kith__channel_give_up(channel *c, kith_err why);
 /* "udp" and "lan", "internet" ... of the session's path now. */

@@ -120,6 +120,14 @@ static int recv_stateless_reset(ngtcp2_conn *ng, const ngtcp2_pkt_stateless_rese
     return 0;
 }
 
+static int recv_datagram(ngtcp2_conn *ng, uint32_t flags, const uint8_t *data, size_t size, void *user)
+{
+    (void)ng;
+    (void)flags;
+    kith__datagram_received(user, data, size);
+    return 0;
+}
+
 static int get_path_challenge_data(ngtcp2_conn *ng, uint8_t *data, void *user)
 {
     kith_conn *conn = user;
@@ -147,6 +155,7 @@ void kith__callbacks_common(ngtcp2_callbacks *callbacks)
 {
     callbacks->stream_open = stream_open;
     callbacks->recv_stream_data = recv_stream_data;
+    callbacks->recv_datagram = recv_datagram;
     callbacks->acked_stream_data_offset = acked_stream_data_offset;
     callbacks->stream_close = stream_close;
     callbacks->stream_reset = stream_reset;

@@ -9,6 +9,7 @@
 #define INITIAL_RTT_NS  (50 * NGTCP2_MILLISECONDS) /* moves among paths stall less than with RFC 9002's 333 ms */
 #define ACTIVE_IDS_KEPT 8                          /* ngtcp2 asserts on more */
 #define STREAM_WINDOW   (1u << 20)
+#define DATAGRAM_FRAME_MAX 65535 /* whatever fits a packet: RFC 9221 section 3 */
 #define CONN_WINDOW     (3u << 19)
 
 /* Sizes to try, best first: Ethernet (IPv6, then with PPPoE and a tunnel), 1,280-byte links.  Jumbo and more only where
@@ -55,6 +56,7 @@ static kith_err conn_new(kith_quic *quic, kith_conn **out)
     kith_list_init(&conn->keys);
     kith_list_init(&conn->streams);
     kith_list_init(&conn->sendable);
+    kith__datagrams_init(conn);
     kith_list_append(&quic->conns, &conn->in_conns);
     quic->conn_count++;
     *out = conn;
@@ -104,6 +106,7 @@ static void set_up(kith_conn *conn, setup *s)
     s->params.initial_max_streams_bidi = KITH_QUIC_STREAMS_MAX;
     s->params.initial_max_streams_uni = KITH_QUIC_STREAMS_MAX;
     s->params.max_idle_timeout = quic->idle_ns;
+    s->params.max_datagram_frame_size = DATAGRAM_FRAME_MAX;
     s->params.active_connection_id_limit = ACTIVE_IDS_KEPT;
 }
 
@@ -184,6 +187,7 @@ void kith__conn_destroy(kith_conn *conn)
     kith_link *link;
     conn->state = KITH_CONN_DEAD;
     while ((link = kith_list_first(&conn->streams))) kith__stream_destroy(KITH_OF(link, kith_stream, in_conn));
+    kith__datagrams_done(conn);
     ngtcp2_conn_del(conn->ng);
     kith__keys_free(conn);
     kith_hyphae_free(conn->hyphae);

@@ -27,6 +27,8 @@ enum {
     PATH_CHALLENGE = 0x1a,
     PATH_RESPONSE = 0x1b,
     HANDSHAKE_DONE = 0x1e,
+    DATAGRAM = 0x30,
+    DATAGRAM_WITH_LENGTH = 0x31,
 };
 
 static void skip_varints(kith_reader *r, uint64_t n)
@@ -90,6 +92,8 @@ static bool skip(kith_reader *r, uint64_t type)
         return true;
     case PATH_CHALLENGE:
     case PATH_RESPONSE: skip_bytes(r, 8); return true;
+    case DATAGRAM: skip_bytes(r, kith_reader_left(r)); return true;
+    case DATAGRAM_WITH_LENGTH: skip_bytes(r, kith_read_varint(r)); return true;
     default: return false;
     }
 }

@@ -55,9 +55,29 @@ typedef struct packet {
     size_t room;
 } packet;
 
-/* The next packet: bytes of as many streams as fit, one after the other.  0: nothing (now), < 0: ngtcp2's error. */
+/* Datagrams into a packet, as many as fit.  WRITE_MORE: there is room for something else; otherwise as write_packet. */
+static ngtcp2_ssize write_datagrams(kith_conn *conn, packet *p)
+{
+    for (;;) {
+        size_t size = 0;
+        int taken = 0;
+        const uint8_t *data = kith__datagram_first(conn, &size);
+        if (!data) return NGTCP2_ERR_WRITE_MORE;
+        ngtcp2_vec piece = {(uint8_t *)(uintptr_t)data, size};
+        ngtcp2_ssize n = ngtcp2_conn_writev_datagram(conn->ng, &p->path.path, &p->info, p->data, p->room, &taken,
+                                                     NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &piece, 1, conn->quic->now);
+        if (taken || n == NGTCP2_ERR_INVALID_STATE || n == NGTCP2_ERR_INVALID_ARGUMENT) kith__datagram_sent(conn);
+        if (n == 0) return NGTCP2_ERR_WRITE_MORE; /* not now: perhaps something else */
+        if (n != NGTCP2_ERR_WRITE_MORE && n != NGTCP2_ERR_INVALID_STATE && n != NGTCP2_ERR_INVALID_ARGUMENT) return n;
+    }
+}
+
+/* The next packet: datagrams, then bytes of as many streams as fit, one after the other.  0: nothing (now), < 0:
+ * ngtcp2's error. */
 static ngtcp2_ssize write_packet(kith_conn *conn, packet *p)
 {
+    ngtcp2_ssize first = write_datagrams(conn, p);
+    if (first != NGTCP2_ERR_WRITE_MORE) return first;
     for (bool streams = true;;) {
         kith_link *link = streams ? kith_list_first(&conn->sendable) : NULL;
         offer o;

@@ -69,6 +69,7 @@ typedef enum kith_quic_event_kind {
     KITH_QUIC_STOPPED,  /* stream: the peer does not want more (code); our side was reset with that code */
     KITH_QUIC_PATH, /* conn: a probe asked for by kith_conn_probe was answered (path, rtt_ns), or not (err = TIMEOUT) */
     KITH_QUIC_MOVED,  /* conn: it now runs over `path` (we migrated, or the peer's address changed) */
+    KITH_QUIC_DATAGRAM, /* conn: datagrams are there; comes again only after kith_conn_datagram_take said "none" */
     KITH_QUIC_CLOSED, /* conn: over.  err, code, reason, by_peer.  kith_conn_free is due */
 } kith_quic_event_kind;
 
@@ -133,6 +134,19 @@ KITH_MUST_CHECK kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local
  * AGAIN while another move is under way or KITH_CONN_MOVE_GAP_NS has not passed. */
 #define KITH_CONN_MOVE_GAP_NS UINT64_C(500000000)
 KITH_MUST_CHECK kith_err kith_conn_move(kith_conn *conn, uint32_t path, bool dead, uint64_t now_ns);
+
+/* ---- datagrams (RFC 9221): unreliable, unordered, whole ---- */
+/* Waiting to be sent, and to be taken, of a connection: the oldest goes when there are more. */
+#define KITH_CONN_DATAGRAMS_MAX       64
+#define KITH_CONN_DATAGRAMS_BYTES_MAX (256u << 10)
+/* The largest that this path carries now; 0: the peer takes none, or the connection is not established. */
+size_t kith_conn_datagram_room(const kith_conn *conn);
+/* Queue one, in two parts that follow each other (copied; it goes before stream bytes).  LIMIT: larger than the room;
+ * UNSUPPORTED: the peer takes none; STATE: not established, or over; NOMEM. */
+KITH_MUST_CHECK kith_err kith_conn_datagram_send(kith_conn *conn, const void *head, size_t head_size, const void *data,
+                                                 size_t size);
+/* The next that arrived: memory to release with kith_free; NULL: none. */
+uint8_t *kith_conn_datagram_take(kith_conn *conn, size_t *size);
 
 /* ---- streams ---- */
 /* AGAIN when the peer allows no more now. */

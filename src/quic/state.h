@@ -115,6 +115,12 @@ typedef struct kith_packet_key {
     uint8_t bytes[32]; /* HEADER, RETRY */
 } kith_packet_key;
 
+typedef struct kith_datagrams { /* waiting */
+    kith_list list;
+    size_t count, bytes;
+    bool quiet; /* DATAGRAM was said, and take has not said "none" since */
+} kith_datagrams;
+
 struct kith_conn {
     kith_quic *quic;
     ngtcp2_conn *ng;
@@ -153,6 +159,7 @@ struct kith_conn {
     kith_frame_stop stops[KITH_STOPS_MAX];
     size_t stop_count;
     uint64_t lost_before; /* packets, of streams that are gone */
+    kith_datagrams datagrams_out, datagrams_in;
     /* counters */
     uint64_t sent_bytes, received_bytes, last_received_ns, authentic;
     uint64_t unanswered_ns; /* the first large packet sent since stream bytes were acknowledged; 0: none */
@@ -236,6 +243,14 @@ KITH_MUST_CHECK kith_err kith__key_header(kith_conn *conn, const uint8_t bytes[s
                                           ngtcp2_crypto_cipher_ctx *out);
 void kith__keys_free(kith_conn *conn);
 const ngtcp2_mem *kith__mem(void);
+
+/* ---- datagram.c ---- */
+void kith__datagrams_init(kith_conn *conn);
+void kith__datagrams_done(kith_conn *conn);
+void kith__datagram_received(kith_conn *conn, const uint8_t *data, size_t size);
+/* The next to be put into a packet, which it fits now; NULL: none. */
+const uint8_t *kith__datagram_first(kith_conn *conn, size_t *size);
+void kith__datagram_sent(kith_conn *conn);
 
 /* ---- output.c ---- */
 bool kith__conn_output(kith_conn *conn, kith_packet *out);

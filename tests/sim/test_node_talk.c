@@ -17,7 +17,7 @@
 #define TALKS_MAX   4
 
 static struct {
-    size_t messages, returns, waits, killed, held_back, closed_beneath, bytes;
+    size_t messages, returns, waits, killed, held_back, closed_beneath, bytes, datagrams, datagrams_got;
 } seen;
 static uint64_t current_seed;
 
@@ -40,11 +40,15 @@ typedef struct device {
 typedef struct side {
     device *device;
     kith_op op; /* 0: not connected to yet */
-    uint64_t sent, got, goal;
+    uint64_t sent, got, goal, datagrams;
     size_t undelivered, waiting, waiting_bytes;     /* not confirmed; not taken: messages, bytes */
     bool ended, connected, finishing, dead, doomed; /* its node was killed; the other's was */
     kith_err err;
 } side;
+
+typedef struct datagram {
+    uint64_t from, number;
+} datagram;
 
 struct world {
     kith_sim *sim;
@@ -149,7 +153,23 @@ static void on_status(void *user, kith_op connection, const kith_remote_device_i
     if (info->connected && (!info->rtt_ns || strcmp(info->scope, "lan") != 0)) wrong("a bad status");
 }
 
-static const kith_core_talk talk_events = {on_incoming, on_message, on_confirmed, on_status};
+static void on_datagram(void *user, kith_op connection, const void *data, size_t size)
+{
+    side *s = side_of(user, connection);
+    datagram d;
+    if (!s || s->ended || size < sizeof d) wrong("a datagram of no connection");
+    memcpy(&d, data, sizeof d);
+    if (d.from != other_side(s)->op || d.number >= other_side(s)->datagrams) wrong("not a datagram that was sent");
+    for (size_t i = sizeof d; i < size; i++)
+        if (((const uint8_t *)data)[i] != (uint8_t)(d.number + i)) wrong("a datagram with other bytes");
+    seen.datagrams_got++;
+}
+
+static const kith_core_talk talk_events = {.incoming = on_incoming,
+                                           .message = on_message,
+                                           .confirmed = on_confirmed,
+                                           .datagram = on_datagram,
+                                           .status = on_status};
 
 static void show_log(void *user, kith_level level, const char *line)
 {
@@ -344,6 +364,16 @@ static void take(side *s)
     kith_core_taken(s->device->core, s->op, waiting, bytes);
 }
 
+static void send_datagram(side *s, size_t size)
+{
+    uint8_t bytes[1200];
+    datagram d = {s->op, s->datagrams++};
+    for (size_t i = sizeof d; i < size; i++) bytes[i] = (uint8_t)(d.number + i);
+    memcpy(bytes, &d, sizeof d);
+    seen.datagrams++;
+    kith_core_send_datagram(s->device->core, s->op, bytes, size);
+}
+
 static void close_a_session(world *w, device *d)
 {
     KITH_EACH (at, &d->core->sessions) {
@@ -454,6 +484,7 @@ static void converse(world *w, unsigned disasters, bool killing)
         bool lazy = (size_t)(s - &w->talks[0][0]) % 3 == 0; /* takes seldom */
         for (uint64_t n = dice(w, 4); n && s->sent < s->goal; n--) (void)try_send(s);
         if (dice(w, lazy ? 400 : 3) == 0) take(s);
+        if (dice(w, 3) == 0 && !s->ended) send_datagram(s, sizeof(datagram) + dice(w, 1000));
         if (disasters && dice(w, 150) == 0) {
             disasters--;
             disaster(w);
@@ -500,7 +531,11 @@ static void many_worlds(void **state)
         "held back\n",
         (unsigned long long)(last - first + 1), seen.messages, seen.bytes >> 20, seen.waits, seen.closed_beneath,
         seen.killed, seen.held_back);
-    if (last - first >= 100) assert_true(seen.waits > 100 && seen.killed > 20 && seen.held_back > 20);
+    printf("%zu of %zu datagrams came\n", seen.datagrams_got, seen.datagrams);
+    if (last - first >= 100) {
+        assert_true(seen.waits > 100 && seen.killed > 20 && seen.held_back > 20);
+        assert_true(seen.datagrams_got > seen.datagrams / 2 && seen.datagrams_got < seen.datagrams);
+    }
 }
 
 /* ---- one thing at a time ---- */

@@ -113,6 +113,48 @@ static void messages_both_ways(void **state)
     assert_int_equal(kith_mem_live(), live);
 }
 
+/* Datagrams come whole or not at all; here, on a loopback, sooner or later one does. */
+static void datagrams(void **state)
+{
+    kith_op there;
+    kith_event event = {0};
+    kith_remote_device_info info;
+    uint8_t data[1500];
+    (void)state;
+    need_network();
+    open_two();
+    serve(two);
+    kith_op here = connect_two(&there);
+    fill(data, sizeof data, 5);
+    for (int i = 0; i < 100 && event.kind != KITH_EVENT_DATAGRAM; i++) {
+        assert_ok(kith_send_datagram(one, here, data, KITH_DATAGRAM_SIZE_SAFE));
+        (void)kith_wait_event(two, 50, &event);
+    }
+    assert_int_equal(event.kind, KITH_EVENT_DATAGRAM);
+    assert_int_equal(event.op, there);
+    assert_int_equal(event.data_size, KITH_DATAGRAM_SIZE_SAFE);
+    assert_memory_equal(event.data, data, event.data_size);
+    assert_ok(kith_remote_device(one, here, &info));
+    assert_true(info.datagram_size >= KITH_DATAGRAM_SIZE_SAFE);
+    static uint8_t large[70000];
+    assert_int_equal(kith_send_datagram(one, here, large, sizeof large), KITH_ERR_LIMIT);
+    assert_int_equal(kith_send_datagram(one, 12345, data, 1), KITH_ERR_NOT_FOUND);
+    for (int i = 0; i < 1000; i++) { /* many that nobody takes: the bound holds */
+        kith_err err;
+        while ((err = kith_send_datagram(one, here, &i, sizeof i)) == KITH_ERR_LOST) poll(NULL, 0, 1);
+        assert_ok(err);
+    }
+    poll(NULL, 0, 300);
+    assert_ok(kith_send_message(one, here, "end", 3));
+    size_t count = 0;
+    do {
+        assert_true(kith_wait_event(two, PATIENCE_MS, &event));
+        count += event.kind == KITH_EVENT_DATAGRAM;
+    } while (event.kind != KITH_EVENT_MESSAGE);
+    assert_true(count > 0 && count <= 4 * KITH_DATAGRAMS_MAX); /* at four places at most */
+    close_two();
+}
+
 /* Who does not take is not sent more than the bounds; all comes when he does. */
 static void who_does_not_take_is_waited_for(void **state)
 {
@@ -321,9 +363,10 @@ static void in_a_libuv_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(messages_both_ways),   TEST(who_does_not_take_is_waited_for),
-        TEST(closing_in_the_midst), TEST(wrong_calls),
-        TEST(many_readers),         TEST(in_a_libuv_loop),
+        TEST(messages_both_ways),   TEST(datagrams),   TEST(who_does_not_take_is_waited_for),
+        TEST(closing_in_the_midst), TEST(wrong_calls), TEST(many_readers),
+        TEST(in_a_libuv_loop),
     };
+    alarm(300); /* a case that fails leaves nodes behind, for which others might wait */
     return cmocka_run_group_tests_name("node/api_talk", tests, set_up, tear_down);
 }

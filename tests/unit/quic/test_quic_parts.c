@@ -244,6 +244,7 @@ static void stops_among_frames(void **state)
             8,    9,    10,   11,   12,   13,   14,   15,   16, /* NEW_CONNECTION_ID */
             0x19, 0x05, 0x1a, 0x05, 0x05, 0x05, 0x05, 5,    5,    5,    5,    0x1b, 5,
             5,    5,    5,    5,    5,    5,    5,    0x1e, 0x07, 0x02, 0x05, 0x05, /* NEW_TOKEN */
+            0x31, 0x03, 0x05, 0x01, 0x01,                                           /* DATAGRAM that looks like one */
             0x05, 0x08, 0x00,                                                       /* STOP_SENDING of 8 */
             0x08, 0x00, 0x05, 0x05, 0x05,                                           /* STREAM to the end */
         };
@@ -261,6 +262,7 @@ static void stops_among_frames(void **state)
         free(copy);
     }
     f.count = 0;
+    kith_frames_find_stops((const uint8_t *)"\x30\x05\x04\x01", 4, add, &f); /* DATAGRAM to the end */
     kith_frames_find_stops((const uint8_t *)"\x3f\x05\x04\x01", 4, add, &f); /* unknown: what follows cannot be known */
     assert_int_equal(f.count, 0);
 }
