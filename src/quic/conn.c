@@ -5,12 +5,12 @@
 
 #include <string.h>
 
-#define HANDSHAKE_NS    (10 * NGTCP2_SECONDS)
-#define INITIAL_RTT_NS  (50 * NGTCP2_MILLISECONDS) /* moves among paths stall less than with RFC 9002's 333 ms */
-#define ACTIVE_IDS_KEPT 8                          /* ngtcp2 asserts on more */
-#define STREAM_WINDOW   (1u << 20)
+#define HANDSHAKE_NS       (10 * NGTCP2_SECONDS)
+#define INITIAL_RTT_NS     (50 * NGTCP2_MILLISECONDS) /* moves among paths stall less than with RFC 9002's 333 ms */
+#define ACTIVE_IDS_KEPT    8                          /* ngtcp2 asserts on more */
+#define STREAM_WINDOW      (1u << 20)
 #define DATAGRAM_FRAME_MAX 65535 /* whatever fits a packet: RFC 9221 section 3 */
-#define CONN_WINDOW     (3u << 19)
+#define CONN_WINDOW        (3u << 19)
 
 /* Sizes to try, best first: Ethernet (IPv6, then with PPPoE and a tunnel), 1,280-byte links.  Jumbo and more only where
  * asked for. */

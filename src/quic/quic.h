@@ -68,9 +68,9 @@ typedef enum kith_quic_event_kind {
     KITH_QUIC_RESET,    /* stream: the peer gave up sending (code); what was not consumed yet is gone */
     KITH_QUIC_STOPPED,  /* stream: the peer does not want more (code); our side was reset with that code */
     KITH_QUIC_PATH, /* conn: a probe asked for by kith_conn_probe was answered (path, rtt_ns), or not (err = TIMEOUT) */
-    KITH_QUIC_MOVED,  /* conn: it now runs over `path` (we migrated, or the peer's address changed) */
+    KITH_QUIC_MOVED,    /* conn: it now runs over `path` (we migrated, or the peer's address changed) */
     KITH_QUIC_DATAGRAM, /* conn: datagrams are there; comes again only after kith_conn_datagram_take said "none" */
-    KITH_QUIC_CLOSED, /* conn: over.  err, code, reason, by_peer.  kith_conn_free is due */
+    KITH_QUIC_CLOSED,   /* conn: over.  err, code, reason, by_peer.  kith_conn_free is due */
 } kith_quic_event_kind;
 
 typedef struct kith_quic_event {
