@@ -110,16 +110,22 @@ static void on_line(session *s, const char *line)
     ask_next(s);
 }
 
-/* The transfer is over; a question about it is too. */
+/* The transfer is over; a question about it was, too. */
 static void let_go(session *s, kith_op id)
 {
     receiving *r = s->user;
     transfer *t = find(r, id);
     if (t) *t = (transfer){.id = 0};
+    ask_next(s);
+}
+
+/* Nobody waits for the answer any more: what is said next begins a line. */
+static void drop_question(session *s, kith_op id)
+{
+    receiving *r = s->user;
     if (r->asking != id) return;
     r->asking = 0;
-    prompt_print("\n");
-    ask_next(s);
+    session_leave_question(s);
 }
 
 /* ---- files ---- */
@@ -145,9 +151,15 @@ static void whole(session *s, const kith_event *event)
 static void failed(session *s, const kith_event *event)
 {
     receiving *r = s->user;
+    const transfer *t = find(r, event->transfer);
     char name[OUT_NAME];
     const char *message = *event->message ? event->message : kith_err_text(event->err);
     if (event->err == KITH_ERR_DECLINED) message = "it was declined here";
+    if (t && t->waiting && event->err == KITH_ERR_CANCELLED)
+        message = "the sender took the offer back before it was answered";
+    if (t && t->waiting && (event->err == KITH_ERR_CLOSED || event->err == KITH_ERR_LOST))
+        message = "the sender went away before the offer was answered";
+    drop_question(s, event->transfer);
     r->failed = event->err;
     snprintf(r->message, sizeof r->message, "%s: %s", out_name(event->name, name, sizeof name), message);
     out_status("");

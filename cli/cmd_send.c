@@ -26,6 +26,15 @@ static void sent(sending *p, const kith_event *event)
     json_done(event, event->seconds);
 }
 
+static void on_event(session *s, const kith_event *event);
+static void on_tick(session *s);
+static const session_handler offering = {
+    .event = on_event, .tick = on_tick, .go_on = "nothing was sent; run the same command again to offer it again"};
+static const session_handler under_way = {
+    .event = on_event,
+    .tick = on_tick,
+    .go_on = "what arrived is kept; run the same command again and it goes on from there"};
+
 static void on_event(session *s, const kith_event *event)
 {
     sending *p = s->user;
@@ -47,6 +56,7 @@ static void on_event(session *s, const kith_event *event)
         if (event->bytes && !p->started) out_say("%s has a part of it already: going on from there.", p->device.name);
         json_start(event);
         p->started = true;
+        s->handler = &under_way;
         break;
     case KITH_EVENT_PROGRESS:
         progress_update(&p->progress, event->bytes, now);
@@ -110,10 +120,6 @@ static int read_path(const cli_args *a, kith_path *path)
 
 static int run(const cli_args *a)
 {
-    static const session_handler handler = {
-        .event = on_event,
-        .tick = on_tick,
-        .go_on = "what arrived is kept; run the same command again and it goes on from there"};
     session s;
     sending p = {.started = false};
     kith_send_options options = {.size = sizeof options};
@@ -124,7 +130,7 @@ static int run(const cli_args *a)
     if (!status) status = session_open(&s);
     if (status) return status;
     out_say("Looking for %s...", p.device.name);
-    status = session_begin(&s, kith_send_file(s.node, p.device.id, a->words[0], &options, &s.op), &handler, &p);
+    status = session_begin(&s, kith_send_file(s.node, p.device.id, a->words[0], &options, &s.op), &offering, &p);
     session_close(&s);
     return status;
 }

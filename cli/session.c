@@ -276,7 +276,13 @@ void session_ask(session *s, const char *format, ...)
     va_end(list);
     prompt_forget_typed();
     prompt_print("%s", text);
-    s->listening = true;
+    s->listening = s->asked = true;
+}
+
+void session_leave_question(session *s)
+{
+    if (s->asked) prompt_print("\n");
+    s->asked = false;
 }
 
 void session_answer(session *s, kith_op question, bool yes)
@@ -295,10 +301,11 @@ void session_stop(session *s, stop_reason why, int status)
     kith_cancel(s->node, s->op);
 }
 
-static int finish(const session *s, kith_err err, const char *message)
+static int finish(session *s, kith_err err, const char *message)
 {
     const char *go_on = s->handler->go_on;
     out_status("");
+    session_leave_question(s);
     if (s->stop == STOP_STATUS) return s->stop_status;
     if (s->stop == STOP_OUTPUT) return EXIT_FAILED; /* main says it */
     if (err == KITH_OK || s->stop == STOP_DONE) return 0;
@@ -322,7 +329,10 @@ static void take_line(session *s)
     char line[PROMPT_LINE];
     prompt_result result = prompt_take_line(line, sizeof line);
     if (result == PROMPT_INTERRUPTED) return;
-    if (result == PROMPT_END) s->listening = false;
+    if (result == PROMPT_END)
+        s->listening = false;
+    else
+        s->asked = false;
     s->handler->line(s, result == PROMPT_OK ? line : NULL);
 }
 

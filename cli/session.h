@@ -31,6 +31,7 @@ struct session {
     const session_handler *handler;
     void *user;
     bool no_input, listening;
+    bool asked;           /* a question stands there without its answer */
     uint64_t deadline_ns; /* of --timeout; 0: none */
     unsigned long timeout_s;
     uint64_t until_ns; /* end well then; 0: not by time */
@@ -60,6 +61,8 @@ int session_cannot_ask(const session *s, const char *option);
 int session_gave_up(const session *s, const char *go_on); /* as --timeout says */
 /* Print a question; the answer comes to handler->line.  Drops what was typed before. */
 void session_ask(session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What is said next begins a line, when a question stands there. */
+void session_leave_question(session *s);
 void session_listen(session *s, bool on);
 void session_answer(session *s, kith_op question, bool yes);
 

@@ -5,8 +5,8 @@
  * OPERATION began: pair code words=a_b_c_d_e_f expires_ms=1000       _ stands for a blank, %XX for a byte pair ask
  * name=laptop fingerprint=00...            waits for the answer: no ends the operation as declined pair wait ms=50
  * nothing happens so long pair end err=-24 message=... Without a line "end" an operation goes on until it is cancelled.
- * An operation that begins again is told what then remains. $KITH_FAKE_TRACE names a file to which each call that does
- * something is appended. */
+ * After an ask or offer with open=1 the script goes on without the answer.  An operation that begins again is told what
+ * then remains. $KITH_FAKE_TRACE names a file to which each call that does something is appended. */
 #include "base/text.h"
 
 #include <kith/kith.h>
@@ -356,8 +356,8 @@ bool kith_next_event(kith_node *node, kith_event *e)
         }
         fill(node, s, e);
         e->kind = kind_of(what);
-        if (e->kind == KITH_EVENT_ASK) node->question = node->op;
-        if (e->kind == KITH_EVENT_OFFER) node->question = e->transfer;
+        if (e->kind == KITH_EVENT_ASK && !number(s, "open")) node->question = node->op;
+        if (e->kind == KITH_EVENT_OFFER && !number(s, "open")) node->question = e->transfer;
         if (node->question) arm(node, -1);
         return true;
     }

@@ -721,6 +721,27 @@ def test_interrupts():
     assert time.monotonic() - start < 4, "the second Ctrl-C waited"
 
 
+def test_interrupted_sentences():
+    for script, sentence in (("", "nothing was sent; run"), ("send start name=x total=9\n", "what arrived is kept; run")):
+        p = Place(script=script + "send wait ms=100\nsend waiting message=now\n")
+        (p.dir / "x").write_text("x")
+        child = subprocess.Popen([KITH, "--password-file", str(p.password), "send", "--to", "laptop", "x"], stderr=subprocess.PIPE, text=True,
+                                 env=p.env, cwd=p.dir, start_new_session=True)
+        has(child.stderr.readline() + child.stderr.readline(), "now")
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=PATIENCE)
+        equal(child.returncode, 130)
+        has(said, f"kith: interrupted: {sentence}")
+    for script, status, sentence in (("pair ask\n", 130, "interrupted"), ("pair ask open=1\npair wait ms=300\npair end err=-28\n", 4, "the other side")):
+        p = Place(script=script)
+        t = p.terminal("--password-file", str(p.password), "pair")
+        t.expect("[y/N] ")
+        if status == 130:
+            os.kill(t.pid, signal.SIGINT)
+        equal(t.wait(), status)
+        assert t.seen.startswith(f"\r\nkith: {sentence}"), t.seen  # on a line of its own
+
+
 # ---- send and receive ----
 
 SEND = """send connected
@@ -832,6 +853,14 @@ def test_receive_asks():
     r = p.locked("receive", "--once", "--no-input")
     equal(r.returncode, 2)
     has(r.stderr, "--yes")
+
+    for err, sentence in ((-46, "the sender took the offer back before it was answered"), (-42, "the sender went away before the offer was answered")):
+        p = Place(script=offer.replace("total", "open=1 total") + "receive wait ms=300\n"
+                         f"receive failed transfer=7 name=pic err={err} message=what_arrived_is_kept\nreceive end err=-46\n")
+        t = p.terminal("--password-file", str(p.password), "receive")
+        t.expect("[y/N] ")
+        equal(t.wait(), 130)
+        assert t.seen.startswith(f"\r\npic: {sentence}\r\n"), t.seen  # on a line of its own
 
 
 # ---- completion ----
