@@ -118,6 +118,17 @@ static int read_path(const cli_args *a, kith_path *path)
     return status;
 }
 
+static int read_name(const cli_args *a, const char **name)
+{
+    const char *text = args_value(a, OPT_NAME);
+    char shown[OUT_NAME];
+    if (text && (!*text || strchr(text, '/') || !strcmp(text, ".") || !strcmp(text, "..")))
+        return out_error(EXIT_USAGE, "\"%s\" is no good for --name: say a file's name, without a folder",
+                         out_name(text, shown, sizeof shown));
+    *name = text;
+    return 0;
+}
+
 static int run(const cli_args *a)
 {
     session s;
@@ -125,6 +136,7 @@ static int run(const cli_args *a)
     kith_send_options options = {.size = sizeof options};
     int status = session_start(&s, a);
     if (!status) status = read_path(a, &options.path);
+    if (!status) status = read_name(a, &options.name);
     if (!status) status = check_usage(a);
     if (!status) status = session_find(&s, args_value(a, OPT_TO), &p.device);
     if (!status) status = session_open(&s);
@@ -146,7 +158,7 @@ static int run(const cli_args *a)
 
 static const cli_option options[] = {
     {OPT_TO, 0, "to", "DEVICE", VALUE_DEVICE, "who is to have it"},
-    LATER_VALUE("name", "NAME", "name what standard input brings"),
+    {OPT_NAME, 0, "name", "NAME", VALUE_OTHER, "what the file is called there; default its own name"},
     LATER_VALUE("text", "TEXT", "send a text"),
     LATER_VALUE("exclude", "GLOB", "leave files of a folder out"),
     LATER_VALUE("exclude-from", "FILE", "leave files of a folder out"),

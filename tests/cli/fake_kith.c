@@ -409,7 +409,7 @@ kith_err kith_send_file(kith_node *node, const char *device_id, const char *path
                         kith_op *op)
 {
     static const char *const paths[] = {"any", "udp", "tcp"};
-    trace("send %s %s path=%s", device_id, path, paths[options->path]);
+    trace("send %s %s path=%s name=%s", device_id, path, paths[options->path], options->name ? options->name : "-");
     return begin(node, "send", op);
 }
 

@@ -186,6 +186,9 @@ def test_usage():
         (["send", "--to", "laptop", "."], 2, "folder"),
         (["send", "--to", "laptop", "/dev/null"], 2, "not a regular file"),
         (["send", "--to", "laptop", "nothing"], 7, "no such file"),
+        (["send", "--to", "laptop", "--name", "a/b", "film.mkv"], 2, "--name"),
+        (["send", "--to", "laptop", "--name", "", "film.mkv"], 2, "--name"),
+        (["send", "--to", "laptop", "--name", "..", "film.mkv"], 2, "--name"),
         (["send", "--copies", "3", "a"], 2, "--copies"),
         (["send", "--path", "relay", "--to", "laptop", "film.mkv"], 2, "no relays yet"),
         (["send", "--path", "pigeon", "--to", "laptop", "film.mkv"], 2, "udp, tcp or relay"),
@@ -775,7 +778,9 @@ def test_send():
     equal(p.locked("--quiet", "send", "--to", "laptop", "film.mkv").stderr, "")
     for path in ("udp", "tcp"):
         equal(p.locked("send", "--to", "laptop", "film.mkv", "--path", path).returncode, 0)
-        has(p.trace(), f"film.mkv path={path}")
+        has(p.trace(), f"film.mkv path={path} name=-\n")
+    equal(p.locked("send", "--to", "laptop", "film.mkv", "--name", "clip.mkv").returncode, 0)
+    has(p.trace(), "film.mkv path=any name=clip.mkv\n")
     for err, status in ((-28, 4), (-41, 3), (-79, 1), (-61, 1)):
         (p.dir / "script").write_text(f"send end err={err}\n")
         r = p.locked("send", "--to", "laptop", "film.mkv")
