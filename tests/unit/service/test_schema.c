@@ -2,6 +2,7 @@
  * script/check-cddl compares them with docs/kith.cddl. */
 #include "service/file_message.h"
 #include "service/pairing.h"
+#include "service/talk.h"
 
 #include "base/buf.h"
 #include "identity/fingerprint.h"
@@ -174,8 +175,64 @@ static void files(void **state)
     }
 }
 
+/* One end's messages, said and handed to the other. */
+static void talk_over(kith_talk *from, kith_talk *to, unsigned seen[7])
+{
+    static const char *const rules[7] = {"", "talk-open", "talk-accept", "talk-ended", NULL, "talk-confirm", "talk-finish"};
+    const uint8_t *data;
+    size_t size;
+    bool fin;
+    while (kith_talk_output(from, &data, &size, &fin)) {
+        kith_reader r = kith_reader_of(data, size);
+        uint64_t type = kith_read_varint(&r), length = kith_read_varint(&r);
+        assert_true(!r.bad && type >= 1 && type <= 6);
+        const uint8_t *body = kith_read_view(&r, (size_t)length);
+        if (rules[type] && body) {
+            say(rules[type], body, (size_t)length);
+            seen[type]++;
+        }
+        kith_talk_open open;
+        kith_talk_inbox inbox = {.size = 0};
+        size_t taken;
+        if (type == 1) {
+            assert_ok(kith_talk_open_read(&inbox, data, size, &taken, &open));
+            assert_ok(kith_talk_begin(to, &open));
+        } else {
+            kith_talk_input(to, data, size, fin);
+        }
+    }
+}
+
+static void talks(void **state)
+{
+    (void)state;
+    static const uint8_t id[KITH_TALK_ID_SIZE] = {7};
+    uint8_t ended[KITH_TALK_CONTROL_MAX];
+    unsigned seen[7] = {0};
+    kith_talk *ends[2];
+    for (int i = 0; i < 2; i++) assert_ok(kith_talk_new(i == 0, id, "chat", &ends[i]));
+    assert_ok(kith_talk_begin(ends[0], NULL));
+    kith_talk_message *message = kith_talk_message_new("hello", 5);
+    assert_non_null(message);
+    assert_ok(kith_talk_send(ends[0], message));
+    kith_talk_finish(ends[0]);
+    for (int turn = 0; turn < 10; turn++) {
+        talk_over(ends[turn % 2], ends[!(turn % 2)], seen);
+        kith_talk_message *got = kith_talk_take(ends[!(turn % 2)]);
+        if (got) kith_talk_taken(ends[!(turn % 2)], 1, got->size);
+        kith_free(got);
+    }
+    size_t size = kith_talk_ended_write(KITH_ERR_CLOSED, ended, sizeof ended);
+    kith_reader r = kith_reader_of(ended, size);
+    assert_int_equal(kith_read_varint(&r), 3);
+    size_t length = (size_t)kith_read_varint(&r);
+    say("talk-ended", kith_read_view(&r, length), length);
+    assert_true(seen[1] && seen[2] && seen[5] && seen[6]);
+    for (int i = 0; i < 2; i++) kith_talk_free(ends[i]);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files)};
+    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files), TEST(talks)};
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }
