@@ -337,6 +337,14 @@ static void attempt_on(hostile *h, line *l, const kith_quic_event *event)
     attempt_flush(a);
 }
 
+/* Nothing that comes later finds it. */
+static void attempt_end(attempt *a)
+{
+    kith_pairing_free(a->machine);
+    a->machine = NULL;
+    a->stream = NULL;
+}
+
 static void attempt_begin(attempt *a, hostile *h, line *l, const kith_hello *peer, const char *text, bool host)
 {
     uint8_t hash[KITH_BINDING_SIZE], random[64];
@@ -400,7 +408,7 @@ static void hanging_up_while_being_pinned(void **state)
     assert_non_null(end);
     assert_int_equal(end->err, KITH_ERR_CLOSED);
     assert_non_null(strstr(end->message, "knows it now"));
-    kith_pairing_free(a.machine);
+    attempt_end(&a);
     world_free(&w);
 }
 
@@ -417,7 +425,7 @@ static void closing_while_pinning(void **state)
     kith_core_answer(w.node.core, pairing, true);
     run(&w, KITH_SIM_S / 100);
     assert_int_equal(w.node.core->jobs, 1);
-    kith_pairing_free(a.machine);
+    attempt_end(&a);
     w.bad[0].lines[0].user = NULL;
     world_free(&w);
 }
@@ -448,8 +456,8 @@ static void the_second_who_knows_the_code(void **state)
     run(&w, KITH_SIM_S);
     assert_string_equal(last_event(&w.node, KITH_EVENT_PAIRED)->device.name, "bad1");
     assert_int_equal(last_event(&w.node, KITH_EVENT_END)->err, KITH_OK);
-    kith_pairing_free(a.machine);
-    kith_pairing_free(b.machine);
+    attempt_end(&a);
+    attempt_end(&b);
     world_free(&w);
 }
 
@@ -466,7 +474,7 @@ static void wrong_guesses_burn_the_code(void **state)
         join_as(&a[i], &w, &w.bad[0], spoil(last_event(&w.node, KITH_EVENT_CODE)->words, words));
         run(&w, KITH_SIM_S);
         assert_int_equal(a[i].err, KITH_ERR_CODE);
-        kith_pairing_free(a[i].machine);
+        attempt_end(&a[i]);
         w.bad[0].lines[i].user = NULL;
     }
     assert_int_equal(count_events(&w.node, KITH_EVENT_ATTEMPT), KITH_CODE_FAILURES_SOURCE);
@@ -493,7 +501,7 @@ static void idle_attempts_leave_room(void **state)
     join_as(&a, &w, &w.bad[1], last_event(&w.node, KITH_EVENT_CODE)->words);
     run(&w, KITH_SIM_S);
     assert_int_equal(count_events(&w.node, KITH_EVENT_ASK), 1);
-    kith_pairing_free(a.machine);
+    attempt_end(&a);
     world_free(&w);
 }
 
@@ -527,7 +535,7 @@ static void a_device_set_up_anew(void **state)
     assert_int_equal(end->err, KITH_ERR_KEY_CHANGED);
     assert_non_null(strstr(end->message, "kith forget \"bad0\""));
     assert_int_equal(a.err, KITH_ERR_KEY_CHANGED);
-    kith_pairing_free(a.machine);
+    attempt_end(&a);
     world_free(&w);
 }
 
@@ -598,7 +606,7 @@ static void a_joiner_passes_impostors(void **state)
     assert_int_equal(last_event(&w.node, KITH_EVENT_END)->err, KITH_OK);
     for (size_t i = 0; i < 3; i++) {
         assert_in_range(liars[i].count, 0, 1);
-        for (size_t n = 0; n < liars[i].count; n++) kith_pairing_free(liars[i].attempts[n].machine);
+        for (size_t n = 0; n < liars[i].count; n++) attempt_end(&liars[i].attempts[n]);
     }
     victim_close(&host);
     world_free(&w);
@@ -625,7 +633,7 @@ static void impostors_alone(void **state)
     assert_non_null(last_event(&w.node, KITH_EVENT_END));
     assert_int_equal(last_event(&w.node, KITH_EVENT_END)->err, KITH_ERR_CODE);
     assert_int_equal(liar.count, 1);
-    kith_pairing_free(liar.attempts[0].machine);
+    attempt_end(&liar.attempts[0]);
     world_free(&w);
 }
 
@@ -660,7 +668,7 @@ static void a_core_is_freed_with_all_open(void **state)
     kith_sim_kill(v->env);
     victim_release(v);
     assert_int_equal(v->count, events);
-    kith_pairing_free(a.machine);
+    attempt_end(&a);
     for (size_t i = 0; i < w.bad_count; i++) hostile_free(&w.bad[i]);
     kith_sim_free(w.sim);
     assert_int_equal(kith_mem_live(), w.live);
