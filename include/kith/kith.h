@@ -1,9 +1,9 @@
 /* libkith: a person's own devices, and the people they know, as one network.
  *
  * A *home* is the data folder of this device's identity.  A *node* is a running instance of it: it finds the other
- * devices, pairs, pings, sends and receives.  A node has a thread of its own; every function here may be called from
- * any thread, returns at once unless it says "blocks", and what comes of it arrives as events: kith_next_event takes
- * them, kith_fd is readable while there are any.
+ * devices, pairs, pings, sends and receives files, and connects applications.  A node has a thread of its own; every
+ * function here may be called from any thread, returns at once unless it says "blocks", and what comes of it arrives as
+ * events: kith_next_event takes them, kith_fd is readable while there are any.
  *
  *     kith_node *node;
  *     kith_problem problem;

@@ -15,7 +15,10 @@
 
 _Static_assert(KITH_WORDS_TEXT >= KITH_CODE_TEXT_SIZE, "a code's text fits");
 _Static_assert(KITH_ADDRESS_TEXT >= KITH_ADDR_TEXT_SIZE, "an address's text fits");
-_Static_assert(KITH_TOPIC_MAX == KITH_TALK_TOPIC_MAX && KITH_MESSAGE_SIZE_MAX == KITH_TALK_MESSAGE_MAX, "one limit");
+_Static_assert(KITH_TOPIC_MAX == KITH_TALK_TOPIC_MAX, "one limit");
+#if KITH_MESSAGE_SIZE_MAX != KITH_TALK_MESSAGE_MAX
+#error "one limit"
+#endif
 
 /* ---- calls in ---- */
 
