@@ -656,6 +656,26 @@ static void what_is_lost_is_kept_for_a_while(void **state)
     }
 }
 
+/* A way that is cut without a word is noticed by bytes that are not acknowledged, long before the session idles out. */
+static void silence_is_noticed_by_data(void **state)
+{
+    (void)state;
+    world *w = calm_world(2);
+    add_talk(w, 0, 1);
+    serve(w, &w->devices[1]);
+    assert_int_equal(how_connecting_ends(w, MINUTE_NS), KITH_OK);
+    kith_sim_run_for(w->sim, 5 * KITH_SIM_S);
+    assert_ok(kith_sim_partition(w->devices[0].host, w->devices[1].host, true));
+    assert_true(try_send(&w->talks[0][0]));
+    kith_sim_run_for(w->sim, 2 * TALK_SILENT_NS);
+    assert_false(w->talks[0][0].connected);
+    assert_true(w->talks[0][1].connected); /* who says nothing may wait */
+    assert_ok(kith_sim_partition(w->devices[0].host, w->devices[1].host, false));
+    kith_sim_run_for(w->sim, MINUTE_NS);
+    assert_int_equal(w->talks[0][1].got, 1);
+    world_free(w);
+}
+
 /* A device that opens more than its share. */
 static void one_device_has_its_bounds(void **state)
 {
@@ -697,8 +717,13 @@ const char *__asan_default_options(void) { return "detect_leaks=0"; }
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(many_worlds), TEST(the_same_seed_is_the_same_run),    TEST(a_stalled_one_holds_back_no_other),
-        TEST(who_may),     TEST(what_is_lost_is_kept_for_a_while), TEST(one_device_has_its_bounds),
+        TEST(many_worlds),
+        TEST(the_same_seed_is_the_same_run),
+        TEST(a_stalled_one_holds_back_no_other),
+        TEST(who_may),
+        TEST(what_is_lost_is_kept_for_a_while),
+        TEST(silence_is_noticed_by_data),
+        TEST(one_device_has_its_bounds),
     };
     return cmocka_run_group_tests_name("sim/node_talk", tests, NULL, NULL);
 }
