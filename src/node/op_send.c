@@ -185,7 +185,8 @@ static void lost(send_op *s, kith_err why)
         return;
     }
     session *spare = s->spare.session;
-    if (why != KITH_ERR_AGAIN && spare && spare->ready) {
+    bool silent = why == KITH_ERR_LOST || why == KITH_ERR_TIMEOUT; /* nobody said that it should end */
+    if (silent && spare && spare->ready) {
         kith__session_unuse(&s->spare);
         drop_connection(s);
         s->op.core->env->timers->set(s->timer, kith__core_now(s->op.core) + SPARE_NS);
