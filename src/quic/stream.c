@@ -233,7 +233,7 @@ kith_err kith__stream_received(kith_stream *stream, const uint8_t *data, size_t 
     }
     size_t direct = put_into(stream, data, size);
     bool full = direct && stream->into_filled == stream->into_size;
-    kith_err err = kith_recvbuf_add(&stream->in, data + direct, size - direct);
+    kith_err err = size > direct ? kith_recvbuf_add(&stream->in, data + direct, size - direct) : KITH_OK;
     if (err) return err;
     if ((size > direct || full || fin) && !stream->quiet) {
         stream->quiet = true;
