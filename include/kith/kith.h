@@ -5,11 +5,12 @@
  * function here may be called from any thread, returns at once unless it says "blocks", and what comes of it arrives as
  * events: kith_next_event takes them, kith_fd is readable while there are any.
  *
- *     kith_node *node;
- *     kith_problem problem;
- *     if (kith_open(&(kith_options){.size = sizeof(kith_options), .home = home, .password = pw, .password_size = n},
- * &node, &problem)) die(problem.message); kith_send_file(node, device_id, "/home/me/film.mkv", &op); while
- * (poll(...kith_fd(node)...)) while (kith_next_event(node, &event)) ...
+ *     kith_options options = {.size = sizeof options, .home = home, .password = password, .password_size = size};
+ *     if (kith_open(&options, &node, &problem)) die(problem.message);
+ *
+ *     if (kith_send_file(node, device_id, "/home/me/film.mkv", NULL, &op)) die("no memory");
+ *
+ *     while (kith_wait_event(node, -1, &event) && !(event.kind == KITH_EVENT_END && event.op == op)) show(&event);
  *
  * Text is UTF-8 with a NUL.  What a peer chose (names) is checked to be UTF-8 without control characters except file
  * names, which are data: print those through kith_printable_name.  Structures whose first member is `size` must have it
