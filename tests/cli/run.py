@@ -129,6 +129,8 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
+        while self.status is not None and self.pump(0.05) and time.monotonic() < end:
+            pass  # what it said last may still be in the terminal
         while self.out_fd >= 0 and select.select([self.out_fd], [], [], PATIENCE)[0]:
             data = os.read(self.out_fd, 65536)
             self.out += data.decode()
