@@ -1,9 +1,9 @@
 /* An Ethernet cable between two network namespaces, with delay, a rate, a queue and loss: for kernels without netem.
  *     link [--delay MS] [--rate MBIT] [--queue KIB] [--loss PERCENT] [--mtu BYTES] [--seed N] NS_A IF_A NS_B IF_B
- * makes a TAP device in each namespace, says "up", carries frames between the two until SIGTERM or SIGINT, and then says
- * what it did.  Each direction has what the options say: frames wait for the rate (0: none), at most so many KiB of
- * them (more are dropped), then are lost by chance, then take the delay.  As with real cables order stays, and address
- * resolution, multicast and so service discovery work.
+ * makes a TAP device in each namespace, says "up", carries frames between the two until SIGTERM or SIGINT, and then
+ * says what it did.  Each direction has what the options say: frames wait for the rate (0: none), at most so many KiB
+ * of them (more are dropped), then are lost by chance, then take the delay.  As with real cables order stays, and
+ * address resolution, multicast and so service discovery work.
  *
  * One thread.  Linux, root. */
 #include <errno.h>
@@ -24,10 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FRAME_HEADER 14                 /* Ethernet: two addresses and a type */
-#define READ_BATCH   64                 /* frames of one direction before the other gets its turn */
+#define FRAME_HEADER 14                  /* Ethernet: two addresses and a type */
+#define READ_BATCH   64                  /* frames of one direction before the other gets its turn */
 #define WIRE_MAX     ((size_t)256 << 20) /* bytes under way in one direction; more are dropped, and counted */
-#define DEVICE_QUEUE 10000 /* frames in the kernel before us, so that none is dropped but by our queue */
+#define DEVICE_QUEUE 10000               /* frames in the kernel before us, so that none is dropped but by our queue */
 #define SECOND_NS    1000000000
 
 typedef struct options {
@@ -190,9 +190,10 @@ static void carry(direction d[static 2], const options *o)
 
 static int usage(void)
 {
-    fputs("usage: link [--delay MS] [--rate MBIT] [--queue KIB] [--loss PERCENT] [--mtu BYTES] [--seed N] NS_A IF_A NS_B "
-          "IF_B\n",
-          stderr);
+    fputs(
+        "usage: link [--delay MS] [--rate MBIT] [--queue KIB] [--loss PERCENT] [--mtu BYTES] [--seed N] NS_A IF_A NS_B "
+        "IF_B\n",
+        stderr);
     return 2;
 }
 
