@@ -1,32 +1,5 @@
 /* Noise against the published vectors. */
-#include "base/mem.h"
-#include "crypto/noise.h"
-#include "testlib.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define SUITE "_25519_ChaChaPoly_BLAKE2s"
-
-/* The two sides of a handshake: [0] initiates. */
-typedef struct sides {
-    kith_noise *noise[2];
-} sides;
-
-static void sides_free(sides *both)
-{
-    kith_noise_free(both->noise[0]);
-    kith_noise_free(both->noise[1]);
-}
-
-/* Memory of exactly this size, so that the address sanitizer sees a byte too many. */
-static uint8_t *exact(size_t size)
-{
-    uint8_t *memory = malloc(size ? size : 1);
-    assert_non_null(memory);
-    return memory;
-}
+#include "noise_test.h"
 
 /* ---- the published vectors ---- */
 

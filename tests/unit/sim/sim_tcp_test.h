@@ -167,4 +167,49 @@ static inline kith_err end_try_connect(tcp_end *e, const char *to)
 
 static inline void end_connect(tcp_end *e, const char *to) { assert_ok(end_try_connect(e, to)); }
 
+/* ---- two hosts on one network: x, on a, connects to y, on b ---- */
+static kith_sim *sim;
+static kith_sim_lan *lan;
+static kith_sim_host *a, *b;
+static kith_env *ea, *eb;
+static tcp_end x, y;
+
+#define B "192.168.1.2:2000"
+
+static int two_hosts(uint64_t seed, bool link_local)
+{
+    sim = world(seed);
+    lan = lan_in(sim, "home");
+    a = host_in(sim, "a");
+    b = host_in(sim, "b");
+    assert_ok(kith_sim_attach(a, lan, "192.168.1.1"));
+    if (link_local) assert_ok(kith_sim_attach(a, lan, "fe80::1"));
+    assert_ok(kith_sim_attach(b, lan, "192.168.1.2"));
+    if (link_local) assert_ok(kith_sim_attach(b, lan, "fe80::2"));
+    ea = process_on(a);
+    eb = process_on(b);
+    end_init(&x, ea, 1, 2);
+    end_init(&y, eb, 2, 1);
+    end_listen(&y, "[::]:2000");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    end(sim);
+    return 0;
+}
+
+static void run(void) { kith_sim_run_for(sim, 10 * KITH_SIM_S); }
+static void link_with(kith_sim_link link) { assert_ok(kith_sim_pair_link(a, b, &link)); }
+
+static void meet(void)
+{
+    end_connect(&x, B);
+    run();
+    assert_int_equal(x.connected, 1);
+    assert_int_equal(y.accepted, 1);
+}
+
 #endif

@@ -4,51 +4,16 @@
 
 #include <stdlib.h>
 
-static kith_sim *sim;
-static kith_sim_lan *lan;
-static kith_sim_host *a, *b;
-static kith_env *ea, *eb;
-static tcp_end x, y; /* x connects to y */
-
 static int set_up(void **state)
 {
     (void)state;
-    sim = world(22);
-    lan = lan_in(sim, "home");
-    a = host_in(sim, "a");
-    b = host_in(sim, "b");
-    assert_ok(kith_sim_attach(a, lan, "192.168.1.1"));
-    assert_ok(kith_sim_attach(b, lan, "192.168.1.2"));
-    ea = process_on(a);
-    eb = process_on(b);
-    end_init(&x, ea, 1, 2);
-    end_init(&y, eb, 2, 1);
-    end_listen(&y, "[::]:2000");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    end(sim);
-    return 0;
+    return two_hosts(22, false);
 }
 
 #define T(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
-#define B           "192.168.1.2:2000"
 #define SILENCE     (KITH_TCP_SILENCE_MS * KITH_SIM_MS)
 
-static void run(void) { kith_sim_run_for(sim, 10 * KITH_SIM_S); }
-static void link_with(kith_sim_link link) { assert_ok(kith_sim_pair_link(a, b, &link)); }
 static void cut(bool on) { assert_ok(kith_sim_partition(a, b, on)); }
-
-static void meet(void)
-{
-    end_connect(&x, B);
-    run();
-    assert_int_equal(x.connected, 1);
-    assert_int_equal(y.accepted, 1);
-}
 
 static void send_more(tcp_end *e, uint64_t bytes)
 {
