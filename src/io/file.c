@@ -96,7 +96,7 @@ static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint3
         return err;
     }
     file->fd = fd;
-    file->direct_fd = flags & KITH_FILE_DIRECT && S_ISREG(st.st_mode) ? open_direct(fd) : -1;
+    file->direct_fd = flags & KITH_FILE_DIRECT && flags & KITH_FILE_WRITE && S_ISREG(st.st_mode) ? open_direct(fd) : -1;
     atomic_init(&file->direct, file->direct_fd);
     *out = file;
     return KITH_OK;

@@ -23,7 +23,7 @@
 #define DISCARD_ROUNDS  64
 #define LINGER_MAX      64 /* closed streams that wait for bytes to arrive; more are let go of at once */
 #define LINGER_TICK_NS  UINT64_C(50000000) /* how often they are looked at, and */
-#define LINGER_TICKS    8                  /* how many times: 0.4 s, about as long as closing a node may take */
+#define LINGER_TICKS    6                  /* how many times: 0.3 s, of the second that closing a node may take */
 
 struct kith_tcp {
     kith_io *io;

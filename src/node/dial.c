@@ -30,7 +30,6 @@ struct dial {
     void *user;
     uint64_t deadline, last_start;
     kith_timer *timer;
-    uint64_t started_ns;
     attempt attempts[ATTEMPTS_MAX];
     size_t count;
     session

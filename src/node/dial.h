@@ -13,7 +13,7 @@
 #define DIAL_STREAM_AFTER_NS (SECOND_NS / 4)
 #define DIAL_BULK_WAIT_NS    (SECOND_NS / 20) /* and twice what datagrams took to answer */
 #define DIAL_BULK_RTT_NS                                                                                               \
-    (SECOND_NS / 50) /* further away than this datagrams are as good: ours is the better congestion control */
+    (SECOND_NS / 50) /* further away than this bulk stays on datagrams: what TCP does there is the system's */
 #define DIAL_STAGGER_NS   (SECOND_NS / 40) /* 25 ms: a LAN answers within */
 #define DIAL_AGAIN_NS     (2 * SECOND_NS)  /* an address that failed is tried again after this, doubling */
 #define DIAL_AGAIN_MAX_NS (16 * SECOND_NS)
