@@ -24,6 +24,7 @@ struct dial {
     kith_core *core;
     kith_peer peer;
     dial_want want;
+    node_set but;
     bool by_tag;
     uint32_t tag;
     const dial_events *events;
@@ -173,6 +174,7 @@ static void note(dial *d, carrier_kind kind, const kith_addr *addr, uint64_t nod
 
 static void note_address(dial *d, const kith_addr *addr, uint64_t node)
 {
+    if (kith__nodes_have_port(&d->but, addr->port)) return;
     if (d->want != DIAL_STREAM) note(d, CARRIER_DATAGRAM, addr, node);
     if (d->want != DIAL_DATAGRAM && d->core->env->tcp) note(d, CARRIER_STREAM, addr, node);
 }
@@ -250,7 +252,7 @@ static void go_on(dial *d)
         return;
     }
     if (now >= d->deadline) {
-        fail(d, d->why ? d->why : KITH_ERR_UNREACHABLE);
+        fail(d, d->why ? d->why : d->but.count ? KITH_ERR_NOT_ALLOWED : KITH_ERR_UNREACHABLE);
         return;
     }
     uint64_t next = start_due(d, now);
@@ -288,8 +290,8 @@ static void begin(dial *d)
 {
     kith_core *core = d->core;
     session *datagram = NULL, *stream = NULL;
-    if (d->want != DIAL_STREAM) datagram = kith__session_find(core, CARRIER_DATAGRAM, d->peer.fingerprint);
-    if (d->want != DIAL_DATAGRAM) stream = kith__session_find(core, CARRIER_STREAM, d->peer.fingerprint);
+    if (d->want != DIAL_STREAM) datagram = kith__session_find(core, CARRIER_DATAGRAM, d->peer.fingerprint, &d->but);
+    if (d->want != DIAL_DATAGRAM) stream = kith__session_find(core, CARRIER_STREAM, d->peer.fingerprint, &d->but);
     if (stream && (d->want != DIAL_ANY || !datagram)) {
         succeed(d, stream);
     } else if (datagram && d->want == DIAL_BULK) {
@@ -304,14 +306,16 @@ static void begin(dial *d)
     }
 }
 
-kith_err kith__dial_device(kith_core *core, const kith_peer *peer, dial_want want, uint64_t patience_ns,
-                           const dial_events *events, void *user, dial **out)
+kith_err kith__dial_device(kith_core *core, const kith_peer *peer, dial_want want, const node_set *but,
+                           uint64_t patience_ns, const dial_events *events, void *user, dial **out)
 {
     dial *d;
+    if (but && but->count && patience_ns > DIAL_OTHERS_NS) patience_ns = DIAL_OTHERS_NS;
     kith_err err = dial_new(core, patience_ns, events, user, &d);
     if (err) return err;
     d->peer = *peer;
     d->want = want;
+    if (but) d->but = *but;
     *out = d;
     begin(d);
     return KITH_OK;

@@ -190,7 +190,7 @@ void kith_core_ping(kith_core *core, kith_op id, const char *device_id, uint32_t
         kith_free(p);
         return;
     }
-    err = kith__dial_device(core, &peer, DIAL_ANY, PING_PATIENCE_NS, &events, p, &p->dial);
+    err = kith__dial_device(core, &peer, DIAL_ANY, NULL, PING_PATIENCE_NS, &events, p, &p->dial);
     if (err) ping_end(p, err);
     kith__core_pump(core);
 }

@@ -49,6 +49,7 @@ struct send_op {
     kith_file_header header;
 
     dial *dial;
+    node_set refused;         /* nodes of the device that are not receiving */
     session_hold hold, spare; /* the session it goes over, and that one's twin */
     channel *channel;
     kith_file_tx *tx;
@@ -173,12 +174,26 @@ static void fail(send_op *s, kith_err err)
     finish(s, err, *message ? message : NULL);
 }
 
+/* This node of the device does not receive: another may. */
+static bool other_node(send_op *s, kith_err why)
+{
+    session *with = s->hold.session;
+    if (why != KITH_ERR_NOT_ALLOWED || !with || kith_file_tx_by_peer(s->tx)) return false;
+    if (!kith__nodes_add(&s->refused, with)) return false;
+    drop_connection(s);
+    return true;
+}
+
 /* The connection or the stream is over before the file was through. */
 static void lost(send_op *s, kith_err why)
 {
     bool may_return =
         why == KITH_ERR_LOST || why == KITH_ERR_CLOSED || why == KITH_ERR_TIMEOUT || why == KITH_ERR_AGAIN;
     if (s->over) return;
+    if (other_node(s, why)) {
+        look_for_it(s);
+        return;
+    }
     if (why == KITH_ERR_CANCELLED) why = KITH_ERR_DECLINED; /* by the person there: here nobody did */
     if (!may_return) {
         fail(s, why);
@@ -319,6 +334,7 @@ static void watch(send_op *s)
 static void accepted(send_op *s)
 {
     s->accepted = true;
+    s->refused.count = 0; /* what they do may change */
     watch(s);
     kith_event event = {
         .kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
@@ -444,7 +460,7 @@ static void look_for_it(send_op *s)
     static const dial_events events = {.connected = connected, .failed = dial_failed};
     dial_want want = s->want == DIAL_ANY && s->header.size > KITH_GROUP_SIZE ? DIAL_BULK : s->want;
     kith__session_unuse(&s->spare);
-    kith_err err = kith__dial_device(s->op.core, &s->peer, want, s->patience_ns, &events, s, &s->dial);
+    kith_err err = kith__dial_device(s->op.core, &s->peer, want, &s->refused, s->patience_ns, &events, s, &s->dial);
     if (err) fail(s, err);
 }
 

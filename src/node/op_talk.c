@@ -15,6 +15,7 @@ struct talk_op {
     uint64_t patience_ns; /* 0: as usual */
 
     dial *dial;
+    node_set refused;         /* nodes of the device that do not serve it */
     session_hold hold, spare; /* the session it goes over, and that one's twin */
     channel *channel;
     uint8_t instance[KITH_HELLO_INSTANCE_SIZE]; /* of the node at the other end; zeros: not known */
@@ -178,9 +179,23 @@ static bool may_return(const talk_op *t, kith_err why)
            why == KITH_ERR_UNREACHABLE;
 }
 
+/* It has not begun, and this node of the device does not serve it: another may. */
+static bool other_node(talk_op *t, kith_err why)
+{
+    bool ours = t->opener && !t->before && t->channel && !t->channel->session->over;
+    if (!ours || why != KITH_ERR_NOT_ALLOWED || !kith__nodes_add(&t->refused, t->channel->session)) return false;
+    leave_session(t);
+    kith_talk_apart(t->talk);
+    return true;
+}
+
 static void lost(talk_op *t, kith_err why)
 {
     session *spare = t->spare.session;
+    if (other_node(t, why)) {
+        look_for_it(t);
+        return;
+    }
     if (!may_return(t, why)) {
         end(t, why == KITH_ERR_CANCELLED ? KITH_ERR_CLOSED : why, KITH_OK);
         return;
@@ -239,7 +254,8 @@ static void look_for_it(talk_op *t)
     } else if (there) {
         connected(t, there);
     } else {
-        kith_err err = kith__dial_device(t->op.core, &t->peer, DIAL_ANY, t->give_up_ns - now, &events, t, &t->dial);
+        kith_err err =
+            kith__dial_device(t->op.core, &t->peer, DIAL_ANY, &t->refused, t->give_up_ns - now, &events, t, &t->dial);
         if (err) end(t, err, KITH_OK);
     }
 }
@@ -301,6 +317,7 @@ static void come_together(talk_op *t)
     session *s = t->hold.session, *twin = kith__session_twin(s);
     t->together = true;
     t->since_ns = now_of(t);
+    t->refused.count = 0; /* what they do may change */
     if (s->greeted) memcpy(t->instance, s->peer.instance, sizeof t->instance);
     kith__session_unuse(&t->spare);
     if (twin && t->opener) kith__session_use(twin, &t->spare, spare_lost, t);

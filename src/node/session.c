@@ -239,13 +239,47 @@ static void on_timer(void *user)
     kith__core_pump(core);
 }
 
-session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fingerprint[static 32])
+static const uint8_t no_instance[KITH_HELLO_INSTANCE_SIZE];
+
+/* Where its node listens; 0: not known.  Over TCP the port of who dialled us is any. */
+static uint16_t listening_port(const session *s)
+{
+    return s->dialler || s->carrier->kind == CARRIER_DATAGRAM ? s->remote.port : 0;
+}
+
+bool kith__nodes_have_port(const node_set *set, uint16_t port)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (port && set->nodes[i].port == port) return true;
+    return false;
+}
+
+bool kith__nodes_have(const node_set *set, const session *s)
+{
+    bool known = s->greeted && memcmp(s->peer.instance, no_instance, sizeof no_instance) != 0;
+    for (size_t i = 0; known && i < set->count; i++)
+        if (memcmp(set->nodes[i].instance, s->peer.instance, sizeof no_instance) == 0) return true;
+    return kith__nodes_have_port(set, listening_port(s));
+}
+
+bool kith__nodes_add(node_set *set, const session *s)
+{
+    if (set->count == NODES_MAX || kith__nodes_have(set, s)) return false;
+    set->nodes[set->count].port = listening_port(s);
+    memcpy(set->nodes[set->count].instance, s->greeted ? s->peer.instance : no_instance, sizeof no_instance);
+    set->count++;
+    return true;
+}
+
+session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fingerprint[static 32],
+                            const node_set *but)
 {
     session *best = NULL;
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
         const uint8_t *theirs = s->known.fingerprint;
         if (!s->ready || s->for_pairing || s->carrier->kind != kind || memcmp(theirs, fingerprint, 32) != 0) continue;
+        if (but && kith__nodes_have(but, s)) continue;
         /* Of two that were dialled at the same time both sides keep the one the lower fingerprint dialled. */
         bool lower_is_ours = memcmp(core->signer.fingerprint, fingerprint, 32) < 0;
         if (!best || s->dialler == lower_is_ours) best = s;
@@ -256,11 +290,10 @@ session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fi
 /* The same node: by what both hellos said, or dialled at the same place. */
 static bool same_node(const session *a, const session *b)
 {
-    static const uint8_t none[KITH_HELLO_INSTANCE_SIZE];
     if (memcmp(a->known.fingerprint, b->known.fingerprint, sizeof a->known.fingerprint) != 0) return false;
     if (a->dialler && b->dialler && kith_addr_equal(&a->remote, &b->remote)) return true;
-    return a->greeted && b->greeted && memcmp(a->peer.instance, none, sizeof none) != 0 &&
-           memcmp(a->peer.instance, b->peer.instance, sizeof none) == 0;
+    return a->greeted && b->greeted && memcmp(a->peer.instance, no_instance, sizeof no_instance) != 0 &&
+           memcmp(a->peer.instance, b->peer.instance, sizeof no_instance) == 0;
 }
 
 session *kith__session_twin(const session *s)

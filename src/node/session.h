@@ -112,8 +112,22 @@ void kith__session_unwatch(session *s);
 void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE]);
 /* The same for one: it ends as LOST if nothing came for `silent_ns`. */
 void kith__session_doubt_one(session *s, uint64_t silent_ns);
-/* A ready session with this device over this kind of carrier, or NULL. */
-session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fingerprint[static 32]);
+/* Nodes of a device that said they do not do what is wanted.  Those of one device are told apart by the port they
+ * listen at, since they are on one machine, and once greeted by their instance. */
+#define NODES_MAX 8
+typedef struct node_set {
+    struct {
+        uint16_t port; /* 0: not known */
+        uint8_t instance[KITH_HELLO_INSTANCE_SIZE];
+    } nodes[NODES_MAX];
+    size_t count;
+} node_set;
+bool kith__nodes_add(node_set *set, const session *s); /* false: it is in already, or the set is full */
+bool kith__nodes_have(const node_set *set, const session *s);
+bool kith__nodes_have_port(const node_set *set, uint16_t port);
+/* A ready session over this kind of carrier with a node of this device that is not in `but` (NULL: any), or NULL. */
+session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fingerprint[static 32],
+                            const node_set *but);
 session *kith__session_twin(const session *s); /* the ready one over the other kind with the same node, or NULL */
 
 /* A new stream to the service. */

@@ -30,6 +30,7 @@ typedef struct victim {
     uint8_t *seed;
     kith_home_self self;
     kith_core *core;
+    const kith_core_talk *talk; /* NULL: it knows no connections */
     kith_op last_op;
     kith_event events[EVENTS_MAX];
     size_t count;
@@ -71,6 +72,7 @@ static inline void victim_open(victim *v)
                                .seed = v->seed,
                                .emit = victim_event,
                                .emit_user = v,
+                               .talk = v->talk,
                                .log = victim_log,
                                .log_user = v,
                                .log_level = KITH_LOG_DEBUG};

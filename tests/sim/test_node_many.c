@@ -1,0 +1,207 @@
+/* Several nodes of one device: what one of them does not do, another may. */
+#include "hostile_world.h"
+
+#define A "192.168.1.10"
+#define B "192.168.1.11"
+
+static uint8_t file[3000];
+
+typedef struct world {
+    kith_sim *sim;
+    kith_sim_lan *lan;
+    victim a, b1, b2; /* b1 and b2: two nodes of one device, the first of which only looks around */
+    int64_t live;
+} world;
+
+static bool on_incoming(void *user, const kith_event *event)
+{
+    (void)event;
+    ((victim *)user)->closed = true; /* of b2: it took one */
+    return true;
+}
+static bool on_message(void *user, kith_op connection, kith_talk_message *message)
+{
+    (void)user, (void)connection;
+    kith_free(message);
+    return true;
+}
+static void on_confirmed(void *user, kith_op connection, size_t costs) { (void)user, (void)connection, (void)costs; }
+static void on_datagram(void *user, kith_op connection, const void *data, size_t size)
+{
+    (void)user, (void)connection, (void)data, (void)size;
+}
+static void on_status(void *user, kith_op connection, const kith_remote_device_info *info, bool finishing)
+{
+    (void)user, (void)connection, (void)info, (void)finishing;
+}
+static const kith_core_talk talk_events = {.incoming = on_incoming,
+                                           .message = on_message,
+                                           .confirmed = on_confirmed,
+                                           .datagram = on_datagram,
+                                           .status = on_status};
+
+static void make_host(world *w, victim *v, const char *name, const char *addr)
+{
+    v->sim = w->sim;
+    v->talk = &talk_events;
+    assert_ok(kith_sim_host_new(w->sim, name, &v->host));
+    assert_ok(kith_sim_attach(v->host, w->lan, addr));
+    victim_home(v, name);
+}
+
+/* Another process of the same device. */
+static void make_second(victim *v, const victim *first)
+{
+    kith_problem problem = {0};
+    *v = (victim){.sim = first->sim, .host = first->host, .talk = &talk_events};
+    assert_ok(kith_sim_env_new(v->host, &v->env));
+    assert_ok(kith_home_open(v->env, "/home", &v->home));
+    if (kith_home_unlock(v->home, (kith_bytes){"pw", 2}, &v->seed, &problem)) fail_msg("%s", problem.message);
+    victim_open(v);
+}
+
+static void know(victim *v, const victim *other)
+{
+    trusting t = {0};
+    kith_problem problem = {0};
+    assert_ok(kith_peer_make(other->self.device.id, other->self.public_key, kith_sim_host_name(other->host), "", "",
+                             KITH_PEER_OWN, KITH_SIM_START_WALL_MS, &t.peer));
+    if (kith_home_update_trust(v->home, change_trust, &t, &problem)) fail_msg("%s", problem.message);
+}
+
+static const char *id_of(const victim *v)
+{
+    static char id[KITH_UUID_TEXT_SIZE];
+    return kith_uuid_text(v->self.device.id, id);
+}
+
+static void receive(victim *v)
+{
+    kith_receive_options options = {.size = sizeof options, .folder = "/in", .conflict = KITH_CONFLICT_KEEP};
+    kith_core_receive(v->core, ++v->last_op, &options);
+}
+
+/* The first node of b, which takes nothing, has pinged a: a knows where it is, and is in a session with it. */
+static void world_make(world *w, uint64_t seed)
+{
+    memset(w, 0, sizeof *w);
+    w->live = kith_mem_live();
+    assert_ok(kith_crypto_init());
+    assert_ok(kith_sim_new(seed, &w->sim));
+    if (getenv("KITH_TRACE")) kith_sim_trace_to(w->sim, stderr);
+    assert_ok(kith_sim_lan_new(w->sim, "lan", &w->lan));
+    make_host(w, &w->a, "a", A);
+    make_host(w, &w->b1, "b", B);
+    know(&w->a, &w->b1);
+    know(&w->b1, &w->a);
+    victim_open(&w->a);
+    victim_open(&w->b1);
+    assert_ok(kith_sim_put_file(w->a.host, "/file", file, sizeof file, 0644));
+    receive(&w->a);
+    kith_sim_run_for(w->sim, 2 * KITH_SIM_S);
+    kith_core_ping(w->b1.core, ++w->b1.last_op, id_of(&w->a), 1);
+    kith_sim_run_for(w->sim, 2 * KITH_SIM_S);
+    assert_int_equal(count_events(&w->b1, KITH_EVENT_PONG), 1);
+    w->a.count = 0;
+}
+
+static void world_free(world *w)
+{
+    victim_close(&w->a);
+    victim_close(&w->b1);
+    if (w->b2.core) {
+        w->b2.closed = false;
+        victim_close(&w->b2);
+    }
+    kith_sim_free(w->sim);
+    assert_int_equal(kith_mem_live(), w->live);
+}
+
+static void send(world *w)
+{
+    kith_send_options options = {.size = sizeof options, .patience_s = 30};
+    kith_core_send_file(w->a.core, ++w->a.last_op, id_of(&w->b1), "/file", &options);
+}
+
+static bool ended(void *user) { return last_event(user, KITH_EVENT_END) != NULL; }
+
+static kith_err how_it_ended(world *w, uint64_t within_ns)
+{
+    if (!kith_sim_run_until(w->sim, ended, &w->a, within_ns)) fail_msg("it does not end");
+    return last_event(&w->a, KITH_EVENT_END)->err;
+}
+
+/* The session that is there is with the wrong node, and so is the address that is known. */
+static void a_file_goes_to_the_node_that_receives(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        static world w;
+        uint8_t *data;
+        size_t size;
+        world_make(&w, seed);
+        make_second(&w.b2, &w.b1);
+        receive(&w.b2);
+        if (seed % 2) kith_sim_run_for(w.sim, seed * KITH_SIM_S / 10); /* announced by then, or not yet */
+        send(&w);
+        assert_ok(how_it_ended(&w, 10 * KITH_SIM_S));
+        assert_int_equal(count_events(&w.a, KITH_EVENT_SENT), 1);
+        assert_ok(kith_sim_get_file(w.b2.host, "/in/file", &data, &size));
+        assert_int_equal(size, sizeof file);
+        assert_memory_equal(data, file, size);
+        kith_free(data);
+        world_free(&w);
+    }
+}
+
+static void when_no_node_receives_that_is_said(void **state)
+{
+    static world w;
+    (void)state;
+    world_make(&w, 7);
+    send(&w);
+    assert_int_equal(how_it_ended(&w, 4 * KITH_SIM_S), KITH_ERR_NOT_ALLOWED);
+    assert_non_null(strstr(last_event(&w.a, KITH_EVENT_END)->message, "kith receive"));
+    world_free(&w);
+}
+
+static void a_connection_goes_to_the_node_that_serves(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        static world w;
+        kith_serve_options options = {.size = sizeof options};
+        kith_connect_options to = {.size = sizeof to, .topic = "notes"};
+        world_make(&w, seed);
+        make_second(&w.b2, &w.b1);
+        kith_core_serve(w.b2.core, ++w.b2.last_op, "notes", &options);
+        if (seed % 2) kith_sim_run_for(w.sim, seed * KITH_SIM_S / 10);
+        kith_core_connect(w.a.core, ++w.a.last_op, id_of(&w.b1), &to);
+        if (!kith_sim_run_until(w.sim, victim_is_closed, &w.b2, 10 * KITH_SIM_S)) fail_msg("nobody took it");
+        assert_false(w.b1.closed);
+        world_free(&w);
+    }
+}
+
+static void when_no_node_serves_that_is_said(void **state)
+{
+    static world w;
+    kith_connect_options to = {.size = sizeof to, .topic = "notes"};
+    (void)state;
+    world_make(&w, 9);
+    kith_core_connect(w.a.core, ++w.a.last_op, id_of(&w.b1), &to);
+    assert_int_equal(how_it_ended(&w, 4 * KITH_SIM_S), KITH_ERR_NOT_ALLOWED);
+    world_free(&w);
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof file; i++) file[i] = (uint8_t)(i * 7);
+    const struct CMUnitTest tests[] = {
+        TEST(a_file_goes_to_the_node_that_receives),
+        TEST(when_no_node_receives_that_is_said),
+        TEST(a_connection_goes_to_the_node_that_serves),
+        TEST(when_no_node_serves_that_is_said),
+    };
+    return cmocka_run_group_tests_name("sim/node_many", tests, NULL, NULL);
+}
