@@ -101,6 +101,7 @@ static void *run(void *arg)
     kith_addr any;
     kith_conn *conn;
     kith_quic_config config = {.static_secret = secret, .accept = !h->source, .packet_max = (size_t)packet_max};
+    config.over_tcp = packet_max != 0; /* no path but TCP takes larger ones */
     h->piece = malloc(PIECE);
     memset(h->piece, 'k', PIECE);
     if (kith_addr_parse("127.0.0.1:0", &any) || kith_io_new(&h->io)) exit(1);

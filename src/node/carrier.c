@@ -156,6 +156,7 @@ static kith_err carrier_new(kith_core *core, carrier_kind kind, bool accept, car
     kith_list_append(&core->carriers, &c->link);
     if (kind == CARRIER_STREAM) {
         kith_framer_init(&c->framer);
+        config.over_tcp = true;
         config.packet_max = STREAM_PACKET_MAX;
         config.conns_max = 1;
     }

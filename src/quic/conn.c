@@ -8,6 +8,7 @@
 #define HANDSHAKE_NS       (10 * NGTCP2_SECONDS)
 #define INITIAL_RTT_NS     (50 * NGTCP2_MILLISECONDS) /* moves among paths stall less than with RFC 9002's 333 ms */
 #define ACTIVE_IDS_KEPT    8                          /* ngtcp2 asserts on more */
+#define ACK_PACKETS        4 /* for so many one acknowledgement; BBR does not need one for each two, and wakes less */
 #define STREAM_WINDOW      (1u << 20)
 #define DATAGRAM_FRAME_MAX 65535 /* whatever fits a packet: RFC 9221 section 3 */
 #define CONN_WINDOW        (3u << 19)
@@ -87,7 +88,8 @@ static void set_up(kith_conn *conn, setup *s)
     s->settings.initial_ts = quic->now;
     s->settings.initial_rtt = INITIAL_RTT_NS;
     s->settings.handshake_timeout = HANDSHAKE_NS;
-    s->settings.cc_algo = NGTCP2_CC_ALGO_CUBIC;
+    s->settings.cc_algo = quic->over_tcp ? NGTCP2_CC_ALGO_CUBIC : NGTCP2_CC_ALGO_BBR;
+    s->settings.ack_thresh = ACK_PACKETS;
     s->settings.rand_ctx.native_handle = &quic->rng;
     s->settings.max_stream_window = KITH_QUIC_STREAM_WINDOW_MAX;
     s->settings.max_window = KITH_QUIC_CONN_WINDOW_MAX;
@@ -436,7 +438,8 @@ void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out)
                              .last_received_ns = conn->last_received_ns,
                              .retried = conn->dialler && ngtcp2_conn_after_retry(conn->ng),
                              .mtu = cap && cap < mtu ? cap : mtu,
-                             .path = conn->path};
+                             .path = conn->path,
+                             .window_extra = conn->window.extra};
     KITH_EACH (link, &conn->streams) {
         const kith_stream *stream = KITH_OF(link, kith_stream, in_conn);
         if (!stream->closed) out->lost_packets += ngtcp2_conn_get_stream_loss_count(conn->ng, stream->id);

@@ -69,6 +69,7 @@ kith_err kith_quic_new(const kith_quic_config *config, kith_quic **out)
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) kith_list_init(lists[i]);
     quic->accept = config->accept;
     quic->always_retry = config->always_retry;
+    quic->over_tcp = config->over_tcp;
     quic->idle_ns = config->idle_ns ? config->idle_ns : KITH_QUIC_IDLE_NS;
     quic->keep_alive_ns = config->keep_alive_ns ? config->keep_alive_ns : KITH_QUIC_KEEP_ALIVE_NS;
     quic->conns_max = config->conns_max ? config->conns_max : KITH_QUIC_CONNS_MAX;

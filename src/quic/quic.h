@@ -24,6 +24,7 @@
 #define KITH_QUIC_REASON_MAX        128  /* bytes of a close's reason text */
 #define KITH_QUIC_STREAM_WINDOW_MAX (3u << 20) /* receive window of a stream, auto-tuned up to this */
 #define KITH_QUIC_CONN_WINDOW_MAX   (4u << 20)
+#define KITH_QUIC_WINDOW_EXTRA_MAX  (60u << 20) /* and what both get more where much is under way for long */
 #define KITH_QUIC_IDLE_NS           UINT64_C(30000000000)
 #define KITH_QUIC_KEEP_ALIVE_NS     UINT64_C(10000000000)
 
@@ -40,6 +41,7 @@ typedef struct kith_quic_config {
     uint64_t keep_alive_ns; /* 0: KITH_QUIC_KEEP_ALIVE_NS, under half the idle time-out of both; UINT64_MAX: none */
     size_t conns_max;       /* 0: KITH_QUIC_CONNS_MAX */
     size_t retry_above;     /* 0: KITH_QUIC_RETRY_ABOVE */
+    bool over_tcp;          /* what carries the packets loses none and minds congestion itself: CUBIC, else BBR */
     size_t packet_max;      /* 0: 1,452.  Largest datagram tried; up to KITH_PACKET_RUN_MAX on paths without an MTU */
 } kith_quic_config;
 
@@ -108,6 +110,7 @@ typedef struct kith_conn_stats {
     bool retried; /* the peer asked us to prove our address first */
     size_t mtu;   /* bytes of our datagrams now */
     uint32_t path;
+    uint64_t window_extra; /* what our receive windows have beyond the usual */
 } kith_conn_stats;
 void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out);
 /* Say goodbye (CONNECTION_CLOSE with this application code and text, at most KITH_QUIC_REASON_MAX bytes).  CLOSED
@@ -168,7 +171,9 @@ KITH_MUST_CHECK kith_err kith_stream_finish(kith_stream *stream); /* no more byt
 uint64_t kith_stream_written(const kith_stream *stream);  /* offset: bytes queued so far */
 uint64_t kith_stream_unsent(const kith_stream *stream);   /* queued and never sent yet */
 uint64_t kith_stream_returned(const kith_stream *stream); /* offset: all before it is acknowledged */
-bool kith_stream_all_acked(const kith_stream *stream);    /* all, and the end */
+/* What congestion and the peer's windows would take now beyond all that is queued. */
+uint64_t kith_stream_room(const kith_stream *stream);
+bool kith_stream_all_acked(const kith_stream *stream); /* all, and the end */
 
 /* What arrived, in order: a view of the bytes at hand (false: none now, and *fin says whether the stream ended there).
  * The view is valid until consume or the next input. */

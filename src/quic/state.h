@@ -51,7 +51,7 @@ typedef struct kith_bucket {
 
 struct kith_quic {
     uint8_t *secrets; /* guarded: static secret, reset key, token key, 32 bytes each */
-    bool accept, always_retry;
+    bool accept, always_retry, over_tcp;
     uint64_t idle_ns, keep_alive_ns;
     size_t conns_max, retry_above, packet_max;
     uint64_t now; /* never goes back */
@@ -121,6 +121,12 @@ typedef struct kith_datagrams { /* waiting */
     bool quiet; /* DATAGRAM was said, and take has not said "none" since */
 } kith_datagrams;
 
+/* How far the receive windows reach beyond ngtcp2's own (window.c). */
+typedef struct kith_window {
+    uint64_t extra, granted;     /* wanted; given, of the connection's window (each stream has its own) */
+    uint64_t round_ns, consumed; /* the round's beginning; bytes consumed in it */
+} kith_window;
+
 struct kith_conn {
     kith_quic *quic;
     ngtcp2_conn *ng;
@@ -163,6 +169,7 @@ struct kith_conn {
     /* counters */
     uint64_t sent_bytes, received_bytes, last_received_ns, authentic;
     uint64_t unanswered_ns; /* the first large packet sent since stream bytes were acknowledged; 0: none */
+    kith_window window;
     /* paths */
     kith_path paths[KITH_CONN_PATHS_MAX];
     uint32_t path; /* current */
@@ -196,6 +203,7 @@ struct kith_stream {
     kith_recvbuf in;
     uint8_t *into; /* the user's memory for the next bytes, or NULL */
     size_t into_size, into_filled;
+    uint64_t extra_granted; /* window.c */
     bool fin_received, gone /* reset by the peer, or stopped by us */,
         quiet /* READABLE was said, peek has not said "nothing" since */;
 };
@@ -266,6 +274,9 @@ void kith__stream_was_reset(kith_stream *stream, uint64_t code);
 void kith__stream_was_stopped(kith_stream *stream, uint64_t code);
 void kith__stream_was_closed(kith_stream *stream);
 void kith__stream_check_mark(kith_stream *stream); /* WRITABLE? */
+
+/* ---- window.c ---- */
+void kith__window_consumed(kith_stream *stream, size_t size); /* give the peer credit for them */
 
 /* ---- events.c ---- */
 void kith__event_conn(kith_conn *conn, kith_quic_event_kind kind);

@@ -125,6 +125,17 @@ bool kith_stream_all_acked(const kith_stream *stream)
     return stream->fin_acked && stream->out.acked == stream->out.written;
 }
 
+uint64_t kith_stream_room(const kith_stream *stream)
+{
+    ngtcp2_conn *ng = stream->conn->ng;
+    if (!usable(stream) || !stream->can_send) return 0;
+    uint64_t room = ngtcp2_conn_get_cwnd_left(ng), all = ngtcp2_conn_get_max_data_left(ng),
+             own = ngtcp2_conn_get_max_stream_data_left(ng, stream->id), unsent = kith_stream_unsent(stream);
+    if (all < room) room = all;
+    if (own < room) room = own;
+    return room > unsent ? room - unsent : 0;
+}
+
 /* ---- sending ---- */
 
 void kith__stream_want_send(kith_stream *stream)
@@ -208,8 +219,7 @@ void kith__stream_was_stopped(kith_stream *stream, uint64_t code)
 static void credit(kith_stream *stream, size_t size)
 {
     if (!size || stream->conn->state != KITH_CONN_LIVE) return;
-    if (!stream->closed) ngtcp2_conn_extend_max_stream_offset(stream->conn->ng, stream->id, size);
-    ngtcp2_conn_extend_max_offset(stream->conn->ng, size);
+    kith__window_consumed(stream, size);
     kith__conn_dirty(stream->conn);
 }
 

@@ -242,22 +242,23 @@ static void key_updates(void **state)
     assert_ok(link_start(&l, NULL, NULL));
     l.ends[0].echo = l.ends[1].drain = true;
     kith_conn *conn = connect_both(&l);
-    size_t size = 12u << 20;
+    size_t piece = 30u << 10, size = 400 * piece; /* bytes flow all the while, whatever the rate could be */
     uint8_t *data = pattern(size, 5);
     kith_stream *s;
     int done[2] = {0}, busy = 0;
     assert_ok(kith_stream_open(conn, true, &s));
-    assert_ok(kith_stream_lend(s, data, size));
-    assert_ok(kith_stream_finish(s));
-    for (int i = 0; i < 400; i++) {
+    for (size_t i = 0; i < 400; i++) {
+        assert_ok(kith_stream_lend(s, data + i * piece, piece));
         run_for(&l, 50 * MS);
-        int side = i / 8 % 2;
+        bool side = i / 8 % 2;
         kith_err err = kith_conn_update_keys(side ? conn : l.ends[0].conn, l.now);
         if (err == KITH_OK)
             done[side]++;
         else
             assert_int_equal(err, KITH_ERR_AGAIN), busy++;
     }
+    assert_ok(kith_stream_finish(s));
+    run_for(&l, 5000 * MS);
     assert_int_equal(l.ends[1].received, size);
     assert_int_equal(l.ends[1].checksum, checksum_of(data, size));
     assert_true(done[0] > 3 && done[1] > 3 && busy > 0);
