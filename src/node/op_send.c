@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SLOTS             4 /* chunks in memory: being read, waiting, or not yet acknowledged */
+#define SLOTS             4  /* chunks in memory: being read, waiting, or not yet acknowledged */
+#define SLOTS_MAX         64 /* where much is under way for long: 200 ms at 1 Gbit/s are 25 MB, more after a loss */
 #define SLOT_PREFIX_MAX   64
 #define UNSENT_MAX        (3 * KITH_GROUP_SIZE / 2) /* queued on the stream beyond what was ever sent */
 #define PATIENCE_S        30
@@ -53,7 +54,8 @@ struct send_op {
     session_hold hold, spare; /* the session it goes over, and that one's twin */
     channel *channel;
     kith_file_tx *tx;
-    slot slots[SLOTS];
+    slot slots[SLOTS_MAX];
+    size_t slot_count; /* in use */
     uint64_t next_index;
     size_t jobs; /* out on workers */
     bool connected_before, accepted;
@@ -84,7 +86,7 @@ static void drop_connection(send_op *s)
     kith__session_unuse(&s->hold);
     kith_file_tx_free(s->tx);
     s->tx = NULL;
-    for (size_t i = 0; i < SLOTS; i++)
+    for (size_t i = 0; i < s->slot_count; i++)
         if (s->slots[i].state != SLOT_READING) s->slots[i].state = SLOT_FREE;
     s->accepted = false;
     s->attempt++;
@@ -98,7 +100,7 @@ static void send_free(op *o)
     kith__session_unuse(&s->spare);
     kith_outgoing_close(s->file);
     core->env->timers->close(s->timer);
-    for (size_t i = 0; i < SLOTS; i++) kith_free(s->slots[i].data);
+    for (size_t i = 0; i < s->slot_count; i++) kith_free(s->slots[i].data);
     kith_free(s->path);
     kith_free(s->name);
     kith_free(s);
@@ -255,7 +257,7 @@ static void read_done(kith_job *job)
 
 static void read_ahead(send_op *s)
 {
-    for (size_t i = 0; i < SLOTS; i++) {
+    for (size_t i = 0; i < s->slot_count; i++) {
         slot *t = &s->slots[i];
         if (t->state != SLOT_FREE) continue;
         if (!t->data && !(t->data = kith_malloc(KITH_GROUP_SIZE))) {
@@ -278,7 +280,7 @@ static void read_ahead(send_op *s)
 
 static slot *ready_slot(send_op *s)
 {
-    for (size_t i = 0; i < SLOTS; i++)
+    for (size_t i = 0; i < s->slot_count; i++)
         if (s->slots[i].state == SLOT_READY && s->slots[i].index == s->next_index) return &s->slots[i];
     return NULL;
 }
@@ -304,7 +306,7 @@ static kith_err lend_chunks(send_op *s)
 static uint64_t acknowledged(const send_op *s)
 {
     uint64_t returned = kith_stream_returned(s->channel->stream), bytes = s->next_index * KITH_GROUP_SIZE;
-    for (size_t i = 0; i < SLOTS; i++) {
+    for (size_t i = 0; i < s->slot_count; i++) {
         const slot *t = &s->slots[i];
         uint64_t from = t->lent_until - t->size; /* in the stream */
         if (t->state != SLOT_LENT || t->offset >= bytes) continue;
@@ -396,12 +398,28 @@ static void step(send_op *s)
     if (s->accepted) read_ahead(s);
 }
 
+/* Chunks came back, of which all were lent, and the path takes more than these: as many again are used from now on.  On
+ * a local network the receiver's window is the limit before that. */
+static void grow(send_op *s, size_t came_back)
+{
+    if (kith_stream_room(s->channel->stream) <= came_back * KITH_GROUP_SIZE) return;
+    s->slot_count += came_back;
+    if (s->slot_count > SLOTS_MAX) s->slot_count = SLOTS_MAX;
+}
+
 static void on_returned(channel *c)
 {
     send_op *s = c->owner;
     uint64_t returned = kith_stream_returned(c->stream);
-    for (size_t i = 0; i < SLOTS; i++)
-        if (s->slots[i].state == SLOT_LENT && s->slots[i].lent_until <= returned) s->slots[i].state = SLOT_FREE;
+    size_t lent = 0, back = 0;
+    for (size_t i = 0; i < s->slot_count; i++) {
+        slot *t = &s->slots[i];
+        lent += t->state == SLOT_LENT;
+        if (t->state != SLOT_LENT || t->lent_until > returned) continue;
+        t->state = SLOT_FREE;
+        back++;
+    }
+    if (back && lent == s->slot_count) grow(s, back);
     progress(s);
     step(s);
 }
@@ -541,6 +559,7 @@ void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, con
         return;
     }
     s->peer = peer;
+    s->slot_count = SLOTS;
     s->want = options->path == KITH_PATH_UDP ? DIAL_DATAGRAM : options->path == KITH_PATH_TCP ? DIAL_STREAM : DIAL_ANY;
     s->patience_ns = (options->patience_s ? options->patience_s : PATIENCE_S) * SECOND_NS;
     if (!kith__core_begin(core, &s->op, id, &send_kind)) {
