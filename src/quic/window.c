@@ -1,11 +1,11 @@
-/* Receive windows as large as the path needs.  ngtcp2 tunes them up to what a local network takes; where much is under way
- * for long (200 ms at 1 Gbit/s: 25 MB) that would be the limit.  So once a round trip we look at what was consumed in it, as
- * TCP's dynamic right-sizing does (Fisk and Feng 2001): a window of WINDOW_ROUNDS times that lets the sender double its rate
- * in each round, and go on while a lost packet is mended.
+/* Receive windows as large as the path needs.  ngtcp2 tunes them up to what a local network takes; where much is under
+ * way for long (200 ms at 1 Gbit/s: 25 MB) that would be the limit.  So once a round trip we look at what was consumed
+ * in it, as TCP's dynamic right-sizing does (Fisk and Feng 2001): a window of WINDOW_ROUNDS times that lets the sender
+ * double its rate in each round, and go on while a lost packet is mended.
  *
- * The smallest round trip counts, not the present one: what stands in a queue does not need a window.  On a local network the
- * product is below what ngtcp2 gives anyway, and nothing happens here.  What is not needed any more (the path is another, the
- * rate fell) is taken back, slowly, by giving less credit than was consumed. */
+ * The smallest round trip counts, not the present one: what stands in a queue does not need a window.  On a local
+ * network the product is below what ngtcp2 gives anyway, and nothing happens here.  What is not needed any more (the
+ * path is another, the rate fell) is taken back, slowly, by giving less credit than was consumed. */
 #include "quic/state.h"
 
 #define WINDOW_ROUNDS 3  /* round trips' worth: on the way; until a loss is known; until it is mended */

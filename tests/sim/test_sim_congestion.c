@@ -1,5 +1,6 @@
-/* How fast bulk data goes over links with delay, rate and loss, in virtual time: the share of what the link could carry;
- * receive windows that grow where they must and nowhere else; two flows beside each other; the queue they leave. */
+/* How fast bulk data goes over links with delay, rate and loss, in virtual time: the share of what the link could
+ * carry; receive windows that grow where they must and nowhere else; two flows beside each other; the queue they leave.
+ */
 #include "crypto/keys.h"
 #include "quic_env.h"
 #include "sim/sim.h"
@@ -145,8 +146,9 @@ static double share(double rate, const kith_sim_link *link)
 
 /* ---- one flow ---- */
 
-/* CUBIC has 1 % of the link there.  What is missing here: the first second; and that ngtcp2 1.11 forgets after two round
- * trips how fast the path was found to be, so that the rate falls by what is lost until it probes again (docs/quic.md). */
+/* CUBIC has 1 % of the link there.  What is missing here: the first second; and that ngtcp2 1.11 forgets after two
+ * round trips how fast the path was found to be, so that the rate falls by what is lost until it probes again
+ * (docs/quic.md). */
 static void one_percent_lost(void **state)
 {
     (void)state;
@@ -162,7 +164,8 @@ static void one_percent_lost(void **state)
         if (part < worst) worst = part;
         world_free(&w);
     }
-    printf("40 ms, 300 Mbit/s, 1 %% lost each way, 100 MB: %.2f of what is possible, at worst %.2f\n", sum / worlds, worst);
+    printf("40 ms, 300 Mbit/s, 1 %% lost each way, 100 MB: %.2f of what is possible, at worst %.2f\n", sum / worlds,
+           worst);
     assert_true(sum / worlds > 0.7);
     assert_true(worst > 0.5);
 }
@@ -170,8 +173,7 @@ static void one_percent_lost(void **state)
 static void a_city(void **state)
 {
     (void)state;
-    const kith_sim_link link = {
-        .delay_ns = 10 * MS, .jitter_ns = MS, .rate = 100 * MBIT, .queue = 1500000};
+    const kith_sim_link link = {.delay_ns = 10 * MS, .jitter_ns = MS, .rate = 100 * MBIT, .queue = 1500000};
     world w;
     world_new(&w, 4, &link);
     double part = share(alone(&w, 100000000, 60 * S), &link);
@@ -191,7 +193,7 @@ static void far_away(void **state)
     uint64_t extra = window_extra(&w.flows[0]);
     printf("200 ms, 1 Gbit/s, 500 MB: %.2f of what is possible; windows of %.0f MB\n", part,
            (double)(extra + KITH_QUIC_STREAM_WINDOW_MAX) / 1e6);
-    assert_true(part > 0.5);                                   /* the first 2 s are spent on getting up there */
+    assert_true(part > 0.5);                                      /* the first 2 s are spent on getting up there */
     assert_in_range(extra, 25000000, KITH_QUIC_WINDOW_EXTRA_MAX); /* what is under way, and what a loss takes */
     world_free(&w);
 }
@@ -222,7 +224,8 @@ static void windows_shrink(void **state)
     uint64_t before = window_extra(&w.flows[0]);
     link.delay_ns = MS;
     assert_ok(kith_sim_pair_link(w.hosts[0], w.hosts[1], &link));
-    kith_sim_run_for(w.sim, 20 * S); /* the sender must see, too, that the path is shorter: BBR looks every few seconds */
+    kith_sim_run_for(w.sim,
+                     20 * S); /* the sender must see, too, that the path is shorter: BBR looks every few seconds */
     assert_true(before > 2500000);
     assert_int_equal(window_extra(&w.flows[0]), 0);
     before = w.flows[0].got;
@@ -279,7 +282,7 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(one_percent_lost), TEST(a_city),        TEST(far_away),
+        TEST(one_percent_lost), TEST(a_city),         TEST(far_away),
         TEST(a_local_network),  TEST(windows_shrink), TEST(two_flows),
     };
     return cmocka_run_group_tests_name("sim/congestion", tests, setup, NULL);
