@@ -54,7 +54,7 @@ const char *kith_addr_text(const kith_addr *a, char out[static KITH_ADDR_TEXT_SI
         if (a->scope) snprintf(scope, sizeof scope, "%%%u", a->scope);
         snprintf(out, KITH_ADDR_TEXT_SIZE, "[%s%s]:%u", ip, scope, a->port);
     } else {
-        snprintf(out, KITH_ADDR_TEXT_SIZE, "none");
+        snprintf(out, KITH_ADDR_TEXT_SIZE, a->family == KITH_FAMILY_RELAY ? "relay" : "none");
     }
     return out;
 }

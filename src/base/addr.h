@@ -1,4 +1,5 @@
-/* An IP address and port.  IPv4-mapped IPv6 addresses are always stored as IPv4, so that equal means same place. */
+/* A place packets go to: an IP address and port, or a session at a relay.  IPv4-mapped IPv6 addresses are always stored
+ * as IPv4, so that equal means same place. */
 #ifndef KITH_BASE_ADDR_H
 #define KITH_BASE_ADDR_H
 
@@ -7,7 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum kith_family { KITH_FAMILY_NONE = 0, KITH_FAMILY_IPV4 = 4, KITH_FAMILY_IPV6 = 6 } kith_family;
+typedef enum kith_family {
+    KITH_FAMILY_NONE = 0,
+    KITH_FAMILY_RELAY = 1, /* ip: which relay (4 bytes), which session there (4); known to the node alone */
+    KITH_FAMILY_IPV4 = 4,
+    KITH_FAMILY_IPV6 = 6
+} kith_family;
 
 typedef struct kith_addr {
     uint8_t family; /* kith_family; NONE = unspecified: let the system choose */
@@ -26,7 +32,7 @@ bool kith_addr_is_link_local(const kith_addr *a);
  * LAN. */
 bool kith_addr_is_local(const kith_addr *a);
 bool kith_addr_is_any(const kith_addr *a);
-/* "192.0.2.1:443", "[fe80::1%2]:443"; "none" when unspecified.  Returns `out`. */
+/* "192.0.2.1:443", "[fe80::1%2]:443", "relay"; "none" when unspecified.  Returns `out`. */
 const char *kith_addr_text(const kith_addr *a, char out[static KITH_ADDR_TEXT_SIZE]);
 /* The reverse, also without a port (0); a scope may be a number or an interface's name.  ARG when it is neither. */
 KITH_MUST_CHECK kith_err kith_addr_parse(const char *text, kith_addr *out);

@@ -22,6 +22,25 @@ void kith__conn_dirty(kith_conn *conn)
     if (!conn->in_dirty.next) kith_list_append(&conn->quic->dirty, &conn->in_dirty);
 }
 
+/* When it counts as silent; UINT64_MAX: it owes nothing, or that was said. */
+static uint64_t silent_at(const kith_conn *conn, const ngtcp2_conn_info *info)
+{
+    uint64_t limit = KITH_CONN_SILENT_RTTS * info->smoothed_rtt;
+    if (limit < KITH_CONN_SILENT_MIN_NS) limit = KITH_CONN_SILENT_MIN_NS;
+    if (limit > KITH_CONN_SILENT_MAX_NS) limit = KITH_CONN_SILENT_MAX_NS;
+    return conn->owed_ns && conn->established && !conn->silent_said ? conn->owed_ns + limit : UINT64_MAX;
+}
+
+static void check_silence(kith_conn *conn)
+{
+    ngtcp2_conn_info info;
+    if (!conn->owed_ns || !conn->established || conn->silent_said) return;
+    ngtcp2_conn_get_conn_info(conn->ng, &info);
+    if (!info.bytes_in_flight || silent_at(conn, &info) > conn->quic->now) return;
+    conn->silent_said = true;
+    kith__event_conn(conn, KITH_QUIC_SILENT);
+}
+
 void kith__conn_set_deadline(kith_conn *conn)
 {
     uint64_t at = UINT64_MAX;
@@ -29,10 +48,12 @@ void kith__conn_set_deadline(kith_conn *conn)
     if (conn->state == KITH_CONN_LIVE) {
         ngtcp2_conn_info info;
         ngtcp2_conn_get_conn_info(conn->ng, &info);
-        if (!info.bytes_in_flight) conn->unanswered_ns = 0;
-        uint64_t paths = kith__paths_deadline(conn);
+        if (!info.bytes_in_flight) conn->unanswered_ns = conn->owed_ns = 0;
+        if (info.bytes_in_flight && !conn->owed_ns) conn->owed_ns = conn->quic->now;
+        uint64_t paths = kith__paths_deadline(conn), silent = silent_at(conn, &info);
         at = ngtcp2_conn_get_expiry(conn->ng);
         if (paths < at) at = paths;
+        if (silent < at) at = silent;
     }
     /* ngtcp2 may name a time that has come although it just had its turn. */
     if (at <= conn->quic->now) at = conn->quic->now + 1;
@@ -386,6 +407,8 @@ void kith__conn_read(kith_conn *conn, const kith_packet *packet, const uint8_t *
     if (conn->authentic != authentic) {
         conn->received_bytes += size;
         conn->last_received_ns = conn->quic->now;
+        conn->owed_ns = 0;
+        conn->silent_said = false;
         if (known >= 0)
             conn->paths[known].used_ns = conn->quic->now;
         else
@@ -410,6 +433,7 @@ void kith__conn_expire(kith_conn *conn)
     }
     if (conn->state != KITH_CONN_LIVE) return;
     kith__paths_expire(conn);
+    check_silence(conn);
     int rv = ngtcp2_conn_get_expiry(conn->ng) <= now ? ngtcp2_conn_handle_expiry(conn->ng, now) : 0;
     if (rv) kith__conn_failed(conn, rv);
 }
@@ -439,6 +463,7 @@ void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out)
                              .retried = conn->dialler && ngtcp2_conn_after_retry(conn->ng),
                              .mtu = cap && cap < mtu ? cap : mtu,
                              .path = conn->path,
+                             .silent_since_ns = conn->owed_ns,
                              .window_extra = conn->window.extra};
     KITH_EACH (link, &conn->streams) {
         const kith_stream *stream = KITH_OF(link, kith_stream, in_conn);

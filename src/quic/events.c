@@ -51,6 +51,7 @@ static bool take_path(kith_conn *conn, kith_quic_event *out)
         out->path = i;
         out->err = path->report_err;
         out->rtt_ns = path->rtt_ns;
+        out->remote = path->remote;
     }
     if (more) conn->pending |= BIT(KITH_QUIC_PATH);
     return found;
@@ -60,6 +61,8 @@ static bool take_conn(kith_conn *conn, kith_quic_event *out)
 {
     *out = (kith_quic_event){.kind = take_bit(&conn->pending), .conn = conn, .path = conn->path};
     bool good = out->kind != KITH_QUIC_PATH || take_path(conn, out);
+    if (out->kind == KITH_QUIC_MOVED) out->remote = conn->paths[conn->path].remote;
+    if (out->kind == KITH_QUIC_ASKED) out->remote = conn->asked_from;
     if (!(conn->pending & ~BIT(KITH_QUIC_CLOSED))) kith_list_remove(&conn->in_events);
     return good;
 }

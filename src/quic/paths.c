@@ -234,6 +234,9 @@ static void on_ask(kith_conn *conn, const kith_packet *packet, const kith_probe 
     memcpy(out.echo, in->token, sizeof out.echo);
     if (r) memcpy(out.token, r->token, sizeof out.token);
     send_probe(conn, &packet->local, &packet->remote, &out);
+    if (kith_addr_equal(&packet->remote, &conn->paths[conn->path].remote)) return;
+    conn->asked_from = packet->remote;
+    kith__event_conn(conn, KITH_QUIC_ASKED);
 }
 
 static void confirm(kith_conn *conn, const kith_path *path, const kith_probe *in)

@@ -70,7 +70,10 @@ typedef enum kith_quic_event_kind {
     KITH_QUIC_RESET,    /* stream: the peer gave up sending (code); what was not consumed yet is gone */
     KITH_QUIC_STOPPED,  /* stream: the peer does not want more (code); our side was reset with that code */
     KITH_QUIC_PATH, /* conn: a probe asked for by kith_conn_probe was answered (path, rtt_ns), or not (err = TIMEOUT) */
-    KITH_QUIC_MOVED,    /* conn: it now runs over `path` (we migrated, or the peer's address changed) */
+    KITH_QUIC_MOVED,  /* conn: it now runs over `path` (we migrated, or the peer's address changed) */
+    KITH_QUIC_ASKED,  /* conn: the peer's probe came from `remote`, which is not where packets go now */
+    KITH_QUIC_SILENT, /* conn: nothing came since what was sent KITH_CONN_SILENT_* ago, which wants an answer; once for
+                         each silence */
     KITH_QUIC_DATAGRAM, /* conn: datagrams are there; comes again only after kith_conn_datagram_take said "none" */
     KITH_QUIC_CLOSED,   /* conn: over.  err, code, reason, by_peer.  kith_conn_free is due */
 } kith_quic_event_kind;
@@ -86,6 +89,7 @@ typedef struct kith_quic_event {
     char reason[KITH_QUIC_REASON_MAX + 1]; /* as the peer sent it: not to be shown unescaped */
     uint32_t path;
     uint64_t rtt_ns;
+    kith_addr remote; /* PATH, MOVED: what the path stands for; ASKED */
 } kith_quic_event;
 
 bool kith_quic_event_take(kith_quic *quic, kith_quic_event *out);
@@ -110,9 +114,15 @@ typedef struct kith_conn_stats {
     bool retried; /* the peer asked us to prove our address first */
     size_t mtu;   /* bytes of our datagrams now */
     uint32_t path;
-    uint64_t window_extra; /* what our receive windows have beyond the usual */
+    uint64_t silent_since_ns; /* when the first was sent that wants an answer, of what was sent since the last packet
+                                 came; 0: nothing is owed */
+    uint64_t window_extra;    /* what our receive windows have beyond the usual */
 } kith_conn_stats;
 void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out);
+/* A connection is silent when so many round trips, within these bounds, brought nothing. */
+#define KITH_CONN_SILENT_RTTS   3
+#define KITH_CONN_SILENT_MIN_NS UINT64_C(250000000)
+#define KITH_CONN_SILENT_MAX_NS UINT64_C(1000000000)
 /* Say goodbye (CONNECTION_CLOSE with this application code and text, at most KITH_QUIC_REASON_MAX bytes).  CLOSED
  * follows at once with err OK; the packet is in the next output; stragglers are answered as RFC 9000 section 10.2 says
  * until kith_conn_free or 3 PTO. */
@@ -127,7 +137,7 @@ KITH_MUST_CHECK kith_err kith_conn_update_keys(kith_conn *conn, uint64_t now_ns)
 /* Paths have numbers from 0 (the dialled one) up to KITH_CONN_PATHS_MAX, agreed by probes.  Ask whether the peer is
  * reached at `remote` (from `local`, or whatever the system picks): a PATH event answers.  Only on connections that are
  * established. */
-#define KITH_CONN_PATHS_MAX 8
+#define KITH_CONN_PATHS_MAX 24
 #define KITH_CONN_PROBE_NS                                                                                             \
     UINT64_C(3000000000) /* unanswered after this: TIMEOUT; sent again meanwhile with back-off                         \
                           */

@@ -169,8 +169,11 @@ struct kith_conn {
     /* counters */
     uint64_t sent_bytes, received_bytes, last_received_ns, authentic;
     uint64_t unanswered_ns; /* the first large packet sent since stream bytes were acknowledged; 0: none */
+    uint64_t owed_ns;       /* the first packet sent that wants an answer, since one came; 0: none */
+    bool silent_said;
     kith_window window;
     /* paths */
+    kith_addr asked_from; /* of the ASKED event */
     kith_path paths[KITH_CONN_PATHS_MAX];
     uint32_t path; /* current */
     bool moving;
