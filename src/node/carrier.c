@@ -119,6 +119,12 @@ void kith__carrier_settle(carrier *c)
     c->core->env->timers->set(c->timer, deadline < c->limit_ns ? deadline : c->limit_ns);
 }
 
+kith_addr kith__carrier_local(const carrier *c)
+{
+    if (c->kind == CARRIER_DATAGRAM) return c->core->env->udp->local(c->udp);
+    return c->tcp ? c->core->env->tcp->local(c->tcp) : c->local;
+}
+
 void kith__carrier_taken(carrier *c)
 {
     c->has_session = true;

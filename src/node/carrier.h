@@ -49,8 +49,9 @@ void kith__carriers_close(kith_core *core); /* the sockets; nothing is sent or c
 void kith__carriers_free(kith_core *core);  /* after their sessions */
 /* A TCP connection to there, for one session of ours. */
 KITH_MUST_CHECK kith_err kith__carrier_dial(kith_core *core, const kith_addr *remote, carrier **out);
-void kith__carrier_taken(carrier *c);   /* a session goes over it: large packets may come */
-void kith__carrier_release(carrier *c); /* its session is over; does nothing to the datagram carrier */
+kith_addr kith__carrier_local(const carrier *c); /* our end; FAMILY_NONE: not known */
+void kith__carrier_taken(carrier *c);            /* a session goes over it: large packets may come */
+void kith__carrier_release(carrier *c);          /* its session is over; does nothing to the datagram carrier */
 /* Deal with what QUIC has to say, and send a run; true: there may be more to do. */
 bool kith__carrier_step(carrier *c);
 void kith__carrier_settle(carrier *c); /* after the last step of a pump: set the timer; the carrier may be gone */

@@ -3,6 +3,8 @@
  *   core     operations, jobs, beginning and end                                core.c
  *   carrier  sockets <-> QUIC endpoints: one for datagrams, one a TCP connection carrier.{h,c}
  *   session  one connection with one device: hello, then streams to services    session.{h,c}
+ *   greeting the control streams: hello for hello, and what is said after it    greeting.{h,c}
+ *   roam     which way a session's packets go, and networks that come and go    roam.{h,c}
  *   dial     finding a device's addresses and racing them                       dial.{h,c}
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
  *   talk     connections with messages: kept alive, and taken                   op_talk.c op_serve.c talk.h
@@ -64,6 +66,7 @@ struct kith_core {
     uint64_t last_session;       /* number given out */
     const struct session *about; /* whose events are being dealt with: log lines say so */
     struct lan *lan;
+    kith_watch *watch; /* of the system's addresses; NULL: none */
     struct book *book;
     struct receive_op *receiver; /* who takes files; one at a time */
     struct pair_op *host;        /* whose pairing code is open; one at a time */

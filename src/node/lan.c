@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "node/dial.h"
+#include "node/roam.h"
 #include "node/session.h"
 
 #include <stdio.h>
@@ -18,6 +19,21 @@ struct lan {
     kith_lan_record announced;
     bool announcing;
 };
+
+/* A node is called after its instance, so that those in a session with it know whose addresses these are. */
+static void instance_name(const uint8_t uuid[static KITH_UUID_SIZE],
+                          const uint8_t instance[static KITH_HELLO_INSTANCE_SIZE], char *out)
+{
+    kith_instance_name(uuid, (uint16_t)(instance[0] << 8 | instance[1]), out);
+}
+
+bool kith__lan_is_named(const session *s, const char *name)
+{
+    char theirs[KITH_INSTANCE_OWN_SIZE];
+    if (!s->greeted) return false;
+    instance_name(s->peer.uuid, s->peer.instance, theirs);
+    return strcmp(name, theirs) == 0;
+}
 
 static void on_seen(void *user, const kith_lan_record *record)
 {
@@ -38,7 +54,8 @@ static void on_seen(void *user, const kith_lan_record *record)
     if (kith_sightings_note(l->sightings, &note, kith__core_now(l->core), &changed) || !changed) return;
     kith__core_log(l->core, KITH_LOG_DEBUG, "seen: %s at %zu addresses%s", record->instance, record->addr_count,
                    txt.pairing ? ", pairing" : "");
-    if (known) kith__session_doubt(l->core, txt.id);
+    if (known) kith__roam_seen(l->core, txt.id);
+    if (known) kith__session_doubt(l->core, txt.id, record->instance);
     kith__dial_look_again(l->core);
     kith__look_again(l->core);
     kith__core_pump(l->core);
@@ -68,7 +85,6 @@ static void on_gone(void *user, const char *instance)
 kith_err kith__lan_start(kith_core *core)
 {
     static const kith_lan_events events = {.seen = on_seen, .gone = on_gone};
-    uint8_t node[2];
     struct lan *l = kith_calloc(1, sizeof *l);
     if (!l) return KITH_ERR_NOMEM;
     kith_err err = kith_sightings_new(core->signer.uuid, &l->sightings);
@@ -78,8 +94,7 @@ kith_err kith__lan_start(kith_core *core)
     }
     l->core = core;
     core->lan = l;
-    kith_rng_bytes(&core->rng, node, sizeof node);
-    kith_instance_name(core->signer.uuid, (uint16_t)(node[0] << 8 | node[1]), l->instance);
+    instance_name(core->signer.uuid, core->self.instance, l->instance);
     kith_err started = core->env->lan->start(core->env, NULL, &events, l, &l->lan);
     if (!started) kith__lan_want_known(core);
     return started;

@@ -18,6 +18,9 @@ size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *
 size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap);
 /* The tag of the pairing code that is open now, if one is. (op_pair.c) */
 bool kith__pair_tag(const kith_core *core, uint32_t *tag);
+struct session;
+bool kith__lan_is_named(const struct session *s,
+                        const char *name); /* is this what the node at the other end is called? */
 bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where);
 /* Report to look operations what is new. (op_look.c) */
 void kith__look_again(kith_core *core);

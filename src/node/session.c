@@ -2,12 +2,14 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "node/greeting.h"
+#include "node/lan.h"
+#include "node/roam.h"
 #include "service/code.h"
 #include "service/wire_error.h"
 
 #include <string.h>
 
-static void control_readable(session *s);
 static void on_timer(void *user);
 
 /* ---- channels ---- */
@@ -158,6 +160,7 @@ static void session_end(session *s, kith_err why)
         hold->lost(hold->user, said);
     }
     if (s->watch.failed) s->watch.failed(s->watch.user, s, said); /* unless unwatched by one of those */
+    kith__roam_end(s);
     s->core->env->timers->close(s->timer);
     kith_conn_free(s->conn);
     kith__carrier_release(s->carrier);
@@ -192,6 +195,7 @@ void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, 
 {
     *hold = (session_hold){.session = s, .lost = lost, .user = user};
     kith_list_append(&s->uses, &hold->link);
+    kith__roam_used(s);
 }
 
 static uint64_t idle_ns(const session *s)
@@ -202,7 +206,7 @@ static uint64_t idle_ns(const session *s)
 
 /* One that we dialled is closed when nobody used it for a while; one that dialled us is the other side's to close,
  * unless that is a stranger. */
-static void idle_out(session *s)
+void kith__session_idle_out(session *s)
 {
     if (!kith_list_empty(&s->uses) || !s->greeted || idle_ns(s) == NEVER) return;
     s->core->env->timers->set(s->timer, kith__core_now(s->core) + idle_ns(s));
@@ -214,7 +218,8 @@ void kith__session_unuse(session_hold *hold)
     if (!s) return;
     kith_list_remove(&hold->link);
     hold->session = NULL;
-    idle_out(s);
+    kith__roam_used(s);
+    kith__session_idle_out(s);
 }
 
 /* A stream of the peer's that is young: a ping, say.  An old one holds nothing open. */
@@ -233,7 +238,7 @@ static void on_timer(void *user)
     if (!s->greeted)
         kith__session_close(s, KITH_ERR_TIMEOUT);
     else if (busy(s))
-        idle_out(s);
+        kith__session_idle_out(s);
     else if (kith_list_empty(&s->uses))
         kith__session_close(s, KITH_OK);
     kith__core_pump(core);
@@ -306,6 +311,12 @@ session *kith__session_twin(const session *s)
     return NULL;
 }
 
+void kith__session_become_ready(session *s)
+{
+    s->ready = true;
+    if (s->watch.ready) s->watch.ready(s->watch.user, s);
+}
+
 static bool unacknowledged(session *s)
 {
     KITH_EACH (at, &s->channels) {
@@ -323,11 +334,12 @@ void kith__session_doubt_one(session *s, uint64_t silent_ns)
     kith__session_close(s, KITH_ERR_LOST);
 }
 
-void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE])
+void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE], const char *name)
 {
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
         if (!s->ready || s->for_pairing || memcmp(s->known.uuid, uuid, KITH_UUID_SIZE) != 0) continue;
+        if (s->roam && kith__lan_is_named(s, name)) continue;
         kith__session_doubt_one(s, SESSION_SILENT_NS);
     }
 }
@@ -339,124 +351,6 @@ void kith__session_path(const session *s, char path[static 8], char scope[static
     strcpy(path, s->carrier->kind == CARRIER_STREAM ? "tcp" : "udp");
     strcpy(scope, kith_addr_is_local(&remote) ? "lan" : "internet");
     kith_addr_text(&remote, address);
-}
-
-/* ---- hello ---- */
-
-static kith_err say_hello(session *s)
-{
-    uint8_t message[KITH_MESSAGE_MAX], prefix[16], hash[KITH_BINDING_SIZE];
-    size_t size;
-    kith_conn_handshake_hash(s->conn, hash);
-    kith_err err = kith_hello_write(&s->core->signer, &s->core->self, s->dialler, hash, message, sizeof message, &size);
-    if (!err) err = kith_stream_open(s->conn, false, &s->control_out);
-    kith_writer w = kith_writer_of(prefix, sizeof prefix);
-    kith_write_varint(&w, STREAM_CONTROL);
-    kith_write_varint(&w, size);
-    if (!err) err = kith_stream_write(s->control_out, prefix, kith_writer_size(&w));
-    if (!err) err = kith_stream_write(s->control_out, message, size);
-    return err;
-}
-
-static void become_ready(session *s)
-{
-    s->ready = true;
-    if (s->watch.ready) s->watch.ready(s->watch.user, s);
-}
-
-static kith_standing standing_of(const kith_peer *peer)
-{
-    return peer->kind == KITH_PEER_OWN ? KITH_STANDING_OWN : KITH_STANDING_CONTACT;
-}
-
-/* Room for one more session that this device dialled? */
-static kith_err room_for_device(session *s)
-{
-    session *oldest = NULL;
-    size_t count = 0;
-    KITH_EACH (at, &s->core->sessions) {
-        session *other = KITH_OF(at, session, link);
-        if (other == s || other->dialler || other->over || !other->greeted || other->for_pairing) continue;
-        if (memcmp(other->peer.fingerprint, s->peer.fingerprint, sizeof s->peer.fingerprint) != 0) continue;
-        count++;
-        if (!oldest && kith_list_empty(&other->uses)) oldest = other;
-    }
-    if (count < SESSIONS_DEVICE_MAX) return KITH_OK;
-    if (!oldest) return KITH_ERR_AGAIN;
-    kith__session_close(oldest, KITH_ERR_STATE); /* superseded */
-    return KITH_OK;
-}
-
-/* Who is it, and what does our home say of them?  The standing, or the error that ends the session. */
-static kith_err recognise(session *s)
-{
-    kith_peer peer;
-    if (memcmp(s->peer.fingerprint, s->core->signer.fingerprint, 32) == 0) return KITH_ERR_WRONG_DEVICE; /* ourselves */
-    if (s->expected && memcmp(s->peer.fingerprint, s->expected_fingerprint, 32) != 0) return KITH_ERR_WRONG_DEVICE;
-    if (kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) {
-        s->standing = standing_of(&peer);
-        s->known = peer;
-        return s->dialler ? KITH_OK : room_for_device(s);
-    }
-    if (!s->dialler && !s->core->host) return KITH_ERR_UNTRUSTED;
-    if (s->expected) return KITH_ERR_UNTRUSTED; /* forgotten while we dialled */
-    s->standing = KITH_STANDING_UNKNOWN;
-    s->for_pairing = true;
-    return KITH_OK;
-}
-
-static void hear_hello(session *s, const uint8_t *data, size_t size)
-{
-    uint8_t hash[KITH_BINDING_SIZE], key[KITH_X25519_SIZE];
-    char address[KITH_ADDR_TEXT_SIZE];
-    kith_conn_handshake_hash(s->conn, hash);
-    kith_conn_remote_static(s->conn, key);
-    kith_err err = kith_hello_read(data, size, !s->dialler, hash, key, &s->peer);
-    if (!err) err = recognise(s);
-    if (!err && !s->dialler) err = say_hello(s);
-    if (err) {
-        kith__core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address),
-                       kith_err_text(err));
-        kith__session_close(s, err);
-        return;
-    }
-    s->greeted = true;
-    s->core->env->timers->set(s->timer, NEVER);
-    if (!s->for_pairing) kith__core_seen(s->core, &s->known, &s->remote);
-    kith__core_log(s->core, KITH_LOG_INFO, "session with \"%s\" at %s", s->peer.name,
-                   kith_addr_text(&s->remote, address));
-    if (!s->ready) become_ready(s);
-    idle_out(s);
-}
-
-/* The control stream: its number, then one hello.  What follows on it later versions may define; it is read and
- * dropped. */
-static void control_readable(session *s)
-{
-    const uint8_t *data;
-    size_t size;
-    bool fin;
-    while (kith_stream_peek(s->control_in, &data, &size, &fin)) {
-        size_t room = sizeof s->control - s->control_size, take = size < room ? size : room;
-        if (s->greeted) {
-            kith_stream_consume(s->control_in, size);
-            continue;
-        }
-        memcpy(s->control + s->control_size, data, take);
-        s->control_size += take;
-        kith_stream_consume(s->control_in, take);
-        kith_reader r = kith_reader_of(s->control, s->control_size);
-        uint64_t number = kith_read_varint(&r), length = kith_read_varint(&r);
-        if (!r.bad && (number != STREAM_CONTROL || length > KITH_MESSAGE_MAX)) {
-            kith__session_close(s, KITH_ERR_PROTOCOL);
-            return;
-        }
-        const uint8_t *message = kith_read_view(&r, (size_t)length);
-        if (message) hear_hello(s, message, (size_t)length);
-        if (message && !s->greeted) return;
-        if (!message && take == 0) return;
-    }
-    if (fin) kith__session_close(s, KITH_ERR_PROTOCOL);
 }
 
 /* ---- incoming streams ---- */
@@ -477,7 +371,7 @@ kith_err kith__session_check(session *s)
         kith__session_close(s, KITH_ERR_UNTRUSTED);
         return KITH_ERR_UNTRUSTED;
     }
-    s->standing = standing_of(&peer);
+    s->standing = kith__greeting_standing(&peer);
     s->known = peer;
     return KITH_OK;
 }
@@ -594,14 +488,14 @@ static void accepted(carrier *from, kith_conn *conn)
 
 static void connected(session *s)
 {
-    kith_err err = say_hello(s);
+    kith_err err = kith__greeting_say(s);
     if (err) {
         kith__session_close(s, err);
         return;
     }
     s->core->env->timers->set(s->timer, kith__core_now(s->core) + SESSION_HELLO_NS);
     /* The expected key answered, so what we send reaches the right device: no need to wait for its hello. */
-    if (s->expected) become_ready(s);
+    if (s->expected) kith__session_become_ready(s);
 }
 
 static void closed(session *s, const kith_quic_event *event)
@@ -617,7 +511,7 @@ static void stream_event(session *s, const kith_quic_event *event)
 {
     if (event->stream == s->control_in) {
         bool before = s->greeted;
-        if (event->kind == KITH_QUIC_READABLE) control_readable(s);
+        if (event->kind == KITH_QUIC_READABLE) kith__greeting_readable(s);
         if (event->kind == KITH_QUIC_RESET) kith__session_close(s, KITH_ERR_PROTOCOL);
         if (!before && s->greeted) serve_waiting(s);
         return;
@@ -651,7 +545,9 @@ void kith__session_event(carrier *from, const kith_quic_event *event)
     case KITH_QUIC_OPENED: opened(s, event->stream); break;
     case KITH_QUIC_DATAGRAM: datagrams(s); break;
     case KITH_QUIC_PATH:
-    case KITH_QUIC_MOVED: break;
+    case KITH_QUIC_ASKED:
+    case KITH_QUIC_SILENT:
+    case KITH_QUIC_MOVED: kith__roam_event(s, event); break;
     default: stream_event(s, event); break;
     }
     from->core->about = NULL;

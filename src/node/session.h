@@ -77,7 +77,8 @@ struct session {
     kith_hello peer; /* once greeted */
     kith_peer known; /* once greeted and not for_pairing; dialled with `expected`: from the start */
     kith_standing standing;
-    kith_addr remote;
+    kith_addr remote;  /* where it is now */
+    struct roam *roam; /* NULL: it stays where it is */
     session_watch watch;
     kith_list channels;
     kith_stream *control_out, *control_in;
@@ -107,9 +108,9 @@ void kith__session_free_all(kith_core *core); /* without a word to anybody: the 
 void kith__session_unwatch(session *s);
 /* A node of this device has just appeared on the network: sessions with it that are silent for SESSION_SILENT_NS with
  * bytes of ours unacknowledged were with one that is gone (killed, started anew): they end as LOST now, not when they
- * idle out. */
+ * idle out.  But those with the node of this name (of mDNS), which has moved, and so do they (roam.h). */
 #define SESSION_SILENT_NS (3 * SECOND_NS / 2)
-void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE]);
+void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE], const char *name);
 /* The same for one: it ends as LOST if nothing came for `silent_ns`. */
 void kith__session_doubt_one(session *s, uint64_t silent_ns);
 /* Nodes of a device that said they do not do what is wanted.  Those of one device are told apart by the port they

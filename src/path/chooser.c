@@ -2,14 +2,14 @@
 
 #include <string.h>
 
-#define BIT(source)     (1u << (source))
-#define REFUSED_NS      UINT64_C(500000000) /* until what could not be done is tried again */
-#define ASKED_GAP_NS    UINT64_C(1000000000) /* the peer's probes make us probe that route once in so long */
-#define RECENT_NS       UINT64_C(300000000000) /* going back to where one came from within this is flapping */
-#define DEATH_SHUN_NS   UINT64_C(5000000000) /* one that died is not for comfort for so long, doubling */
-#define SAME_MOMENT_NS  UINT64_C(1000000000)
-#define DEATHS_COUNTED  5
-#define NEVER           UINT64_MAX
+#define BIT(source)    (1u << (source))
+#define REFUSED_NS     UINT64_C(500000000)    /* until what could not be done is tried again */
+#define ASKED_GAP_NS   UINT64_C(1000000000)   /* the peer's probes make us probe that route once in so long */
+#define RECENT_NS      UINT64_C(300000000000) /* going back to where one came from within this is flapping */
+#define DEATH_SHUN_NS  UINT64_C(5000000000)   /* one that died is not for comfort for so long, doubling */
+#define SAME_MOMENT_NS UINT64_C(1000000000)
+#define DEATHS_COUNTED 5
+#define NEVER          UINT64_MAX
 
 static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
@@ -198,7 +198,8 @@ static void compare(kith_chooser *c, kith_route *r, uint64_t now)
     r->compared_ns = now;
     bool clearly = r->rtt_ns + KITH_ROUTE_MARGIN_NS < in_use->rtt_ns - in_use->rtt_ns / 4;
     r->better = clearly ? r->better + 1 : 0;
-    if (clearly && r->better < KITH_ROUTE_MARGIN_TURN && c->dialler) c->measure_ns = smaller(c->measure_ns, now + KITH_ROUTE_AGAIN_NS);
+    if (clearly && r->better < KITH_ROUTE_MARGIN_TURN && c->dialler)
+        c->measure_ns = smaller(c->measure_ns, now + KITH_ROUTE_AGAIN_NS);
 }
 
 void kith_chooser_probed(kith_chooser *c, const kith_addr *addr, kith_err err, uint64_t rtt_ns, uint64_t now)

@@ -162,6 +162,14 @@ kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_add
     return KITH_OK;
 }
 
+bool kith_conn_path_to(const kith_conn *conn, const kith_addr *remote, uint32_t *number)
+{
+    static const kith_addr any;
+    int found = kith__path_find(conn, &any, remote);
+    if (found >= 0) *number = (uint32_t)found;
+    return found >= 0;
+}
+
 static void report(kith_conn *conn, kith_path *path, kith_err err)
 {
     path->report = true;

@@ -143,6 +143,8 @@ KITH_MUST_CHECK kith_err kith_conn_update_keys(kith_conn *conn, uint64_t now_ns)
                           */
 KITH_MUST_CHECK kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote,
                                          uint64_t now_ns, uint32_t *path);
+/* The number of the path to there, if there is one. */
+bool kith_conn_path_to(const kith_conn *conn, const kith_addr *remote, uint32_t *path);
 /* Go over to a probed path; only the dialler can (STATE).  `dead`: the old one is silent, do not wait for validation.
  * AGAIN while another move is under way or KITH_CONN_MOVE_GAP_NS has not passed. */
 #define KITH_CONN_MOVE_GAP_NS UINT64_C(500000000)

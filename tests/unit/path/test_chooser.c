@@ -386,9 +386,9 @@ static void what_may_be_claimed(void **state)
 {
     (void)state;
     static const char *const good[] = {"203.0.113.7:5000", "10.1.2.3:1024", "[2001:db8::1]:5000", "[fd00::1]:5000"};
-    static const char *const bad[] = {"127.0.0.1:5000",   "[::1]:5000",          "0.0.0.0:5000",   "0.1.2.3:5000",
+    static const char *const bad[] = {"127.0.0.1:5000",   "[::1]:5000",           "0.0.0.0:5000",    "0.1.2.3:5000",
                                       "224.0.0.251:5353", "255.255.255.255:5000", "[ff02::fb]:5353", "[fe80::1]:5000",
-                                      "169.254.1.1:5000", "203.0.113.7:53",       "203.0.113.7:0",  "[::]:5000"};
+                                      "169.254.1.1:5000", "203.0.113.7:53",       "203.0.113.7:0",   "[::]:5000"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         kith_addr a = at(good[i]);
         if (!kith_route_plausible(&a)) fail_msg("%s", good[i]);

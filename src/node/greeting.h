@@ -1,0 +1,15 @@
+/* The control streams of a session: hello for hello, and after it the messages of service/control.h. */
+#ifndef KITH_NODE_GREETING_H
+#define KITH_NODE_GREETING_H
+
+#include "node/session.h"
+
+KITH_MUST_CHECK kith_err kith__greeting_say(session *s); /* open our control stream, and hello on it */
+void kith__greeting_readable(session *s);                /* the peer's control stream; the session may be closed */
+kith_standing kith__greeting_standing(const kith_peer *peer);
+
+/* ---- session.c, for it ---- */
+void kith__session_become_ready(session *s);
+void kith__session_idle_out(session *s);
+
+#endif
