@@ -240,32 +240,33 @@ void kith__roam_seen(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE])
     }
 }
 
-static bool is_ours(const kith_interface_addr *found, size_t count, const kith_addr *local)
+/* What a connection goes over or from is not ours any more. */
+static void network_changed(session *s, const kith_addr *ours, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        if (memcmp(found[i].addr.ip, local->ip, sizeof local->ip) == 0) return true;
-    return local->family == KITH_FAMILY_NONE || kith_addr_is_loopback(local);
+    struct roam *r = s->roam;
+    kith_addr local = kith__carrier_local(s->carrier);
+    bool there = local.family == KITH_FAMILY_NONE || kith_addr_is_loopback(&local);
+    for (size_t i = 0; i < count && !there; i++) there = memcmp(ours[i].ip, local.ip, sizeof local.ip) == 0;
+    if (s->carrier->kind == CARRIER_STREAM && !there)
+        kith_conn_abandon(s->conn, KITH_ERR_LOST, kith__core_now(s->core));
+    if (s->carrier->kind == CARRIER_DATAGRAM) kith_conn_rebind(s->conn, ours, count);
+    if (!r) return;
+    at_once(r);
+    offer_seen(r);
+    kith_chooser_changed(&r->chooser, now_of(r));
+    step(r);
 }
 
 static void on_changed(void *user)
 {
     kith_core *core = user;
     kith_interface_addr found[INTERFACES_MAX];
+    kith_addr ours[INTERFACES_MAX];
     size_t count = core->env->net->addresses(core->env, found, INTERFACES_MAX);
     kith__core_log(core, KITH_LOG_INFO, "this device's addresses have changed");
-    KITH_EACH (at, &core->sessions) {
-        session *s = KITH_OF(at, session, link);
-        if (s->roam) {
-            at_once(s->roam);
-            offer_seen(s->roam);
-            kith_chooser_changed(&s->roam->chooser, kith__core_now(core));
-            step(s->roam);
-        } else if (count <= INTERFACES_MAX) {
-            kith_addr local = kith__carrier_local(s->carrier);
-            if (s->carrier->kind == CARRIER_STREAM && !is_ours(found, count, &local))
-                kith_conn_abandon(s->conn, KITH_ERR_LOST, kith__core_now(core));
-        }
-    }
+    if (count > INTERFACES_MAX) count = INTERFACES_MAX;
+    for (size_t i = 0; i < count; i++) ours[i] = found[i].addr;
+    KITH_EACH (at, &core->sessions) network_changed(KITH_OF(at, session, link), ours, count);
     kith__core_pump(core);
 }
 

@@ -170,6 +170,16 @@ bool kith_conn_path_to(const kith_conn *conn, const kith_addr *remote, uint32_t 
     return found >= 0;
 }
 
+void kith_conn_rebind(kith_conn *conn, const kith_addr *ours, size_t count)
+{
+    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
+        kith_path *path = &conn->paths[i];
+        bool there = path->local.family == KITH_FAMILY_NONE;
+        for (size_t k = 0; k < count && !there; k++) there = kith_addr_same_ip(&path->local, &ours[k]);
+        if (!there) path->local = (kith_addr){0};
+    }
+}
+
 static void report(kith_conn *conn, kith_path *path, kith_err err)
 {
     path->report = true;

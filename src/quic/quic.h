@@ -143,6 +143,9 @@ KITH_MUST_CHECK kith_err kith_conn_update_keys(kith_conn *conn, uint64_t now_ns)
                           */
 KITH_MUST_CHECK kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote,
                                          uint64_t now_ns, uint32_t *path);
+/* The host's addresses are these now (ports do not matter): paths whose local address is gone go from whichever the
+ * system picks. */
+void kith_conn_rebind(kith_conn *conn, const kith_addr *ours, size_t count);
 /* The number of the path to there, if there is one. */
 bool kith_conn_path_to(const kith_conn *conn, const kith_addr *remote, uint32_t *path);
 /* Go over to a probed path; only the dialler can (STATE).  `dead`: the old one is silent, do not wait for validation.
