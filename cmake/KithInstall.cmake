@@ -37,8 +37,20 @@ foreach(set KithTargets KithStaticTargets)
   install(EXPORT ${set} NAMESPACE Kith:: DESTINATION ${package_dir} COMPONENT development)
 endforeach()
 
+# The manual of the library, from the comments in its headers.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_Interpreter_FOUND)
+  file(GLOB headers CONFIGURE_DEPENDS include/kith/*.h)
+  set(reference ${CMAKE_SOURCE_DIR}/script/reference)
+  add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/man3.made DEPENDS ${reference} ${headers} CMakeLists.txt VERBATIM
+    COMMAND ${Python3_EXECUTABLE} ${reference} --man ${CMAKE_BINARY_DIR}/man3
+    COMMAND ${CMAKE_COMMAND} -E touch ${CMAKE_BINARY_DIR}/man3.made)
+  add_custom_target(kith-man3 ALL DEPENDS ${CMAKE_BINARY_DIR}/man3.made)
+  install(DIRECTORY ${CMAKE_BINARY_DIR}/man3 DESTINATION ${CMAKE_INSTALL_MANDIR} COMPONENT development)
+endif()
+
 install(TARGETS kith RUNTIME COMPONENT command)
-# The manual, where scdoc is there to make it.
+# The command's manual, where scdoc is there to make it.
 find_program(KITH_SCDOC scdoc)
 if(KITH_SCDOC)
   file(GLOB pages CONFIGURE_DEPENDS docs/man/*.scd)

@@ -25,7 +25,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 string(CONCAT CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libkith${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION}), libngtcp2-dev (>= 1.11), "
   "libsodium-dev, libssl-dev, libargon2-dev, libuv1-dev, libavahi-core-dev, libjansson-dev, libcbor-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
-  "${pitch}\n.\nThis package has the headers, the static library, the pkg-config file and the CMake package.")
+  "${pitch}\n.\nThis package has the headers, their manual, the static library, the pkg-config file and the CMake package.")
 
 set(CPACK_DEBIAN_COMMAND_PACKAGE_NAME kith)
 set(CPACK_DEBIAN_COMMAND_PACKAGE_SECTION net)

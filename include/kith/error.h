@@ -56,6 +56,7 @@ extern "C" {
     X(NOT_REGULAR, -80, 2, "not a regular file")                                                                       \
     X(AMBIGUOUS, -81, 2, "more than one device fits: say more of its name or id")
 
+/* What a function answers: KITH_OK, or KITH_ERR_ and a name of the table. */
 typedef enum kith_err {
     KITH_OK = 0,
 #define KITH_X(name, value, exit_status, sentence) KITH_ERR_##name = (value),
@@ -63,6 +64,7 @@ typedef enum kith_err {
 #undef KITH_X
 } kith_err;
 
+/* KITH_MUST_CHECK: the compiler warns where the result is not looked at.  KITH_API: a function of the library. */
 #if defined(__GNUC__)
 #define KITH_MUST_CHECK __attribute__((warn_unused_result))
 #define KITH_API        __attribute__((visibility("default")))
@@ -71,8 +73,8 @@ typedef enum kith_err {
 #define KITH_API
 #endif
 
-/* The error's name ("NO_SPACE"), its sentence, and its exit status (0..130).  Never NULL; unknown numbers answer as
- * INTERNAL. */
+/* kith_err_name: the error's name ("NO_SPACE"); kith_err_text: its sentence; kith_err_exit: its exit status (0..130).
+ * The texts are static, never NULL and not to be released; unknown numbers answer as INTERNAL. */
 KITH_API const char *kith_err_name(kith_err err);
 KITH_API const char *kith_err_text(kith_err err);
 KITH_API int kith_err_exit(kith_err err);

@@ -12,6 +12,10 @@
  *
  *     while (kith_wait_event(node, -1, &event) && !(event.kind == KITH_EVENT_END && event.op == op)) show(&event);
  *
+ * What a call is given (text, options, passwords, messages) is copied where it is needed longer: the caller may release
+ * it when the call returns.  Pointers must not be NULL unless it is said that they may.  Outputs belong to the caller
+ * and, on failure, are as they were, except kith_problem, which then says why.
+ *
  * Text is UTF-8 with a NUL.  What a peer chose (names) is checked to be UTF-8 without control characters except file
  * names, which are data: print those through kith_printable_name.  Structures whose first member is `size` must have it
  * set to sizeof: that is how they grow. */
@@ -27,15 +31,17 @@
 extern "C" {
 #endif
 
-#define KITH_ID_TEXT          37 /* a UUID's text and NUL */
-#define KITH_FINGERPRINT_TEXT 65 /* 64 hex digits and NUL */
-#define KITH_NAME_TEXT        65 /* a device's name, at most 64 bytes, and NUL */
-#define KITH_WORDS            6  /* of a pairing code */
-#define KITH_WORDS_TEXT       64 /* "a b c d e f" and NUL */
-#define KITH_FILE_NAME_TEXT   1025
-#define KITH_HASH_TEXT        65 /* BLAKE3, hex */
-#define KITH_PATH_NAME_MAX    4096
+/* ---- constants and what is shared ---- */
+#define KITH_ID_TEXT          37   /* a UUID's text and NUL */
+#define KITH_FINGERPRINT_TEXT 65   /* 64 hex digits and NUL */
+#define KITH_NAME_TEXT        65   /* a device's name, at most 64 bytes, and NUL */
+#define KITH_WORDS            6    /* of a pairing code */
+#define KITH_WORDS_TEXT       64   /* "a b c d e f" and NUL */
+#define KITH_FILE_NAME_TEXT   1025 /* a file's name, at most 1,024 bytes, and NUL */
+#define KITH_HASH_TEXT        65   /* BLAKE3, hex */
+#define KITH_PATH_NAME_MAX    4096 /* where a file is, with NUL */
 
+/* The version of the library that runs ("0.1.0"): static, not to be released. */
 KITH_API const char *kith_version(void);
 
 /* What went wrong and what to do about it, in a sentence for people ("" when there is nothing to say). */
@@ -44,47 +50,60 @@ typedef struct kith_problem {
     char message[640];
 } kith_problem;
 
+/* Whose the other device is: one's own, or somebody else's. */
 typedef enum kith_relation { KITH_RELATION_OWN = 1, KITH_RELATION_CONTACT = 2 } kith_relation;
 
+/* A device as this home knows it. */
 typedef struct kith_device_info {
     char id[KITH_ID_TEXT];
-    char name[KITH_NAME_TEXT]; /* this home's name for it, unique here */
-    char fingerprint[KITH_FINGERPRINT_TEXT];
-    char os[KITH_NAME_TEXT], hardware_model[KITH_NAME_TEXT];
-    kith_relation trust; /* 0 for this device itself and for strangers */
-    bool verified;
-    int64_t added_ms, last_seen_ms; /* since 1970 UTC; 0: never */
+    char name[KITH_NAME_TEXT];                               /* this home's name for it, unique here */
+    char fingerprint[KITH_FINGERPRINT_TEXT];                 /* BLAKE3 of id and public key */
+    char os[KITH_NAME_TEXT], hardware_model[KITH_NAME_TEXT]; /* as it said of itself; "": not said */
+    kith_relation trust;                                     /* 0 for this device itself and for strangers */
+    bool verified;                                           /* the words of a code proved it */
+    int64_t added_ms, last_seen_ms;                          /* since 1970 UTC; 0: never */
 } kith_device_info;
 
-/* ---- the home: these block (disk; kith_init also derives a key, about 0.1 s) and need no node ---- */
+/* ---- the home: these block (disk; kith_init also derives a key, about 0.1 s) and need no node ----
+ * Each fails with NOMEM; with NO_IDENTITY before kith_init; with what the disk says: IO, NO_SPACE, PERMISSION, NO_FILE;
+ * and with what is wrong with a file of the home, which stays as it is: DAMAGED, VERSION, EXPOSED.  *problem has the
+ * sentence that names the file and says what to do. */
 /* Make this device's identity in `home` (made if missing).  `name` NULL: the host's name.  There already: *created =
- * false, nothing changes and the password is not looked at. */
+ * false, nothing changes and the password is not looked at.  *self is this device either way.  ARG: the name is longer
+ * than 63 bytes or has control characters, or the password is empty. */
 KITH_API KITH_MUST_CHECK kith_err kith_init(const char *home, const char *name, const void *password,
                                             size_t password_size, kith_device_info *self, bool *created,
                                             kith_problem *problem);
-/* This device, from what needs no password.  NO_IDENTITY before kith_init. */
+/* This device, from what needs no password. */
 KITH_API KITH_MUST_CHECK kith_err kith_self(const char *home, kith_device_info *self, kith_problem *problem);
-/* The other devices, in the order they were added: an array to release with kith_free_devices. */
+/* The other devices, in the order they were added: an array of *count to release with kith_free_devices (NULL is fine),
+ * also when there are none. */
 KITH_API KITH_MUST_CHECK kith_err kith_devices(const char *home, kith_device_info **devices, size_t *count,
                                                kith_problem *problem);
 KITH_API void kith_free_devices(kith_device_info *devices);
 /* The device that `text` means: its UUID, its name, or a unique prefix (4 digits or more) of its UUID or fingerprint,
- * tried in that order. NOT_FOUND; AMBIGUOUS (problem.message names the candidates). */
+ * tried in that order.  NOT_FOUND; AMBIGUOUS (problem.message names the candidates). */
 KITH_API KITH_MUST_CHECK kith_err kith_find(const char *home, const char *text, kith_device_info *device,
                                             kith_problem *problem);
-/* A new local name; a clash becomes "name-2": what it became is in *device. */
+/* A new local name for the device of this id; a clash becomes "name-2": what it became is in *device.  ARG: not an id,
+ * or no name of 1 to 63 bytes without control characters; NOT_FOUND: not paired here. */
 KITH_API KITH_MUST_CHECK kith_err kith_rename(const char *home, const char *id, const char *name,
                                               kith_device_info *device, kith_problem *problem);
+/* The device of this id is a stranger from now on: running nodes of this home refuse it, too.  ARG: not an
+ * id; NOT_FOUND: not paired here. */
 KITH_API KITH_MUST_CHECK kith_err kith_forget(const char *home, const char *id, kith_problem *problem);
 
 /* ---- the node ---- */
+/* A running instance: kith_open makes it, kith_close releases it. */
 typedef struct kith_node kith_node;
 typedef uint64_t kith_op; /* names what a call started; never 0, never used twice by a node */
 
+/* How much a node says to kith_options.log: the level and those before it. */
 typedef enum kith_level { KITH_LOG_ERROR, KITH_LOG_WARN, KITH_LOG_INFO, KITH_LOG_DEBUG } kith_level;
+/* What kith_open begins with; only `size` and `home` are needed. */
 typedef struct kith_options {
     size_t size;
-    const char *home;
+    const char *home; /* kith_init has been there */
     /* The password that opens this device's keys.  NULL: only look around (kith_look); everything else then answers
      * with PASSWORD. */
     const void *password;
@@ -97,18 +116,24 @@ typedef struct kith_options {
     void *log_user;
 } kith_options;
 
-/* Blocks (disk, and with a password about 0.1 s of key derivation). */
+/* Start a node: *node is to be released with kith_close.  Blocks (disk, and with a password about 0.1 s of key
+ * derivation). On failure *problem says what to do: PASSWORD: it is wrong; NO_IDENTITY: kith_init first; DAMAGED,
+ * VERSION, EXPOSED, PERMISSION, NO_FILE, IO: the home's files; ADDRESS_IN_USE, NETWORK: `listen` cannot be had; ARG:
+ * options of a wrong size, no home, no address; LIMIT: descriptors; NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_open(const kith_options *options, kith_node **node, kith_problem *problem);
 /* Ends what is under way (partial files are kept for later), says goodbye, joins the thread.  Blocks until the disk is
  * done with what it is at, and at most a second more.  NULL is fine.  No other call on this node may be under way
  * or follow, and none may come from `log`.  After a fork only the parent has the node. */
 KITH_API void kith_close(kith_node *node);
+/* A descriptor that is readable while there are events: for poll and the like, to be neither read nor closed.  The
+ * node's; the same until kith_close. */
 KITH_API int kith_fd(const kith_node *node);
-/* "192.0.2.7:53211": where it listens; at most `cap` texts, returns how many there are. */
-#define KITH_ADDRESS_TEXT 72
+/* Where the node listens: at most `cap` texts such as "192.0.2.7:53211"; returns how many there are. */
+#define KITH_ADDRESS_TEXT 72 /* an address with port, as text, and NUL */
 KITH_API size_t kith_addresses(kith_node *node, char (*out)[KITH_ADDRESS_TEXT], size_t cap);
 
 /* ---- events ---- */
+/* What happened, the calls that say it, and the members of kith_event that have more of it.  All others are 0 or "". */
 typedef enum kith_event_kind {
     KITH_EVENT_END = 1,   /* op is over: err (KITH_OK or why), message */
     KITH_EVENT_CODE,      /* pair: the six words to say to the other person: words, expires_ms */
@@ -136,24 +161,25 @@ typedef enum kith_event_kind {
     KITH_EVENT_DATAGRAM, /* connections: a datagram: data, data_size */
 } kith_event_kind;
 
+/* The caller's memory, filled by kith_next_event; about 6 KiB. */
 typedef struct kith_event {
     kith_event_kind kind;
-    kith_op op;       /* what it belongs to */
-    kith_op transfer; /* receive: the one transfer of it */
-    kith_err err;
+    kith_op op;        /* what it belongs to */
+    kith_op transfer;  /* receive: the one transfer of it */
+    kith_err err;      /* why, or KITH_OK */
     char message[640]; /* for people: what happened and what to do */
     kith_device_info device;
     char words[KITH_WORDS_TEXT];
-    int64_t expires_ms;
-    bool already;
-    uint64_t rtt_ns;
-    char path[8];   /* "udp", "tcp" */
-    char scope[16]; /* "lan", "internet" */
+    int64_t expires_ms; /* since 1970 UTC */
+    bool already;       /* it was so before */
+    uint64_t rtt_ns;    /* there and back */
+    char path[8];       /* "udp", "tcp" */
+    char scope[16];     /* "lan", "internet" */
     char address[KITH_ADDRESS_TEXT];
-    char name[KITH_FILE_NAME_TEXT];
-    char path_name[KITH_PATH_NAME_MAX];
-    uint64_t bytes, bytes_total;
-    double seconds;
+    char name[KITH_FILE_NAME_TEXT];     /* as the sender says it: show it through kith_printable_name; or a topic */
+    char path_name[KITH_PATH_NAME_MAX]; /* where the file is now */
+    uint64_t bytes, bytes_total;        /* done, of */
+    double seconds;                     /* that it took */
     char hash[KITH_HASH_TEXT];
     /* The node's memory, good until the same thread's next kith_next_event or kith_wait_event, or kith_close; never
      * NULL in a MESSAGE or DATAGRAM. */
@@ -171,38 +197,55 @@ KITH_API bool kith_next_event(kith_node *node, kith_event *event);
 KITH_API bool kith_wait_event(kith_node *node, int timeout_ms, kith_event *event);
 
 /* ---- what a node does: each returns KITH_OK and *op, and ends with one END event; or ARG (NULL where something is
- * needed, options of a wrong size) or NOMEM, and nothing begins ---- */
+ * needed, options of a wrong size) or NOMEM, and nothing begins ----
+ * Options may be NULL where all of them have defaults.  END's err is KITH_OK, CANCELLED (kith_cancel, kith_close), or
+ * why it could not be done; of any call PASSWORD (the node was opened without), LIMIT (too many at once) and NOMEM. */
+/* How kith_pair and kith_join go about it; NULL: all 0. */
 typedef struct kith_pair_options {
     size_t size;
     bool contact;       /* the other device is somebody else's */
     uint32_t expires_s; /* 0: 300; at most 3,600 */
     bool yes;           /* do not ask */
 } kith_pair_options;
-/* Make a code and wait for the other device. */
+/* Make a code (CODE) and wait for the other device; with `yes` unset, ASK before it is trusted; then PAIRED.  One code
+ * at a time.  END: CODE_EXPIRED, CODE_BURNT (too many wrong attempts), DECLINED (here or there), STATE (there is a code
+ * already), ARG (expires_s). */
 KITH_API KITH_MUST_CHECK kith_err kith_pair(kith_node *node, const kith_pair_options *options, kith_op *op);
-/* Join the device that shows this code. */
+/* Join the device that shows this code, as kith_words_check takes it; ASK, then PAIRED.  END: CODE (wrong, or no words
+ * of the list), CODE_EXPIRED, CODE_BURNT, NOT_FOUND (nobody shows it here), DECLINED,
+ * KEY_CHANGED, ID_CHANGED. */
 KITH_API KITH_MUST_CHECK kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options,
                                             kith_op *op);
 /* Answer an ASK (its op) or an OFFER (its transfer).  An answer to a question that is gone is ignored: what became of
- * it was said by an event. */
+ * it was said by an event.  NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_answer(kith_node *node, kith_op question, bool yes);
 
-/* `count` pings, a second apart; 0: until cancelled. */
+/* `count` pings, a second apart; 0: until cancelled.  A PONG for each that came back.  END: NOT_FOUND (not paired
+ * here), UNREACHABLE, UNTRUSTED, LOST, TIMEOUT. */
 KITH_API KITH_MUST_CHECK kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_op *op);
-/* Report devices of this home that are, or appear, on the local network, until cancelled. */
+/* Report devices of this home that are, or appear, on the local network (SIGHTED), until cancelled: what they announce
+ * proves nothing, kith_ping does.  Needs no password. */
 KITH_API KITH_MUST_CHECK kith_err kith_look(kith_node *node, kith_op *op);
 
+/* Which way to go. */
 typedef enum kith_path { KITH_PATH_ANY, KITH_PATH_UDP, KITH_PATH_TCP } kith_path;
+/* How kith_send_file goes about it; NULL: all 0. */
 typedef struct kith_send_options {
     size_t size;
     const char *name;    /* what to call it there; NULL: the file's own */
     uint32_t patience_s; /* how long to look for a device that is away, at the start and after a break; 0: 30 */
     kith_path path;      /* the only one to go over; ANY: the fastest there is */
 } kith_send_options;
+/* Send the file at `path` to a device that receives: CONNECTED, START, PROGRESS, and SENT once it is on the disk there.
+ * What arrived earlier is not sent again, also after either side was killed.  END: NOT_FOUND (not paired here),
+ * NO_FILE, NOT_REGULAR, PERMISSION, IO (the file), UNREACHABLE, UNTRUSTED, NOT_ALLOWED (it does not receive from us),
+ * DECLINED, CHANGED (the file, meanwhile), REMOTE_STORAGE, LOST. */
 KITH_API KITH_MUST_CHECK kith_err kith_send_file(kith_node *node, const char *device_id, const char *path,
                                                  const kith_send_options *options, kith_op *op);
 
+/* Where the name of what comes is taken: both stay ("name (2)"), what was there does, or what comes replaces it. */
 typedef enum kith_conflict { KITH_CONFLICT_KEEP, KITH_CONFLICT_SKIP, KITH_CONFLICT_OVERWRITE } kith_conflict;
+/* What kith_receive takes, and where to; only `size` and `folder` are needed. */
 typedef struct kith_receive_options {
     size_t size;
     const char *folder; /* must exist */
@@ -211,7 +254,9 @@ typedef struct kith_receive_options {
     bool once;          /* END after the first transfer that ended, well or not */
     kith_conflict conflict;
 } kith_receive_options;
-/* Take what trusted devices send, until cancelled. */
+/* Take what trusted devices send, until cancelled: for each transfer OFFER (contacts, unless `yes`), START, PROGRESS,
+ * and FILE or FAILED, which does not end the receiving.  Names are cleaned: nothing is written outside of `folder`.  A
+ * node receives once at a time.  END: STATE (it does already), ARG (`from` is no id). */
 KITH_API KITH_MUST_CHECK kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op);
 
 /* ---- connections with messages ----
@@ -225,30 +270,34 @@ KITH_API KITH_MUST_CHECK kith_err kith_receive(kith_node *node, const kith_recei
 #define KITH_TOPIC_MAX         63         /* bytes, at least 1, UTF-8 without control characters */
 #define KITH_MESSAGE_SIZE_MAX  (1u << 20) /* bytes of one message; it may have none */
 #define KITH_UNDELIVERED_MAX   (4u << 20) /* bytes sent on one connection that the other application has not taken */
-#define KITH_CONNECTION_KEPT_S 3600u
+#define KITH_CONNECTION_KEPT_S 3600u      /* how long who serves keeps a lost one */
 
+/* How kith_connect goes about it; `size` and `topic` are needed. */
 typedef struct kith_connect_options {
     size_t size;
     const char *topic;   /* what is talked about: the application's own protocol, such as "org.example.notes/1" */
     uint32_t patience_s; /* how long to look for the device at first, and after each break.  0: 30, then for ever */
 } kith_connect_options;
-/* Connect to the device's node that serves this topic.  END: NOT_ALLOWED (not served there, or not to us), UNREACHABLE,
- * UNTRUSTED, CLOSED (ended there, or started anew), LOST, or OK after kith_finish of either side. */
+/* Connect to the device's node that serves this topic.  ARG, NOMEM: nothing begins.  END: NOT_FOUND (not paired here),
+ * NOT_ALLOWED (not served there, or not to us), UNREACHABLE, UNTRUSTED, CLOSED (ended there, or started anew), LOST, or
+ * OK after kith_finish of either side. */
 KITH_API KITH_MUST_CHECK kith_err kith_connect(kith_node *node, const char *device_id,
                                                const kith_connect_options *options, kith_op *connection);
 
+/* Whom kith_serve takes; NULL: all 0. */
 typedef struct kith_serve_options {
     size_t size;
     bool contacts; /* from other people's devices too; own devices always */
 } kith_serve_options;
 /* Take connections on this topic, each announced by INCOMING, until cancelled; those taken go on.  A topic can be
- * served once at a time (STATE). */
+ * served once at a time.  ARG (the topic), NOMEM: nothing begins.  END: STATE (it is served already), CANCELLED. */
 KITH_API KITH_MUST_CHECK kith_err kith_serve(kith_node *node, const char *topic, const kith_serve_options *options,
                                              kith_op *op);
 
 /* Send a whole message; the bytes are copied.  Also before the device is found and while it is away.  LIMIT: larger
  * than KITH_MESSAGE_SIZE_MAX; AGAIN: with it more than KITH_UNDELIVERED_MAX would wait to be taken (WRITABLE comes when
- * half of it was); STATE: the connection is being finished; NOT_FOUND: no connection, or over; NOMEM. */
+ * half of it was); STATE: the connection is being finished; NOT_FOUND: no connection, or over; ARG: NULL with a size;
+ * NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_send_message(kith_node *node, kith_op connection, const void *data, size_t size);
 /* Send bytes that may be lost, or come in another order than they were sent: for what is of no use late.  What is sent
  * while the connection is away is lost (LOST), and so is the oldest when more than KITH_DATAGRAMS_MAX wait at either
@@ -259,28 +308,31 @@ KITH_API KITH_MUST_CHECK kith_err kith_send_message(kith_node *node, kith_op con
 KITH_API KITH_MUST_CHECK kith_err kith_send_datagram(kith_node *node, kith_op connection, const void *data,
                                                      size_t size);
 /* No more from here.  What both sides have sent is delivered (the other side hears of it and sends no more either), and
- * then both END with OK.  NOT_FOUND; NOMEM. */
+ * then both END with OK.  NOT_FOUND: no connection, or over; NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_finish(kith_node *node, kith_op connection);
 
+/* The other end of a connection. */
 typedef struct kith_remote_device_info {
     char id[KITH_ID_TEXT];
-    char name[KITH_NAME_TEXT]; /* this home's name for it */
-    char os[KITH_NAME_TEXT], hardware_model[KITH_NAME_TEXT];
-    char public_key[65]; /* Ed25519, hex */
+    char name[KITH_NAME_TEXT];                               /* this home's name for it */
+    char os[KITH_NAME_TEXT], hardware_model[KITH_NAME_TEXT]; /* as it said of itself; "": not said */
+    char public_key[65];                                     /* Ed25519, hex */
     char fingerprint[KITH_FINGERPRINT_TEXT];
     kith_relation trust;
-    bool connected; /* now; the rest is of now then, too */
-    char path[8];   /* "udp", "tcp" */
-    char scope[16]; /* "lan", "internet" */
-    uint64_t rtt_ns;
+    bool connected;       /* now; the rest is of now then, too */
+    char path[8];         /* "udp", "tcp" */
+    char scope[16];       /* "lan", "internet" */
+    uint64_t rtt_ns;      /* there and back; 0: not measured yet */
     size_t datagram_size; /* the largest kith_send_datagram takes now */
 } kith_remote_device_info;
-/* Who is at the other end, and how the connection stands.  AGAIN: the node has not begun with it yet; NOT_FOUND. */
+/* Who is at the other end, and how the connection stands.  AGAIN: the node has not begun with it yet; NOT_FOUND: no
+ * connection, or over. */
 KITH_API KITH_MUST_CHECK kith_err kith_remote_device(kith_node *node, kith_op connection, kith_remote_device_info *out);
-KITH_API bool kith_is_connected(kith_node *node, kith_op connection); /* false: away, over, or no connection */
+/* Whether the other end can be reached now; false: away, over, or no connection. */
+KITH_API bool kith_is_connected(kith_node *node, kith_op connection);
 
 /* End an operation (END follows with CANCELLED), one transfer of a receive, or one connection (what was not delivered
- * is not; the other side ENDs with CLOSED). */
+ * is not; the other side ENDs with CLOSED).  What is over already, or out of memory: nothing happens. */
 KITH_API void kith_cancel(kith_node *node, kith_op op);
 
 /* ---- words and text ---- */
@@ -288,9 +340,10 @@ KITH_API void kith_cancel(kith_node *node, kith_op op);
  * are unique.  On success the clean form in out.  CODE otherwise, problem.message naming each wrong word and the
  * nearest right one. */
 KITH_API KITH_MUST_CHECK kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem);
-/* The i-th word (0..2047) of the list codes are made of, sorted: for completion; NULL beyond. */
+/* The i-th word (0..2047) of the list codes are made of, sorted: for completion; NULL beyond.  Static, not
+ * to be released. */
 KITH_API const char *kith_word(unsigned i);
-/* A name with control characters escaped, cut to fit; returns out. */
+/* A name with control characters escaped, cut to fit `out_size` bytes with the NUL; returns `out`, the caller's. */
 KITH_API char *kith_printable_name(const char *name, char *out, size_t out_size);
 
 #ifdef __cplusplus

@@ -21,9 +21,11 @@ extern "C" {
 #define KITH_UV_EVENTS_A_TURN 64 /* others in the loop get theirs in between */
 
 typedef struct kith_uv kith_uv;
+/* kith_uv_event_cb: an event, good while it runs.  kith_uv_stopped_cb: it has stopped. */
 typedef void (*kith_uv_event_cb)(kith_uv *adaptor, const kith_event *event);
 typedef void (*kith_uv_stopped_cb)(kith_uv *adaptor);
 
+/* The caller's memory, from kith_uv_start to `on_stopped`; its members but `node` and `user` are the adaptor's own. */
 struct kith_uv {
     uv_poll_t poll;
     kith_node *node;
