@@ -42,7 +42,7 @@ find_package(Python3 COMPONENTS Interpreter)
 if(Python3_Interpreter_FOUND)
   file(GLOB headers CONFIGURE_DEPENDS include/kith/*.h)
   set(reference ${CMAKE_SOURCE_DIR}/script/reference)
-  add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/man3.made DEPENDS ${reference} ${headers} CMakeLists.txt VERBATIM
+  add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/man3.made DEPENDS ${reference} script/headers.py ${headers} CMakeLists.txt VERBATIM
     COMMAND ${Python3_EXECUTABLE} ${reference} --man ${CMAKE_BINARY_DIR}/man3
     COMMAND ${CMAKE_COMMAND} -E touch ${CMAKE_BINARY_DIR}/man3.made)
   add_custom_target(kith-man3 ALL DEPENDS ${CMAKE_BINARY_DIR}/man3.made)
