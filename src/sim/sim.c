@@ -224,11 +224,12 @@ kith_err kith_sim_new(uint64_t seed, kith_sim **out)
     return KITH_OK;
 }
 
-static void host_free(kith_sim_host *host)
+void kith__sim_host_free(kith_sim_host *host)
 {
     kith__sim_host_tcp_done(host); /* some have outlived their owners, but need the process */
     while (!kith_list_empty(&host->processes))
         kith__sim_process_free(KITH_OF(kith_list_first(&host->processes), sim_process, link));
+    kith__sim_nat_free(host->nat);
     kith__sim_host_net_done(host);
     kith__sim_disk_done(&host->disk);
     kith_list_remove(&host->link);
@@ -241,7 +242,8 @@ void kith_sim_free(kith_sim *sim)
     kith__sim_flights_done(sim);
     kith__sim_segments_done(sim);
     kith__sim_lan_done(sim);
-    while (!kith_list_empty(&sim->hosts)) host_free(KITH_OF(kith_list_first(&sim->hosts), kith_sim_host, link));
+    while (!kith_list_empty(&sim->hosts))
+        kith__sim_host_free(KITH_OF(kith_list_first(&sim->hosts), kith_sim_host, link));
     kith__sim_networks_done(sim);
     kith_free(sim->browsers);
     kith_free(sim->rx);

@@ -107,7 +107,8 @@ KITH_MUST_CHECK kith_err kith_sim_attach(kith_sim_host *host, kith_sim_lan *lan,
 void kith_sim_detach(kith_sim_host *host, kith_sim_lan *lan);
 KITH_MUST_CHECK kith_err kith_sim_change_addr(kith_sim_host *host, const char *from, const char *to);
 /* Join two networks both ways by a router: lan_a's link, `link` and lan_b's link follow each other.  Not transitive.
- * Again: change `link`; NULL: take the router away. */
+ * Again: change `link`; NULL: take the router away.  Where one is inside a NAT and the other outside of it, only IPv6
+ * takes this way. */
 KITH_MUST_CHECK kith_err kith_sim_route(kith_sim_lan *lan_a, kith_sim_lan *lan_b, const kith_sim_link *link);
 /* What counts between two hosts, or from one to the other, in place of all links above (the interface's MTU stays);
  * NULL: those again. */
@@ -117,6 +118,69 @@ KITH_MUST_CHECK kith_err kith_sim_oneway_link(kith_sim_host *from, kith_sim_host
 KITH_MUST_CHECK kith_err kith_sim_partition(kith_sim_host *a, kith_sim_host *b, bool on);
 /* The chance that a send answers AGAIN, or takes only a part of what it could (TCP); `writable` comes within 1 ms. */
 void kith_sim_set_send_again(kith_sim_host *host, double chance);
+
+/* ---- NATs (the terms are those of RFC 4787, and of RFC 5382 for TCP) ---- */
+
+/* What of the remote side counts: for a mapping, where the same inside endpoint gets another outside port; for a
+ * filter, who may answer through it: anybody, the addresses that it was used to send to, or only those endpoints. */
+typedef enum kith_sim_nat_by {
+    KITH_SIM_NAT_ENDPOINT_INDEPENDENT,
+    KITH_SIM_NAT_ADDRESS_DEPENDENT,
+    KITH_SIM_NAT_ADDRESS_AND_PORT_DEPENDENT,
+} kith_sim_nat_by;
+
+typedef enum kith_sim_nat_ports {
+    KITH_SIM_NAT_PRESERVE,   /* the inside port, when it is free, and not below KITH_SIM_NAT_PORT_FIRST; else random */
+    KITH_SIM_NAT_SEQUENTIAL, /* the next free one, from a random one on */
+    KITH_SIM_NAT_RANDOM,
+} kith_sim_nat_ports;
+
+#define KITH_SIM_NAT_PORT_FIRST  1024u               /* outside ports are never below (RFC 4787, REQ-3 a) */
+#define KITH_SIM_NAT_UDP_NS      (120 * KITH_SIM_S)  /* what REQ-5 wants at least */
+#define KITH_SIM_NAT_TCP_NS      (7440 * KITH_SIM_S) /* a connection (RFC 5382, REQ-5) that is open, and */
+#define KITH_SIM_NAT_TCP_EDGE_NS (240 * KITH_SIM_S)  /* one that begins or has ended */
+#define KITH_SIM_NAT_MAPPINGS    4096u
+#define KITH_SIM_NAT_FILTERS_MAX 1024u /* remotes a mapping remembers; a new one is put in the oldest's place */
+#define KITH_SIM_NAT_TCP_PORTS   4u
+#define KITH_SIM_NAT_DEPTH       4u /* NATs inside one another, at most */
+
+typedef struct kith_sim_nat_config {
+    kith_sim_nat_by mapping, filtering;
+    kith_sim_nat_ports ports;
+    bool hairpin;           /* inside hosts reach each other's outside addresses, and see outside addresses (REQ-9 a) */
+    bool arbitrary_pooling; /* each mapping has any of the outside addresses; else all of one host have the same */
+    bool inbound_refresh;   /* of UDP: what comes in keeps a mapping, and its filter, alive, too (REQ-6) */
+    bool refuse_tcp;        /* unwanted segments are answered with a reset, not with silence */
+    bool udp_blocked;       /* no datagram passes, either way */
+    bool tcp_blocked;       /* nor do connections, but for those to the remote ports in `tcp_ports` */
+    uint16_t tcp_ports[KITH_SIM_NAT_TCP_PORTS]; /* 0: none */
+    uint64_t udp_lifetime_ns;                   /* since the last refresh; 0: KITH_SIM_NAT_UDP_NS */
+    size_t max_mappings;                        /* no more are made; 0: KITH_SIM_NAT_MAPPINGS */
+} kith_sim_nat_config;
+
+/* The four kinds of RFC 3489, section 5, without hairpinning.  The first three preserve ports, the last has random
+ * ones. */
+extern const kith_sim_nat_config KITH_SIM_NAT_FULL_CONE;          /* independent, filtering too */
+extern const kith_sim_nat_config KITH_SIM_NAT_ADDRESS_RESTRICTED; /* independent, filtering by address */
+extern const kith_sim_nat_config KITH_SIM_NAT_PORT_RESTRICTED;    /* independent, filtering by address and port */
+extern const kith_sim_nat_config KITH_SIM_NAT_SYMMETRIC;          /* both by address and port */
+
+typedef struct kith_sim_nat kith_sim_nat;
+
+/* The way out of `inside`, for IPv4, becomes a NAT that has the address `addr` on `outside`; it lives as long as the
+ * world.  `outside` may itself be inside another one.  Datagrams are translated when they get there; segments of TCP
+ * when they are sent, so that TCP's pace is that of the whole way.  IPv6 takes kith_sim_route's way, and what is
+ * written for one of `inside`'s own prefixes stays there.  Links and partitions of pairs of hosts count between a host
+ * and the NAT's host; partitions also between the hosts at the ends.  ARG: not of this world, another family, more than
+ * KITH_SIM_NAT_DEPTH in a row, or `outside` is inside of `inside`.  EXISTS: `inside` has a way out.  ADDRESS_IN_USE. */
+KITH_MUST_CHECK kith_err kith_sim_nat_new(kith_sim *sim, kith_sim_lan *inside, kith_sim_lan *outside, const char *addr,
+                                          const kith_sim_nat_config *config, kith_sim_nat **out);
+/* The host it is: for more outside addresses (kith_sim_attach), another one (kith_sim_change_addr: mappings of the old
+ * one are gone), links and partitions.  It has no processes: kith_sim_env_new answers ARG. */
+kith_sim_host *kith_sim_nat_host(const kith_sim_nat *nat);
+void kith_sim_nat_configure(kith_sim_nat *nat, const kith_sim_nat_config *config); /* what is mapped stays so */
+void kith_sim_nat_restart(kith_sim_nat *nat);                                      /* all mappings are gone */
+size_t kith_sim_nat_mappings(kith_sim_nat *nat);                                   /* alive now */
 
 /* ---- service discovery ---- */
 

@@ -195,6 +195,7 @@ static const kith_env_post post_table = {post_open, post_post, post_close};
 
 kith_err kith_sim_env_new(kith_sim_host *host, kith_env **out)
 {
+    if (host->nat) return KITH_ERR_ARG;
     sim_process *process = kith_calloc(1, sizeof *process);
     if (!process) return KITH_ERR_NOMEM;
     if (kith__sim_event_init(host->sim, &process->work, work_run)) {

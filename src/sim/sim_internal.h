@@ -98,7 +98,8 @@ struct kith_sim_host {
     int64_t skew_ms;
     kith_list processes, ifaces, sockets, watches, listeners, tcps;
     uint32_t process_count, next_iface;
-    bool down; /* the plug was pulled, and no process was started since */
+    bool down;         /* the plug was pulled, and no process was started since */
+    kith_sim_nat *nat; /* whose host it is, or NULL */
     double send_again;
     sim_disk disk;
 };
@@ -164,6 +165,7 @@ struct kith_sim_lan {
     size_t addr_count, addr_cap;
     sim_prefix *prefixes;
     size_t prefix_count;
+    kith_sim_nat *gateway; /* the NAT this is inside of, or NULL */
 };
 
 typedef struct sim_pair { /* exceptions from one host to another */
@@ -178,6 +180,7 @@ bool kith__sim_is_cut(kith_sim *sim, const kith_sim_host *a, const kith_sim_host
 sim_iface *kith__sim_lan_find(const kith_sim_lan *lan, const kith_addr *addr); /* who has it there, or NULL */
 sim_iface *kith__sim_iface_on(const kith_sim_host *host, const kith_sim_lan *lan);
 bool kith__sim_host_has(const kith_sim_host *host, const kith_addr *addr);
+sim_iface *kith__sim_iface_new(kith_sim_host *host, kith_sim_lan *lan); /* without an address; NULL: out of memory */
 
 /* Where a datagram goes from here, and over what. */
 typedef struct sim_way {
@@ -193,11 +196,29 @@ typedef struct sim_way {
 /* UNREACHABLE when there is no way.  `source` may be NONE or any; then the first fitting interface's address is put
  * there. */
 kith_err kith__sim_way(kith_sim_host *host, kith_addr *source, const kith_addr *target, sim_way *out);
+bool kith__sim_way_by(sim_iface *iface, const kith_addr *target, sim_way *out); /* out of this interface; false: none */
 void kith__sim_networks_done(kith_sim *sim);
 void kith__sim_flights_done(kith_sim *sim);
 void kith__sim_segments_done(kith_sim *sim);
 void kith__sim_host_tcp_done(kith_sim_host *host); /* connections end without a word: power failure, end of the world */
 void kith__sim_host_net_done(kith_sim_host *host);
+
+/* ---- NATs ---- */
+typedef enum sim_verdict { SIM_FORWARD, SIM_DROP, SIM_REFUSE } sim_verdict;
+
+typedef struct sim_crossing { /* what came to a NAT, and as what it goes on */
+    const kith_sim_lan *by;   /* where it came from */
+    bool tcp;
+    bool first, last;         /* of a connection's segments (SYN; FIN, RESET) */
+    kith_addr source, target; /* in and out */
+    sim_way way;              /* out: of FORWARD */
+} sim_crossing;
+
+sim_verdict kith__sim_nat_cross(kith_sim_nat *nat, sim_crossing *crossing);
+bool kith__sim_nat_between(const kith_sim_lan *a,
+                           const kith_sim_lan *b); /* one is inside, at any depth, of the other */
+void kith__sim_nat_free(kith_sim_nat *nat);        /* not its host; NULL is fine */
+void kith__sim_host_free(kith_sim_host *host);
 
 /* Discovery hears that a host's addresses, or who can hear whom, changed. */
 void kith__sim_lan_moved(kith_sim_host *host);

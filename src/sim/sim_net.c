@@ -1,4 +1,4 @@
-/* Networks, the hosts' interfaces on them, routers between them, and exceptions for pairs of hosts. */
+/* Networks, the hosts' interfaces on them, routers between them, and exceptions for pairs of hosts; which way to go. */
 #include "base/mem.h"
 #include "sim/sim_internal.h"
 
@@ -164,7 +164,7 @@ bool kith__sim_host_has(const kith_sim_host *host, const kith_addr *addr)
     return kith_addr_is_loopback(addr) || iface_having(host, addr);
 }
 
-static sim_iface *iface_new(kith_sim_host *host, kith_sim_lan *lan)
+sim_iface *kith__sim_iface_new(kith_sim_host *host, kith_sim_lan *lan)
 {
     sim_iface *iface = kith_calloc(1, sizeof *iface);
     if (!iface) return NULL;
@@ -193,7 +193,7 @@ kith_err kith_sim_attach(kith_sim_host *host, kith_sim_lan *lan, const char *tex
     if (iface && iface->addr_count == sizeof iface->addrs / sizeof *iface->addrs) return KITH_ERR_LIMIT;
     err = lan_reserve(lan, &addr);
     if (err) return err;
-    if (!iface) iface = iface_new(host, lan);
+    if (!iface) iface = kith__sim_iface_new(host, lan);
     if (!iface) return KITH_ERR_NOMEM;
     iface->addrs[iface->addr_count++] = addr;
     lan_insert(lan, &addr, iface);
@@ -395,14 +395,26 @@ static void set_way(sim_way *way, kith_sim *sim, sim_iface *from, sim_iface *to,
     way->hops[way->hop_count++] = (struct sim_hop){&to->lan->way, &pipes[1]};
 }
 
-/* The three ways out of an interface, best first: to a neighbour, through a router, to nobody. */
-static bool way_from(sim_iface *iface, const kith_addr *target, int kind, sim_way *out)
+/* The ways out of an interface, best first.  NOBODY: it is known who would have the address, but nobody does. */
+typedef enum way_kind { NEIGHBOUR, ROUTED, NOBODY, GATEWAY, KINDS } way_kind;
+
+static bool way_through_nat(sim_iface *iface, const kith_addr *target, sim_way *out)
+{
+    const kith_sim_nat *nat = iface->lan->gateway;
+    if (!nat || target->family != KITH_FAMILY_IPV4) return false;
+    sim_iface *to = kith__sim_iface_on(kith_sim_nat_host(nat), iface->lan);
+    if (to) set_way(out, iface->host->sim, iface, to, NULL);
+    return to != NULL;
+}
+
+static bool way_from(sim_iface *iface, const kith_addr *target, way_kind kind, sim_way *out)
 {
     kith_sim *sim = iface->host->sim;
-    sim_iface *to = kind == 0 ? kith__sim_lan_find(iface->lan, target) : NULL;
+    sim_iface *to = kind == NEIGHBOUR ? kith__sim_lan_find(iface->lan, target) : NULL;
     if (to) set_way(out, sim, iface, to, NULL);
-    if (kind == 0) return to != NULL;
-    if (kind == 2 && has_prefix(iface->lan, target)) {
+    if (kind == NEIGHBOUR) return to != NULL;
+    if (kind == GATEWAY) return way_through_nat(iface, target, out);
+    if (kind == NOBODY && has_prefix(iface->lan, target)) {
         *out = (sim_way){.from = iface, .mtu = iface->lan->way.mtu};
         return true;
     }
@@ -411,15 +423,24 @@ static bool way_from(sim_iface *iface, const kith_addr *target, int kind, sim_wa
         sim_route *route = KITH_OF(link, sim_route, link);
         if (route->lans[0] != iface->lan && route->lans[1] != iface->lan) continue;
         const kith_sim_lan *far = route->lans[route->lans[0] == iface->lan ? 1 : 0];
+        if (target->family == KITH_FAMILY_IPV4 && kith__sim_nat_between(iface->lan, far)) continue;
         to = kith__sim_lan_find(far, target);
-        if (kind == 1 && to) {
+        if (kind == ROUTED && to) {
             set_way(out, sim, iface, to, route);
             return true;
         }
-        if (kind == 2 && has_prefix(far, target)) {
+        if (kind == NOBODY && has_prefix(far, target)) {
             *out = (sim_way){.from = iface, .mtu = iface->lan->way.mtu};
             return true;
         }
+    }
+    return false;
+}
+
+bool kith__sim_way_by(sim_iface *iface, const kith_addr *target, sim_way *out)
+{
+    for (way_kind kind = NEIGHBOUR; kind < KINDS; kind++) {
+        if (way_from(iface, target, kind, out)) return true;
     }
     return false;
 }
@@ -434,7 +455,7 @@ kith_err kith__sim_way(kith_sim_host *host, kith_addr *source, const kith_addr *
         *out = (sim_way){.mtu = LOOPBACK_MTU};
         return KITH_OK;
     }
-    for (int kind = 0; kind < 3; kind++) {
+    for (way_kind kind = NEIGHBOUR; kind < KINDS; kind++) {
         KITH_EACH (link, &host->ifaces) {
             sim_iface *iface = KITH_OF(link, sim_iface, link);
             const kith_addr *from = source_on(iface, source, target);

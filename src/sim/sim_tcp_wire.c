@@ -1,5 +1,5 @@
-/* Byte streams: how one segment travels.  It leaves over the hops of the way that there is now, and comes to whoever
- * has its target's address when it arrives. */
+/* Byte streams: how one segment travels.  It leaves over the hops of the way that there is now, through NATs as they
+ * are now, and comes to whoever has its target's address when it arrives. */
 #include "base/mem.h"
 #include "sim/sim_tcp.h"
 
@@ -10,13 +10,14 @@
 #define SEGMENT_RATE_NS (10 * KITH_SIM_MS) /* a segment holds a slow link no longer than that; */
 #define QUEUE_SHARE     4u                 /* nor takes a larger part of its queue */
 #define LOCAL_DELAY_NS  10000u
+#define HOPS_MAX        (3 * (2 * KITH_SIM_NAT_DEPTH + 1)) /* up, down, and what lies between */
 #define LOST_ROUNDS_MAX 8u /* more retransmissions in a row are not drawn, so that all loss below 1 lets bytes pass */
 
 typedef struct sim_segment {
     kith_link link;
     sim_event event;
-    kith_sim_host *from, *to;
-    const kith_sim_lan *lan; /* where it arrives; NULL: inside the host */
+    kith_sim_host *from, *via, *to; /* who sent it, and whose interface it leaves last */
+    const kith_sim_lan *lan;        /* where it arrives; NULL: inside the host */
     sim_head head;
     uint8_t data[];
 } sim_segment;
@@ -38,13 +39,18 @@ void kith__sim_segments_done(kith_sim *sim)
         segment_free(sim, KITH_OF(kith_list_first(&sim->segments), sim_segment, link));
 }
 
+static bool is_cut(kith_sim *sim, const kith_sim_host *from, const kith_sim_host *via, const kith_sim_host *to)
+{
+    return kith__sim_is_cut(sim, from, to) || (via != from && kith__sim_is_cut(sim, via, to));
+}
+
 /* Things have changed since it was sent. */
 static bool reaches(kith_sim *sim, const sim_segment *segment)
 {
     if (segment->to->down) return false;
     if (!segment->lan) return kith__sim_host_has(segment->to, &segment->head.target);
     const sim_iface *iface = kith__sim_lan_find(segment->lan, &segment->head.target);
-    return iface && iface->host == segment->to && !kith__sim_is_cut(sim, segment->from, segment->to);
+    return iface && iface->host == segment->to && !is_cut(sim, segment->from, segment->via, segment->to);
 }
 
 /* As the receiver sees it: with the scope of the interface it came by. */
@@ -77,11 +83,50 @@ static void segment_run(kith_sim *sim, sim_event *event)
 
 /* ---- leaving ---- */
 
-static void cut_to_fit(sim_head *head, const sim_way *way)
+typedef struct journey { /* from interface to interface */
+    struct sim_hop hops[HOPS_MAX];
+    size_t hop_count;
+    sim_way first, last;
+    kith_sim_host *via;       /* whose interface `last` leaves */
+    kith_addr source, target; /* there */
+    bool refused;             /* by the NAT that `last` goes to */
+} journey;
+
+/* Find the way, through all NATs on it.  False: there is none, or a NAT does not want it. */
+static bool plan(kith_sim_host *host, const sim_head *head, journey *j)
+{
+    kith_sim *sim = host->sim;
+    bool last = head->fin || head->kind == SIM_RESET;
+    *j = (journey){.via = host, .source = head->source, .target = head->target};
+    kith_addr source = head->source; /* its port stays */
+    if (kith__sim_way(host, &source, &head->target, &j->last)) return false;
+    for (j->first = j->last;;) {
+        sim_way *way = &j->last;
+        if (!way->from) return true;
+        if (j->hop_count + way->hop_count > HOPS_MAX) return false;
+        memcpy(j->hops + j->hop_count, way->hops, way->hop_count * sizeof *way->hops);
+        j->hop_count += way->hop_count;
+        if (!way->to || is_cut(sim, host, j->via, way->to->host)) return false;
+        kith_sim_host *to = way->to->host;
+        if (!to->nat) return true;
+        sim_crossing c = {.by = way->to->lan, .tcp = true, .first = head->kind == SIM_SYN, .last = last};
+        c.source = j->source;
+        c.target = j->target;
+        sim_verdict verdict = kith__sim_nat_cross(to->nat, &c);
+        j->refused = verdict == SIM_REFUSE;
+        if (verdict != SIM_FORWARD) return false;
+        j->via = to;
+        j->source = c.source;
+        j->target = c.target;
+        j->last = c.way;
+    }
+}
+
+static void cut_to_fit(sim_head *head, const journey *j)
 {
     uint64_t most = SEGMENT_MAX;
-    for (size_t i = 0; i < way->hop_count; i++) {
-        const kith_sim_link *link = way->hops[i].link;
+    for (size_t i = 0; i < j->hop_count; i++) {
+        const kith_sim_link *link = j->hops[i].link;
         if (!link->rate) continue;
         if (link->rate / (KITH_SIM_S / SEGMENT_RATE_NS) < most) most = link->rate / (KITH_SIM_S / SEGMENT_RATE_NS);
         if (link->queue && link->queue / QUEUE_SHARE < most) most = link->queue / QUEUE_SHARE;
@@ -135,12 +180,14 @@ static bool pass(kith_sim *sim, const struct sim_hop *hop, const sim_head *head,
     return true;
 }
 
-static bool fly(kith_sim_host *from, const sim_way *way, const sim_head *head, const uint8_t *data, uint64_t at_ns)
+/* `to` NULL: inside the host. */
+static bool fly(kith_sim_host *from, kith_sim_host *via, const sim_iface *to, const sim_head *head, const uint8_t *data,
+                uint64_t at_ns)
 {
     kith_sim *sim = from->sim;
     sim_segment *segment = kith_malloc(sizeof *segment + head->size);
     if (!segment) return false;
-    *segment = (sim_segment){.from = from, .to = way->to ? way->to->host : from, .lan = way->to ? way->to->lan : NULL};
+    *segment = (sim_segment){.from = from, .via = via, .to = to ? to->host : from, .lan = to ? to->lan : NULL};
     segment->head = *head;
     if (head->size) memcpy(segment->data, data, head->size);
     if (kith__sim_event_init(sim, &segment->event, segment_run)) {
@@ -152,21 +199,45 @@ static bool fly(kith_sim_host *from, const sim_way *way, const sim_head *head, c
     return true;
 }
 
+static sim_head reset_for(const sim_head *head)
+{
+    return (sim_head){.kind = SIM_RESET,
+                      .id = head->id,
+                      .to_accepted = !head->to_accepted,
+                      .source = head->target,
+                      .target = head->source};
+}
+
+/* A NAT that it reaches then answers in the target's name; the way back takes as long. */
+static void refused(kith_sim_host *from, const journey *j, const sim_head *head, uint64_t at_ns)
+{
+    kith_sim *sim = from->sim;
+    sim_head answer = reset_for(head);
+    kith__sim_note(sim, "refused", j->last.to->host, head->size, NULL, 0);
+    if (head->kind != SIM_RESET)
+        (void)fly(j->last.to->host, j->last.to->host, j->first.from, &answer, NULL, at_ns + (at_ns - sim->now_ns));
+}
+
 bool kith__sim_tcp_launch(kith_sim_host *host, sim_head *head, const uint8_t *data, sim_passage *passage)
 {
     kith_sim *sim = host->sim;
-    kith_addr source = head->source;
-    sim_way way = {0};
-    bool there = kith__sim_way(host, &source, &head->target, &way) == KITH_OK;
-    cut_to_fit(head, &way);
-    if (there && way.from) there = way.to && !kith__sim_is_cut(sim, host, way.to->host);
-    travel t = {.at_ns = sim->now_ns + (way.from ? 0 : LOCAL_DELAY_NS)};
-    for (size_t i = 0; there && i < way.hop_count; i++) there = pass(sim, &way.hops[i], head, &t);
+    journey j;
+    bool there = plan(host, head, &j), passed = there || j.refused;
+    cut_to_fit(head, &j);
+    travel t = {.at_ns = sim->now_ns + (j.last.from ? 0 : LOCAL_DELAY_NS)};
+    for (size_t i = 0; passed && i < j.hop_count; i++) passed = pass(sim, &j.hops[i], head, &t);
+    there = there && passed;
     t.at_ns += t.lost * passage->retry_ns;
     passage->clean = !t.lost && t.at_ns >= passage->not_before;
     passage->clear_ns = sim->now_ns + t.longest_ns;
     if (t.at_ns < passage->not_before) t.at_ns = passage->not_before;
-    if (there) there = fly(host, &way, head, data, t.at_ns);
+    if (passed && j.refused) refused(host, &j, head, t.at_ns);
+    if (there) {
+        sim_head arriving = *head;
+        arriving.source = j.source;
+        arriving.target = j.target;
+        there = fly(host, j.via, j.last.to, &arriving, data, t.at_ns);
+    }
     passage->at_ns = there ? t.at_ns : sim->now_ns;
     kith__sim_note(sim, there ? kinds[head->kind] : "lost", host, head->size, data, head->size);
     return there;
@@ -176,10 +247,6 @@ void kith__sim_tcp_refuse(kith_sim_host *host, const sim_head *head)
 {
     if (head->kind == SIM_RESET) return;
     sim_passage passage = {0};
-    sim_head answer = {.kind = SIM_RESET,
-                       .id = head->id,
-                       .to_accepted = !head->to_accepted,
-                       .source = head->target,
-                       .target = head->source};
+    sim_head answer = reset_for(head);
     (void)kith__sim_tcp_launch(host, &answer, NULL, &passage);
 }

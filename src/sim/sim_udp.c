@@ -23,8 +23,8 @@ struct kith_udp {
 typedef struct sim_flight { /* one datagram under way */
     kith_link link;
     sim_event event;
-    kith_sim_host *from, *to;
-    const kith_sim_lan *lan; /* where it arrives; NULL: inside the host */
+    kith_sim_host *from, *via, *to; /* who sent it, and whose interface it left last */
+    const kith_sim_lan *lan;        /* where it arrives; NULL: inside the host */
     kith_addr source, target;
     uint8_t ecn;
     size_t size;
@@ -56,12 +56,17 @@ static kith_udp *socket_at(const kith_sim_host *host, const kith_addr *addr)
     return NULL;
 }
 
+static bool is_cut(kith_sim *sim, const kith_sim_host *from, const kith_sim_host *via, const kith_sim_host *to)
+{
+    return kith__sim_is_cut(sim, from, to) || (via != from && kith__sim_is_cut(sim, via, to));
+}
+
 /* Who gets it now; things have changed since it was sent. */
 static kith_udp *receiver(kith_sim *sim, const sim_flight *flight)
 {
     if (flight->lan) {
         const sim_iface *iface = kith__sim_lan_find(flight->lan, &flight->target);
-        if (!iface || iface->host != flight->to || kith__sim_is_cut(sim, flight->from, flight->to)) return NULL;
+        if (!iface || iface->host != flight->to || is_cut(sim, flight->from, flight->via, flight->to)) return NULL;
     } else if (!kith__sim_host_has(flight->to, &flight->target)) {
         return NULL;
     }
@@ -114,10 +119,32 @@ static bool add(kith_sim *sim, delivery *d, const sim_flight *flight, bool join)
     return true;
 }
 
+static void launch(kith_sim_host *from, kith_sim_host *via, const sim_way *way, const kith_packet *packet,
+                   const uint8_t *data, size_t size);
+
+/* A NAT has it: it goes on, as somebody else's to somebody else, or ends here. */
+static void cross(kith_sim *sim, sim_flight *flight)
+{
+    sim_crossing crossing = {.by = flight->lan, .source = flight->source, .target = flight->target};
+    bool cut = is_cut(sim, flight->from, flight->via, flight->to);
+    if (cut || kith__sim_nat_cross(flight->to->nat, &crossing) != SIM_FORWARD) {
+        kith__sim_note(sim, "filtered", flight->to, flight->size, flight->data, flight->size);
+        return;
+    }
+    kith_packet packet = {.local = crossing.source, .remote = crossing.target, .ecn = flight->ecn};
+    kith__sim_note(sim, "cross", flight->to, flight->size, flight->data, flight->size);
+    launch(flight->from, flight->to, &crossing.way, &packet, flight->data, flight->size);
+}
+
 /* Datagrams that arrive at one instant come, by chance, one by one, several in a call, or joined to runs again. */
 static void flight_run(kith_sim *sim, sim_event *event)
 {
     sim_flight *flight = KITH_OF(event, sim_flight, event);
+    if (flight->lan && flight->to->nat) {
+        cross(sim, flight);
+        flight_free(sim, flight);
+        return;
+    }
     kith_udp *udp = receiver(sim, flight);
     if (!udp) {
         kith__sim_note(sim, "unheard", flight->to, flight->size, flight->data, flight->size);
@@ -142,8 +169,13 @@ static void flight_run(kith_sim *sim, sim_event *event)
 
 static size_t headers(const kith_addr *addr) { return addr->family == KITH_FAMILY_IPV4 ? IPV4_HEADERS : IPV6_HEADERS; }
 
-static void fly(kith_sim_host *from, const sim_way *way, const kith_packet *packet, const uint8_t *data, size_t size,
-                uint64_t at_ns, bool corrupt)
+typedef struct fate {
+    uint64_t at_ns;
+    bool twice, corrupt;
+} fate;
+
+static void fly(kith_sim_host *from, kith_sim_host *via, const sim_way *way, const kith_packet *packet,
+                const uint8_t *data, size_t size, const fate *f, uint64_t more_ns)
 {
     kith_sim *sim = from->sim;
     sim_flight *flight = kith_calloc(1, sizeof *flight + size);
@@ -153,6 +185,7 @@ static void fly(kith_sim_host *from, const sim_way *way, const kith_packet *pack
         return;
     }
     flight->from = from;
+    flight->via = via;
     flight->to = way->to ? way->to->host : from;
     flight->lan = way->to ? way->to->lan : NULL;
     flight->source = packet->local;
@@ -160,18 +193,13 @@ static void fly(kith_sim_host *from, const sim_way *way, const kith_packet *pack
     flight->ecn = packet->ecn & 3;
     flight->size = size;
     memcpy(flight->data, data, size);
-    if (corrupt) {
+    if (f->corrupt) {
         uint64_t bit = kith__sim_rng_below(&sim->rng, 8 * size);
         flight->data[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
     kith_list_append(&sim->flights, &flight->link);
-    kith__sim_event_at(sim, &flight->event, at_ns);
+    kith__sim_event_at(sim, &flight->event, f->at_ns + more_ns);
 }
-
-typedef struct fate {
-    uint64_t at_ns;
-    bool twice, corrupt;
-} fate;
 
 /* Past one hop; false: it ends there. */
 static bool pass(kith_sim *sim, const struct sim_hop *hop, size_t size, fate *f)
@@ -199,19 +227,20 @@ static bool pass(kith_sim *sim, const struct sim_hop *hop, size_t size, fate *f)
     return true;
 }
 
-static void launch(kith_sim_host *host, const sim_way *way, const kith_packet *packet, const uint8_t *data, size_t size)
+static void launch(kith_sim_host *from, kith_sim_host *via, const sim_way *way, const kith_packet *packet,
+                   const uint8_t *data, size_t size)
 {
-    kith_sim *sim = host->sim;
+    kith_sim *sim = from->sim;
     fate f = {.at_ns = sim->now_ns + (way->from ? 0 : LOCAL_DELAY_NS)};
-    bool lost = way->from && (!way->to || kith__sim_is_cut(sim, host, way->to->host));
+    bool lost = way->from && (!way->to || is_cut(sim, from, via, way->to->host));
     for (size_t i = 0; !lost && i < way->hop_count; i++)
         lost = !pass(sim, &way->hops[i], size + headers(&packet->remote), &f);
     if (lost) {
-        kith__sim_note(sim, "lost", host, size, NULL, 0);
+        kith__sim_note(sim, "lost", via, size, NULL, 0);
         return;
     }
-    fly(host, way, packet, data, size, f.at_ns, f.corrupt);
-    if (f.twice) fly(host, way, packet, data, size, f.at_ns + kith__sim_rng_below(&sim->rng, KITH_SIM_MS), f.corrupt);
+    fly(from, via, way, packet, data, size, &f, 0);
+    if (f.twice) fly(from, via, way, packet, data, size, &f, kith__sim_rng_below(&sim->rng, KITH_SIM_MS));
 }
 
 static bool valid(const kith_packet *p)
@@ -243,7 +272,7 @@ static kith_err udp_send(kith_udp *udp, const kith_packet *packet)
     p.local.port = udp->local.port;
     kith__sim_note(sim, "send", host, p.size, p.data, p.size);
     for (size_t at = 0; at < p.size; at += p.segment)
-        launch(host, &way, &p, p.data + at, p.size - at < p.segment ? p.size - at : p.segment);
+        launch(host, host, &way, &p, p.data + at, p.size - at < p.segment ? p.size - at : p.segment);
     return KITH_OK;
 }
 

@@ -176,7 +176,7 @@ static tcp_end x, y;
 
 #define B "192.168.1.2:2000"
 
-static int two_hosts(uint64_t seed, bool link_local)
+static inline int two_hosts(uint64_t seed, bool link_local)
 {
     sim = world(seed);
     lan = lan_in(sim, "home");
@@ -194,17 +194,17 @@ static int two_hosts(uint64_t seed, bool link_local)
     return 0;
 }
 
-static int tear_down(void **state)
+static inline int tear_down(void **state)
 {
     (void)state;
     end(sim);
     return 0;
 }
 
-static void run(void) { kith_sim_run_for(sim, 10 * KITH_SIM_S); }
-static void link_with(kith_sim_link link) { assert_ok(kith_sim_pair_link(a, b, &link)); }
+static inline void run(void) { kith_sim_run_for(sim, 10 * KITH_SIM_S); }
+static inline void link_with(kith_sim_link link) { assert_ok(kith_sim_pair_link(a, b, &link)); }
 
-static void meet(void)
+static inline void meet(void)
 {
     end_connect(&x, B);
     run();
