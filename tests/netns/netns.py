@@ -269,19 +269,15 @@ class Device:
         return sorted(p.name for p in self.inbox.iterdir() if p.name.startswith(".kith-"))
 
 
-class Net:
-    def __init__(self, letters="ab", family="both"):
+class World:
+    """Namespaces, a folder and processes, which end together."""
+
+    def __init__(self, family="both"):
         with number_lock:
             self.number = f"{os.getpid()}n{next(numbers)}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kith-netns-"))
         self.processes, self.namespaces, self.mounts, self.family = [], [], [], family
         atexit.register(self.close)
-        self.bridge = self._namespace("br")
-        self._ip(self.bridge, "link", "add", "bridge", "type", "bridge")
-        self._ip(self.bridge, "link", "set", "bridge", "up")
-        for i, letter in enumerate(letters, 1):
-            self._join(letter, i)
-            setattr(self, letter, Device(self, letter, f"kn{self.number}{letter}"))
 
     def _ip(self, namespace, *arguments):
         sh("ip", "-n", namespace, *arguments)
@@ -297,26 +293,6 @@ class Net:
         sh("nsenter", f"--net=/run/netns/{name}", "sysctl", "-qw", *settings, check=False)
         self._ip(name, "link", "set", "lo", "up")
         return name
-
-    def _join(self, letter, i):
-        name = self._namespace(letter)
-        self._ip(self.bridge, "link", "add", f"port-{letter}", "type", "veth", "peer", "name", "eth0", "netns", name)
-        self._ip(self.bridge, "link", "set", f"port-{letter}", "master", "bridge", "up")
-        self.address(letter, i)
-        self._ip(name, "link", "set", "eth0", "up")
-
-    def address(self, letter, i):
-        """Number `i` of each family becomes the device's."""
-        name = f"kn{self.number}{letter}"
-        self._ip(name, "addr", "flush", "dev", "eth0", "scope", "global")
-        if self.family in ("both", "4"):
-            self._ip(name, "addr", "add", f"10.77.0.{i}/24", "dev", "eth0")
-        if self.family in ("both", "6"):
-            self._ip(name, "addr", "add", f"fd77::{i:x}/64", "dev", "eth0", "nodad")
-
-    def link(self, letter, up):
-        """Pull its cable, or put it back."""
-        self._ip(self.bridge, "link", "set", f"port-{letter}", "up" if up else "down")
 
     def slow(self, megabits):
         """So that a transfer has a middle.  Where the kernel cannot do that it is short, but still has one."""
@@ -352,6 +328,37 @@ class Net:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Net(World):
+    def __init__(self, letters="ab", family="both"):
+        super().__init__(family)
+        self.bridge = self._namespace("br")
+        self._ip(self.bridge, "link", "add", "bridge", "type", "bridge")
+        self._ip(self.bridge, "link", "set", "bridge", "up")
+        for i, letter in enumerate(letters, 1):
+            self._join(letter, i)
+            setattr(self, letter, Device(self, letter, f"kn{self.number}{letter}"))
+
+    def _join(self, letter, i):
+        name = self._namespace(letter)
+        self._ip(self.bridge, "link", "add", f"port-{letter}", "type", "veth", "peer", "name", "eth0", "netns", name)
+        self._ip(self.bridge, "link", "set", f"port-{letter}", "master", "bridge", "up")
+        self.address(letter, i)
+        self._ip(name, "link", "set", "eth0", "up")
+
+    def address(self, letter, i):
+        """Number `i` of each family becomes the device's."""
+        name = f"kn{self.number}{letter}"
+        self._ip(name, "addr", "flush", "dev", "eth0", "scope", "global")
+        if self.family in ("both", "4"):
+            self._ip(name, "addr", "add", f"10.77.0.{i}/24", "dev", "eth0")
+        if self.family in ("both", "6"):
+            self._ip(name, "addr", "add", f"fd77::{i:x}/64", "dev", "eth0", "nodad")
+
+    def link(self, letter, up):
+        """Pull its cable, or put it back."""
+        self._ip(self.bridge, "link", "set", f"port-{letter}", "up" if up else "down")
 
 
 # ---- what many tests begin with ----
