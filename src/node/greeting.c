@@ -117,4 +117,3 @@ void kith__greeting_readable(session *s)
     }
     if (fin) kith__session_close(s, KITH_ERR_PROTOCOL);
 }
-

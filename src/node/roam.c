@@ -15,9 +15,9 @@ struct roam {
     kith_chooser chooser;
     kith_control_reader control;
     kith_timer *timer;
-    uint64_t first_ns;                /* nothing is done before */
-    uint64_t messages, messages_ns;   /* token bucket */
-    bool gone;                        /* the session ends: nothing is done any more */
+    uint64_t first_ns;              /* nothing is done before */
+    uint64_t messages, messages_ns; /* token bucket */
+    bool gone;                      /* the session ends: nothing is done any more */
 };
 
 static void step(struct roam *r);
@@ -76,6 +76,9 @@ static kith_err carry_out(struct roam *r, const kith_choice *choice)
         kith__core_log(s->core, KITH_LOG_INFO, "moving to %s%s: %s", kith_addr_text(&choice->addr, address),
                        choice->dead ? ", nothing comes over the way used before" : "", kith_err_name(err));
         return err;
+    case KITH_CHOOSE_RESTART:
+        kith__core_log(s->core, KITH_LOG_INFO, "the way works again");
+        return kith_conn_restart(s->conn, now_of(r));
     }
     return KITH_OK;
 }

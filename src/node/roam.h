@@ -1,6 +1,6 @@
-/* Where a session over datagrams is reached: it tells the peer our addresses, hears the peer's, and goes over to another
- * way when that is better or the one in use is dead (path/chooser.h), in the middle of whatever is under way.  Networks
- * come and go beneath it.
+/* Where a session over datagrams is reached: it tells the peer our addresses, hears the peer's, and goes over to
+ * another way when that is better or the one in use is dead (path/chooser.h), in the middle of whatever is under way.
+ * Networks come and go beneath it.
  *
  * Sessions over TCP do not move: one whose local address is gone is lost at once, and what went over it goes on over
  * its twin or another session. */
@@ -18,7 +18,7 @@ void kith__roam_end(session *s);   /* NULL inside is fine */
 void kith__roam_event(session *s, const kith_quic_event *event); /* PATH, MOVED, ASKED, SILENT */
 /* Bytes of the peer's control stream after hello. */
 void kith__roam_control(session *s, const uint8_t *data, size_t size);
-void kith__roam_used(session *s);                                         /* somebody holds it, or nobody any more */
+void kith__roam_used(session *s); /* somebody holds it, or nobody any more */
 void kith__roam_seen(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE]); /* its addresses may have changed */
 /* Watch the system's addresses, for all sessions. */
 KITH_MUST_CHECK kith_err kith__roam_watch(kith_core *core);

@@ -211,11 +211,15 @@ void kith_chooser_probed(kith_chooser *c, const kith_addr *addr, kith_err err, u
     r->good = !err;
     if (err) {
         r->better = 0;
+        r->due = c->suspect && r == current(c);
         return;
     }
     r->answered_ns = now;
     r->rtt_ns = rtt_ns;
-    if (r == current(c)) trust(c);
+    if (r == current(c) && c->suspect) {
+        c->restart = c->dialler && now - c->suspect_ns > KITH_ROUTE_RESTART_NS;
+        trust(c);
+    }
     for (size_t i = 0; i < c->count; i++) compare(c, &c->routes[i], now);
 }
 
@@ -359,6 +363,11 @@ bool kith_chooser_next(kith_chooser *c, kith_choice *out, uint64_t now)
         *out = (kith_choice){.kind = KITH_CHOOSE_ANNOUNCE};
         return true;
     }
+    if (c->restart) {
+        c->restart = false;
+        *out = (kith_choice){.kind = KITH_CHOOSE_RESTART};
+        return true;
+    }
     return move(c, out, now) || probe(c, out, now);
 }
 
@@ -374,7 +383,7 @@ void kith_chooser_refused(kith_chooser *c, const kith_choice *choice, uint64_t n
 
 uint64_t kith_chooser_deadline_ns(const kith_chooser *c)
 {
-    uint64_t at = c->announce ? 0 : smaller(smaller(c->again_ns, c->retry_ns), c->measure_ns);
+    uint64_t at = c->announce || c->restart ? 0 : smaller(smaller(c->again_ns, c->retry_ns), c->measure_ns);
     kith_tier tier = c->routes[c->current].tier;
     if (c->suspect && c->dialler && !c->moving && best(c, c->suspect_ns))
         at = smaller(at, larger(grace_until(c), c->not_before_ns));

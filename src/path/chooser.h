@@ -29,7 +29,8 @@
 #define KITH_ROUTE_RETRY_MAX   UINT64_C(600000000000) /* up to this */
 #define KITH_ROUTE_SUSPECT_NS  UINT64_C(50000000)     /* a suspected route has two round trips and at least this */
 #define KITH_ROUTE_AGAIN_NS    UINT64_C(1000000000)   /* all are silent: the next round, doubling */
-#define KITH_ROUTE_AGAIN_MAX   UINT64_C(10000000000)  /* up to this */
+#define KITH_ROUTE_AGAIN_MAX   UINT64_C(2000000000)   /* up to this; the one in use is probed all the while */
+#define KITH_ROUTE_RESTART_NS  UINT64_C(1000000000)   /* after a longer silence QUIC begins anew on its route */
 #define KITH_ROUTE_MARGIN_NS   UINT64_C(2000000)      /* among equals: this and a quarter shorter */
 #define KITH_ROUTE_MARGIN_TURN 2                      /* measurements in a row */
 #define KITH_ROUTE_HOLD_NS     UINT64_C(10000000000)  /* after a move none for comfort, doubling when it goes back */
@@ -60,7 +61,7 @@ typedef struct kith_route {
 } kith_route;
 
 typedef struct kith_chooser {
-    bool dialler, active, announce;
+    bool dialler, active, announce, restart;
     kith_route routes[KITH_ROUTES_MAX];
     size_t count, current;
     bool suspect;
@@ -87,11 +88,16 @@ void kith_chooser_use(kith_chooser *c, bool active, uint64_t now_ns); /* somebod
 void kith_chooser_probed(kith_chooser *c, const kith_addr *addr, kith_err err, uint64_t rtt_ns, uint64_t now_ns);
 void kith_chooser_moved(kith_chooser *c, const kith_addr *to, uint64_t now_ns); /* or the peer did */
 
-typedef enum kith_choice_kind { KITH_CHOOSE_ANNOUNCE = 1, KITH_CHOOSE_PROBE, KITH_CHOOSE_MOVE } kith_choice_kind;
+typedef enum kith_choice_kind {
+    KITH_CHOOSE_ANNOUNCE = 1,
+    KITH_CHOOSE_PROBE,
+    KITH_CHOOSE_MOVE,
+    KITH_CHOOSE_RESTART
+} kith_choice_kind;
 typedef struct kith_choice {
     kith_choice_kind kind;
     kith_addr addr; /* PROBE, MOVE */
-    bool dead;      /* MOVE: the current route is silent */
+    bool dead;      /* MOVE: the current route is silent.  RESTART: it was, and works again */
 } kith_choice;
 /* What to do now; false: nothing more. */
 bool kith_chooser_next(kith_chooser *c, kith_choice *out, uint64_t now_ns);

@@ -59,13 +59,16 @@ static bool same_place(const kith_addr *local, const kith_addr *remote, const ki
 
 int kith__path_find(const kith_conn *conn, const kith_addr *local, const kith_addr *remote)
 {
-    /* The current one first: two numbers may stand for the same place. */
+    /* Two numbers may stand for the same place.  The dialler knows which one it uses; the other side takes the later
+     * one, which the dialler moves to when it begins anew. */
+    int found = -1;
     for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
         uint32_t number = (conn->path + i) % KITH_CONN_PATHS_MAX;
         const kith_path *path = &conn->paths[number];
-        if (path->used && same_place(&path->local, &path->remote, local, remote)) return (int)number;
+        if (!path->used || !same_place(&path->local, &path->remote, local, remote)) continue;
+        if (found < 0 || (!conn->dialler && path->since_ns > conn->paths[found].since_ns)) found = (int)number;
     }
-    return -1;
+    return found;
 }
 
 static bool is_a_remote(const kith_conn *conn, const kith_addr *remote)
@@ -135,6 +138,29 @@ static int pick_number(const kith_conn *conn)
     return best;
 }
 
+static void begin_probe(kith_conn *conn, uint32_t number)
+{
+    kith_path *path = &conn->paths[number];
+    path->used_ns = path->first_ns = conn->quic->now;
+    path->probing = true;
+    path->back_off_ns = PROBE_AGAIN_NS;
+    kith_rng_bytes(&conn->quic->rng, path->token, sizeof path->token);
+    ask(conn, number);
+    kith__conn_dirty(conn);
+}
+
+kith_err kith_conn_restart(kith_conn *conn, uint64_t now_ns)
+{
+    kith__quic_clock(conn->quic, now_ns);
+    int number = pick_number(conn);
+    if (!conn->dialler || conn->state != KITH_CONN_LIVE || !conn->established) return KITH_ERR_STATE;
+    if (number < 0) return KITH_ERR_LIMIT;
+    const kith_path *now = &conn->paths[conn->path];
+    conn->paths[number] = (kith_path){.used = true, .restart = true, .local = now->local, .remote = now->remote};
+    begin_probe(conn, (uint32_t)number);
+    return KITH_OK;
+}
+
 kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote, uint64_t now_ns,
                          uint32_t *number)
 {
@@ -152,13 +178,7 @@ kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_add
     kith_path *path = &conn->paths[found];
     *number = (uint32_t)found;
     path->used_ns = quic->now;
-    if (path->probing) return KITH_OK;
-    path->probing = true;
-    path->first_ns = quic->now;
-    path->back_off_ns = PROBE_AGAIN_NS;
-    kith_rng_bytes(&quic->rng, path->token, sizeof path->token);
-    ask(conn, (uint32_t)found);
-    kith__conn_dirty(conn);
+    if (!path->probing) begin_probe(conn, (uint32_t)found);
     return KITH_OK;
 }
 
@@ -277,6 +297,9 @@ static void on_answer(kith_conn *conn, const kith_packet *packet, const kith_pro
     path->used_ns = conn->quic->now;
     path->rtt_ns = conn->quic->now - path->asked_ns;
     report(conn, path, KITH_OK);
+    if (!path->restart) return;
+    path->restart = false;
+    if (kith_conn_move(conn, in->path, true, conn->quic->now)) path->used_ns = 0; /* then it waits for its timers */
 }
 
 static void on_challenge(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
@@ -301,6 +324,7 @@ static void on_confirm(kith_conn *conn, const kith_packet *packet, const kith_pr
         path->good = true;
         if (!changed) return;
         path->used = true;
+        path->since_ns = conn->quic->now;
         path->cap = 0;
         path->local = r->local;
         path->remote = r->remote;

@@ -77,8 +77,10 @@ typedef struct kith_path {
     size_t cap; /* largest datagram; 0: no limit of the path's own */
     /* a probe of ours */
     bool probing;
-    bool good;   /* one was answered since the addresses are these */
-    bool report; /* a PATH event is due */
+    bool good;         /* one was answered since the addresses are these */
+    bool restart;      /* once it is answered the connection moves here: kith_conn_restart */
+    uint64_t since_ns; /* when the addresses were found to be these */
+    bool report;       /* a PATH event is due */
     kith_err report_err;
     uint64_t first_ns, asked_ns, again_ns, back_off_ns, rtt_ns;
     uint64_t used_ns; /* last */

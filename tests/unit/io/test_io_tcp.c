@@ -66,7 +66,9 @@ static void test_link_local(void **state)
     (void)state;
     need_isolation();
     need_v6();
-    if (system("ip addr add fe80::7/64 dev lo nodad")) {
+    /* The kernel makes it usable a moment later. */
+    if (system("ip addr add fe80::7/64 dev lo nodad && timeout 10 sh -c "
+               "'until ip -6 route show table local | grep -q \"^local fe80::7 \"; do sleep 0.01; done'")) {
         print_message("no ip command\n");
         skip();
     }

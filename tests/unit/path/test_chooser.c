@@ -26,7 +26,7 @@ typedef struct answer {
 
 typedef struct world {
     kith_chooser c;
-    uint64_t now, probes, announced, moves, silent_at;
+    uint64_t now, probes, announced, moves, restarts;
     place places[PLACES];
     size_t count;
     place *in_use;
@@ -103,6 +103,10 @@ static void act(world *w)
         answer a = {.there = true, .move = choice.kind == KITH_CHOOSE_MOVE, .of = p, .rtt_ns = rtt};
         a.at = w->now + (rtt ? rtt : TIMEOUT);
         a.err = rtt ? KITH_OK : KITH_ERR_TIMEOUT;
+        if (choice.kind == KITH_CHOOSE_RESTART) {
+            w->restarts++;
+            continue;
+        }
         if (choice.kind == KITH_CHOOSE_ANNOUNCE) {
             w->announced++;
             continue;
@@ -283,6 +287,23 @@ static void crossing_latencies_do_not_flap(void **state)
     assert_int_equal(steady.moves, 1);
 }
 
+static uint64_t out_for_10_s(uint64_t now) { return now < 20 * S || now >= 30 * S ? 10 * MS : 0; }
+
+static void one_way_that_is_out_for_a_while(void **state)
+{
+    (void)state;
+    world w;
+    world_new(&w, true, (place){.addr = at("192.168.1.9:5000"), .rtt_ns = out_for_10_s});
+    w.busy = true;
+    run_for(&w, 30 * S);
+    uint64_t before = w.probes;
+    run_for(&w, 4 * S);
+    assert_int_equal(w.restarts, 1);
+    assert_int_equal(w.moves, 0);
+    assert_in_range(w.longest_ns, 10 * S - STEP, 10 * S + STEP);
+    assert_in_range(before, 3, 8); /* each goes on for 3 s */
+}
+
 static void only_the_dialler_moves(void **state)
 {
     (void)state;
@@ -411,6 +432,7 @@ int main(void)
         TEST(back_to_the_better_kind_when_it_returns),
         TEST(one_that_comes_and_goes_is_shunned),
         TEST(crossing_latencies_do_not_flap),
+        TEST(one_way_that_is_out_for_a_while),
         TEST(only_the_dialler_moves),
         TEST(a_probe_from_elsewhere_makes_the_dialler_look),
         TEST(a_changed_network_is_looked_at_anew),

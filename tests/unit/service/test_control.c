@@ -52,10 +52,10 @@ static void what_is_refused(void **state)
         size_t size;
         kith_err err;
     } cases[] = {
-        {{0xa1, 0x01, 0x02}, 3, KITH_ERR_UNSUPPORTED},                                         /* another kind */
-        {{0xa2, 0x01, 0x07, 0x02, 0xf6}, 5, KITH_ERR_UNSUPPORTED},                             /* with anything in it */
-        {{0xa1, 0x01, 0x01}, 3, KITH_ERR_FORMAT},                                              /* no addresses */
-        {{0xa2, 0x01, 0x01, 0x02, 0x81, 0x45, 1, 2, 3, 4, 5}, 11, KITH_ERR_FORMAT},            /* 5 bytes */
+        {{0xa1, 0x01, 0x02}, 3, KITH_ERR_UNSUPPORTED},                              /* another kind */
+        {{0xa2, 0x01, 0x07, 0x02, 0xf6}, 5, KITH_ERR_UNSUPPORTED},                  /* with anything in it */
+        {{0xa1, 0x01, 0x01}, 3, KITH_ERR_FORMAT},                                   /* no addresses */
+        {{0xa2, 0x01, 0x01, 0x02, 0x81, 0x45, 1, 2, 3, 4, 5}, 11, KITH_ERR_FORMAT}, /* 5 bytes */
         {{0xa2, 0x01, 0x01, 0x02, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 13, KITH_ERR_FORMAT},
         {{0xa2, 0x01, 0x01, 0x02, 0x81, 0x01}, 6, KITH_ERR_FORMAT}, /* a number */
         {{0xa2, 0x01, 0x01, 0x02, 0x80, 0x00}, 6, KITH_ERR_FORMAT}, /* something behind */
