@@ -3,6 +3,8 @@
 #include "service/file_message.h"
 #include "service/pairing.h"
 #include "service/talk.h"
+#include "wire/cbor.h"
+#include "wire/relay.h"
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -244,8 +246,68 @@ static void talks(void **state)
     for (int i = 0; i < 2; i++) kith_talk_free(ends[i]);
 }
 
+static void relay_message(const char *rule, const kith_relay_message *m)
+{
+    uint8_t out[KITH_RELAY_CONTROL_MAX];
+    kith_relay_message got;
+    size_t size = kith_relay_write(m, out, sizeof out);
+    assert_true(size > 1);
+    say(rule, out + 1, size - 1);
+    if (m->type == KITH_RELAY_REGISTERED) {
+        kith_cbor_reader r = kith_cbor_reader_of(out + 1, size - 1);
+        kith_cbor_walk walk = kith_cbor_enter(&r);
+        size_t limits_size;
+        assert_true(kith_cbor_need(&r, &walk, 3));
+        const uint8_t *limits = kith_cbor_read_item(&r, &limits_size);
+        say("relay-limits", limits, limits_size);
+    }
+    assert_ok(kith_relay_read(out, size, &got));
+    assert_int_equal(got.type, m->type);
+}
+
+/* With all optional members, and without. */
+static void relay(void **state)
+{
+    (void)state;
+    static const uint8_t some[64] = {1, 2, 3};
+    for (int with = 0; with < 2; with++) {
+        const uint8_t *maybe = with ? some : NULL;
+        kith_relay_run offer = {maybe, with ? 40 : 0, 40};
+        kith_relay_message m[] = {
+            {.type = KITH_RELAY_CHALLENGE, .challenge = {some, KITH_RELAY_VERSION}},
+            {.type = KITH_RELAY_REGISTER, .reg = {some, some, some, some, maybe, 5}},
+            {.type = KITH_RELAY_REGISTERED,
+             .registered = {.observed = {.family = with ? KITH_FAMILY_IPV6 : KITH_FAMILY_IPV4, .port = 1},
+                            .udp_key = some,
+                            .limits = {1, 2, 3, 4, 5, 6, 7},
+                            .software = {"kith", 4},
+                            .unix_ms = (uint64_t)with}},
+            {.type = KITH_RELAY_CONNECT, .session = 1, .run = offer, .connect = {some, maybe}},
+            {.type = KITH_RELAY_CONNECTED, .session = 1, .connected = {some}},
+            {.type = KITH_RELAY_INCOMING, .session = UINT32_MAX, .run = offer, .incoming = {some, some, some}},
+            {.type = KITH_RELAY_GONE, .session = 1, .gone = {KITH_RELAY_GONE_ENDED}},
+            {.type = KITH_RELAY_RESTARTING, .restarting = {1000}},
+            {.type = KITH_RELAY_RATE_LIMITED,
+             .rate_limited = {KITH_RELAY_LIMIT_GUESSES, 9, .has_session = with, .has_tag = with}},
+            {.type = KITH_RELAY_PING, .ping = {some}},
+            {.type = KITH_RELAY_PONG, .ping = {some}},
+            {.type = KITH_RELAY_ERROR, .error = {KITH_RELAY_ERROR_TOKEN, {"no", 2}}},
+            {.type = KITH_RELAY_MAILBOX_OPEN, .tag = KITH_RELAY_TAG_MAX},
+            {.type = KITH_RELAY_MAILBOX, .tag = 1, .mailbox = {KITH_RELAY_MAILBOX_STATE_TAKEN}},
+            {.type = KITH_RELAY_MAILBOX_CONNECT, .tag = 1, .session = 1, .run = offer},
+            {.type = KITH_RELAY_MAILBOX_CLOSE, .tag = 0},
+        };
+        static const char *const rules[] = {
+            "relay-challenge", "relay-register", "relay-registered", "relay-connect",       "relay-connected",
+            "relay-incoming",  "relay-gone",     "relay-restarting", "relay-limited",       "relay-ping",
+            "relay-ping",      "relay-error",    "relay-mailbox",    "relay-mailbox-state", "relay-mailbox-connect",
+            "relay-mailbox"};
+        for (size_t i = 0; i < sizeof m / sizeof *m; i++) relay_message(rules[i], &m[i]);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files), TEST(talks)};
+    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files), TEST(talks), TEST(relay)};
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }
