@@ -9,7 +9,7 @@
 #define IPV6_SIZE    16
 #define PORT_SIZE    2
 #define SEGMENT_SIZE 2
-#define LIMITS_ITEMS 7
+#define LIMITS_ITEMS 8
 
 static const char signed_context[] = "kith relay register v1"; /* with its NUL */
 
@@ -128,6 +128,7 @@ static void read_limits(kith_cbor_reader *r, kith_relay_limits *out)
     if (kith_cbor_need(r, &walk, 5)) out->udp_stale_ms = read_u32(r);
     if (kith_cbor_need(r, &walk, 6)) out->mailboxes = read_u32(r);
     if (kith_cbor_need(r, &walk, 7)) out->mailbox_ms = read_u32(r);
+    if (kith_cbor_need(r, &walk, 8)) out->message_bytes = read_u32(r);
     kith_cbor_leave(r, &walk);
 }
 
@@ -267,8 +268,8 @@ kith_err kith_relay_read(const void *data, size_t size, kith_relay_message *out)
 static void write_registered(kith_writer *w, const kith_relay_message *m)
 {
     const kith_relay_limits *l = &m->registered.limits;
-    const uint64_t limits[LIMITS_ITEMS] = {l->sessions,     l->bytes_per_second, l->idle_ms,   l->session_idle_ms,
-                                           l->udp_stale_ms, l->mailboxes,        l->mailbox_ms};
+    const uint64_t limits[LIMITS_ITEMS] = {l->sessions,     l->bytes_per_second, l->idle_ms,    l->session_idle_ms,
+                                           l->udp_stale_ms, l->mailboxes,        l->mailbox_ms, l->message_bytes};
     kith_cbor_write_map(w, m->registered.unix_ms ? 5 : 4);
     uint8_t addr[IPV6_SIZE + PORT_SIZE];
     kith_writer a = kith_writer_of(addr, sizeof addr);
@@ -418,7 +419,8 @@ kith_err kith_relay_authority(const char *host, size_t size, char out[static KIT
     }
     if (size == 0) return KITH_ERR_FORMAT;
     if (size > KITH_RELAY_AUTHORITY_MAX) return KITH_ERR_LIMIT;
-    for (size_t i = 0; i < size; i++) out[i] = (char)(host[i] >= 'A' && host[i] <= 'Z' ? host[i] + ('a' - 'A') : host[i]);
+    for (size_t i = 0; i < size; i++)
+        out[i] = (char)(host[i] >= 'A' && host[i] <= 'Z' ? host[i] + ('a' - 'A') : host[i]);
     out[size] = '\0';
     return KITH_OK;
 }

@@ -28,10 +28,10 @@
 #define KITH_RELAY_UDP_ID_SIZE      8
 #define KITH_RELAY_PING_SIZE        8
 
-#define KITH_RELAY_TOKEN_MAX     256  /* bytes of an operator's token, at least 1 */
-#define KITH_RELAY_TEXT_MAX      200  /* bytes of a text for people */
-#define KITH_RELAY_AUTHORITY_MAX 255  /* bytes of "host:port" */
-#define KITH_RELAY_OFFER_MAX     8192 /* bytes of an offer's packets */
+#define KITH_RELAY_TOKEN_MAX     256                       /* bytes of an operator's token, at least 1 */
+#define KITH_RELAY_TEXT_MAX      200                       /* bytes of a text for people */
+#define KITH_RELAY_AUTHORITY_MAX 255                       /* bytes of "host:port" */
+#define KITH_RELAY_OFFER_MAX     8192                      /* bytes of an offer's packets */
 #define KITH_RELAY_TAG_MAX       ((UINT32_C(1) << 22) - 1) /* a pairing tag: two words of 11 bits */
 #define KITH_RELAY_DATA_HEAD     7
 #define KITH_RELAY_CONTROL_MAX   (KITH_RELAY_OFFER_MAX + 512)                 /* bytes of any message but DATA */
@@ -114,12 +114,13 @@ typedef struct kith_relay_limits { /* what a client has to know of a relay's lim
     uint32_t udp_stale_ms;         /* a UDP address that was not bound again for so long is not used */
     uint32_t mailboxes;            /* open at once */
     uint32_t mailbox_ms;           /* how long one stays open */
+    uint32_t message_bytes;        /* of DATA; at least KITH_RELAY_CONTROL_MAX, at most KITH_RELAY_MESSAGE_MAX */
 } kith_relay_limits;
 
 typedef struct kith_relay_message {
     kith_relay_type type;
-    uint32_t session; /* CONNECT, CONNECTED, INCOMING, GONE, DATA, MAILBOX_CONNECT; RATE_LIMITED: see has_session */
-    uint32_t tag;     /* MAILBOX_OPEN, MAILBOX, MAILBOX_CONNECT, MAILBOX_CLOSE */
+    uint32_t session;   /* CONNECT, CONNECTED, INCOMING, GONE, DATA, MAILBOX_CONNECT; RATE_LIMITED: see has_session */
+    uint32_t tag;       /* MAILBOX_OPEN, MAILBOX, MAILBOX_CONNECT, MAILBOX_CLOSE */
     kith_relay_run run; /* DATA: the packets; CONNECT, INCOMING, MAILBOX_CONNECT: the offer, maybe none */
     union {
         struct {
@@ -188,7 +189,8 @@ bool kith_relay_run_good(const kith_relay_run *run);
     (23 + KITH_RELAY_NONCE_SIZE + 1 + KITH_RELAY_AUTHORITY_MAX + KITH_RELAY_DEVICE_SIZE + KITH_RELAY_INSTANCE_SIZE)
 /* A Host header (or host[:port] of a URL) in the form that is signed: lower case, without the default ports :80 and
  * :443.  LIMIT: longer than KITH_RELAY_AUTHORITY_MAX; FORMAT: empty, or not printable ASCII. */
-KITH_MUST_CHECK kith_err kith_relay_authority(const char *host, size_t size, char out[static KITH_RELAY_AUTHORITY_MAX + 1]);
+KITH_MUST_CHECK kith_err kith_relay_authority(const char *host, size_t size,
+                                              char out[static KITH_RELAY_AUTHORITY_MAX + 1]);
 /* `authority` is in that form.  The size of what is to be signed. */
 size_t kith_relay_signed(const uint8_t nonce[static KITH_RELAY_NONCE_SIZE], const char *authority,
                          const uint8_t device_id[static KITH_RELAY_DEVICE_SIZE],
@@ -196,9 +198,10 @@ size_t kith_relay_signed(const uint8_t nonce[static KITH_RELAY_NONCE_SIZE], cons
                          uint8_t out[static KITH_RELAY_SIGNED_MAX]);
 
 /* ---- datagrams ---- */
-#define KITH_RELAY_UDP_PACKET 4 /* 04 || udp id (8) || a QUIC packet; both directions, each with its client's own id */
-#define KITH_RELAY_UDP_BIND   5 /* 05 || udp key (16) || counter (8): client to relay */
-#define KITH_RELAY_UDP_BOUND  6 /* 06 || counter (8) || observed address (6 or 18): relay to client */
+#define KITH_RELAY_UDP_PACKET 4 /* 04 || udp id (8) || a QUIC packet; both directions, each with its client's own id   \
+                                 */
+#define KITH_RELAY_UDP_BIND  5  /* 05 || udp key (16) || counter (8): client to relay */
+#define KITH_RELAY_UDP_BOUND 6  /* 06 || counter (8) || observed address (6 or 18): relay to client */
 
 #define KITH_RELAY_PACKET_HEAD (1 + KITH_RELAY_UDP_ID_SIZE)
 #define KITH_RELAY_BIND_SIZE   (1 + KITH_RELAY_UDP_KEY_SIZE + 8)

@@ -37,11 +37,11 @@ typedef enum kith_stun_attribute {
 
 typedef struct kith_stun_message {
     kith_stun_type type;
-    const uint8_t *id;   /* KITH_STUN_ID_SIZE bytes */
-    kith_addr mapped;    /* XOR-MAPPED-ADDRESS, else MAPPED-ADDRESS; FAMILY_NONE without */
-    uint16_t error;      /* ERROR-CODE's number (300 to 699); 0 without */
-    bool fingerprint;    /* there was one, and it was right */
-    size_t integrity_at; /* where MESSAGE-INTEGRITY (SHA-1) begins in the message; 0 without */
+    const uint8_t *id;                       /* KITH_STUN_ID_SIZE bytes */
+    kith_addr mapped;                        /* XOR-MAPPED-ADDRESS, else MAPPED-ADDRESS; FAMILY_NONE without */
+    uint16_t error;                          /* ERROR-CODE's number (300 to 699); 0 without */
+    bool fingerprint;                        /* there was one, and it was right */
+    size_t integrity_at;                     /* where MESSAGE-INTEGRITY (SHA-1) begins in the message; 0 without */
     uint16_t unknown[KITH_STUN_UNKNOWN_MAX]; /* types that have to be understood (below 0x8000), and are not */
     size_t unknown_count;
 } kith_stun_message;

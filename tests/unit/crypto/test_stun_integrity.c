@@ -9,8 +9,7 @@ static void rfc5769(void **state)
     (void)state;
     json_t *root = test_vectors("stun_rfc5769.json"), *one;
     size_t i, ran = 0;
-    json_array_foreach(json_object_get(root, "cases"), i, one)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, one) {
         test_bytes b = test_hex_of(one, "message"), key = test_hex_of(one, "hmac_key");
         kith_stun_message m;
         assert_ok(kith_stun_read(b.data, b.size, &m));

@@ -38,9 +38,8 @@ static void known_bytes(void **state)
     kith_relay_message offer = {
         .type = KITH_RELAY_MAILBOX_CONNECT, .tag = 0x3fffff, .session = 1, .run = {bytes, 3, 3}};
     test_equal_hex(out, kith_relay_write(&offer, out, sizeof out), "10a3011a003fffff020103450003000102");
-    kith_relay_message limited = {.type = KITH_RELAY_RATE_LIMITED,
-                                  .tag = 9,
-                                  .rate_limited = {KITH_RELAY_LIMIT_MAILBOXES, 1000, .has_tag = true}};
+    kith_relay_message limited = {
+        .type = KITH_RELAY_RATE_LIMITED, .tag = 9, .rate_limited = {KITH_RELAY_LIMIT_MAILBOXES, 1000, .has_tag = true}};
     test_equal_hex(out, kith_relay_write(&limited, out, sizeof out), "0aa30104021903e80409");
     kith_relay_write_data_head(0x01020304, 2, out);
     test_equal_hex(out, KITH_RELAY_DATA_HEAD, "08010203040002");
@@ -52,7 +51,7 @@ static void registered_survives(void **state)
     uint8_t out[KITH_RELAY_CONTROL_MAX];
     kith_relay_message got, m = {.type = KITH_RELAY_REGISTERED,
                                  .registered = {.udp_key = bytes + 1,
-                                                .limits = {1, UINT64_MAX, 3, 4, 5, 6, UINT32_MAX},
+                                                .limits = {1, UINT64_MAX, 3, 4, 5, 6, UINT32_MAX, 8},
                                                 .software = {"kith 1", 6},
                                                 .unix_ms = 12}};
     assert_int_equal(kith_relay_write(&m, out, sizeof out), 0); /* no address */
@@ -151,25 +150,25 @@ static void from_hex(const char *hex, kith_err want)
 static void strict(void **state)
 {
     (void)state;
-    from_hex("0ba101480001020304050607", KITH_OK);                /* */
-    from_hex("0ba20148000102030405060709f6", KITH_OK);            /* an unknown member is skipped */
-    from_hex("0ba2014800010203040506070180", KITH_ERR_FORMAT);    /* a key twice */
-    from_hex("0ba1014700010203040506", KITH_ERR_FORMAT);          /* 7 bytes */
-    from_hex("0ba10158080001020304050607", KITH_ERR_FORMAT);      /* a length not in its shortest form */
-    from_hex("0bbf01480001020304050607ff", KITH_ERR_FORMAT);      /* of indefinite length */
-    from_hex("0ba1016800010203040506", KITH_ERR_FORMAT);          /* text */
-    from_hex("0ba0", KITH_ERR_FORMAT);                            /* a member is missing */
-    from_hex("0b", KITH_ERR_FORMAT);                              /* no map */
-    from_hex("", KITH_ERR_FORMAT);                                /* nothing */
-    from_hex("63a101f6", KITH_ERR_UNSUPPORTED);                   /* a later version's */
-    from_hex("63f6", KITH_ERR_FORMAT);                            /* whose form is not ours */
-    from_hex("00a0", KITH_ERR_UNSUPPORTED);                       /* */
-    from_hex("0ea1011a00400000", KITH_ERR_FORMAT);                /* a tag of 23 bits */
-    from_hex("07a2011b00000001000000000202", KITH_ERR_FORMAT);    /* a session of 33 bits */
-    from_hex("10a301010201034200ff", KITH_ERR_FORMAT);            /* an offer of no packets */
-    from_hex("10a30101020103430002ff", KITH_ERR_FORMAT);          /* whose packet is shorter than it says */
-    from_hex("10a30101020103430001ff", KITH_OK);                  /* */
-    from_hex("08000000010001", KITH_ERR_FORMAT);                  /* data of no packets */
+    from_hex("0ba101480001020304050607", KITH_OK);             /* */
+    from_hex("0ba20148000102030405060709f6", KITH_OK);         /* an unknown member is skipped */
+    from_hex("0ba2014800010203040506070180", KITH_ERR_FORMAT); /* a key twice */
+    from_hex("0ba1014700010203040506", KITH_ERR_FORMAT);       /* 7 bytes */
+    from_hex("0ba10158080001020304050607", KITH_ERR_FORMAT);   /* a length not in its shortest form */
+    from_hex("0bbf01480001020304050607ff", KITH_ERR_FORMAT);   /* of indefinite length */
+    from_hex("0ba1016800010203040506", KITH_ERR_FORMAT);       /* text */
+    from_hex("0ba0", KITH_ERR_FORMAT);                         /* a member is missing */
+    from_hex("0b", KITH_ERR_FORMAT);                           /* no map */
+    from_hex("", KITH_ERR_FORMAT);                             /* nothing */
+    from_hex("63a101f6", KITH_ERR_UNSUPPORTED);                /* a later version's */
+    from_hex("63f6", KITH_ERR_FORMAT);                         /* whose form is not ours */
+    from_hex("00a0", KITH_ERR_UNSUPPORTED);                    /* */
+    from_hex("0ea1011a00400000", KITH_ERR_FORMAT);             /* a tag of 23 bits */
+    from_hex("07a2011b00000001000000000202", KITH_ERR_FORMAT); /* a session of 33 bits */
+    from_hex("10a301010201034200ff", KITH_ERR_FORMAT);         /* an offer of no packets */
+    from_hex("10a30101020103430002ff", KITH_ERR_FORMAT);       /* whose packet is shorter than it says */
+    from_hex("10a30101020103430001ff", KITH_OK);               /* */
+    from_hex("08000000010001", KITH_ERR_FORMAT);               /* data of no packets */
 }
 
 static void authorities(void **state)
@@ -177,10 +176,14 @@ static void authorities(void **state)
     (void)state;
     static const struct {
         const char *host, *want;
-    } cases[] = {{"Relay.Example:4433", "relay.example:4433"}, {"relay.example:443", "relay.example"},
-                 {"relay.example:80", "relay.example"},        {"[2001:DB8::1]:8080", "[2001:db8::1]:8080"},
-                 {"relay.example:8443", "relay.example:8443"}, {"", NULL},
-                 {"a b", NULL},                                {"\xc3\xa4", NULL},
+    } cases[] = {{"Relay.Example:4433", "relay.example:4433"},
+                 {"relay.example:443", "relay.example"},
+                 {"relay.example:80", "relay.example"},
+                 {"[2001:DB8::1]:8080", "[2001:db8::1]:8080"},
+                 {"relay.example:8443", "relay.example:8443"},
+                 {"", NULL},
+                 {"a b", NULL},
+                 {"\xc3\xa4", NULL},
                  {":80", ":80"}};
     char out[KITH_RELAY_AUTHORITY_MAX + 1], name[KITH_RELAY_AUTHORITY_MAX + 2];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -231,8 +234,9 @@ static void datagrams(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(known_bytes),      TEST(registered_survives), TEST(connect_survives),
-                                       TEST(cut_or_longer),    TEST(runs_have_bounds),    TEST(strict),
+    const struct CMUnitTest tests[] = {TEST(known_bytes),      TEST(registered_survives),
+                                       TEST(connect_survives), TEST(cut_or_longer),
+                                       TEST(runs_have_bounds), TEST(strict),
                                        TEST(authorities),      TEST(datagrams)};
     return cmocka_run_group_tests_name("wire/relay", tests, setup, NULL);
 }

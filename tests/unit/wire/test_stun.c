@@ -12,8 +12,7 @@ static void rfc5769(void **state)
     (void)state;
     json_t *root = test_vectors("stun_rfc5769.json"), *one;
     size_t i, ran = 0;
-    json_array_foreach(json_object_get(root, "cases"), i, one)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, one) {
         test_bytes b = test_hex_of(one, "message"), want_id = test_hex_of(one, "transaction_id");
         kith_stun_message m;
         bool has = json_is_true(json_object_get(json_object_get(one, "checked"), "fingerprint"));
@@ -34,8 +33,7 @@ static void rfc5769(void **state)
             if (kith_stun_read(b.data, b.size, &m) != KITH_ERR_FORMAT) fail_msg("byte %zu changed, and taken", at);
             b.data[at] ^= 1;
         }
-        for (size_t cut = 0; cut < b.size; cut++)
-            assert_int_equal(kith_stun_read(b.data, cut, &m), KITH_ERR_FORMAT);
+        for (size_t cut = 0; cut < b.size; cut++) assert_int_equal(kith_stun_read(b.data, cut, &m), KITH_ERR_FORMAT);
         test_bytes_free(&b);
         test_bytes_free(&want_id);
         ran++;
