@@ -1,6 +1,6 @@
 # Each folder of src/ is a layer with an object library of its own, kith_<layer>.  A layer may use those named here, and (by
 # script/check-includes, which reads this table) include their headers and no others.
-set(KITH_LAYERS base wire crypto identity discovery path quic env store service io sim node)
+set(KITH_LAYERS base wire crypto identity discovery path quic env store service relay io sim node)
 set(KITH_USES_base "")
 set(KITH_USES_wire base)
 set(KITH_USES_crypto base wire)
@@ -11,6 +11,7 @@ set(KITH_USES_quic base wire crypto path)
 set(KITH_USES_env base)
 set(KITH_USES_store base wire crypto identity env)
 set(KITH_USES_service base wire crypto identity)
+set(KITH_USES_relay base wire crypto identity)
 set(KITH_USES_io base wire env)
 set(KITH_USES_sim base wire env)
 set(KITH_USES_node base wire crypto identity discovery path quic env store service io)

@@ -198,10 +198,11 @@ size_t kith_relay_signed(const uint8_t nonce[static KITH_RELAY_NONCE_SIZE], cons
                          uint8_t out[static KITH_RELAY_SIGNED_MAX]);
 
 /* ---- datagrams ---- */
-#define KITH_RELAY_UDP_PACKET 4 /* 04 || udp id (8) || a QUIC packet; both directions, each with its client's own id   \
-                                 */
-#define KITH_RELAY_UDP_BIND  5  /* 05 || udp key (16) || counter (8): client to relay */
-#define KITH_RELAY_UDP_BOUND 6  /* 06 || counter (8) || observed address (6 or 18): relay to client */
+#define KITH_RELAY_UDP_PACKET                                                                                          \
+    4                          /* 04 || udp id (8) || a QUIC packet; both directions, each with its client's own id    \
+                                */
+#define KITH_RELAY_UDP_BIND  5 /* 05 || udp key (16) || counter (8): client to relay */
+#define KITH_RELAY_UDP_BOUND 6 /* 06 || counter (8) || observed address (6 or 18): relay to client */
 
 #define KITH_RELAY_PACKET_HEAD (1 + KITH_RELAY_UDP_ID_SIZE)
 #define KITH_RELAY_BIND_SIZE   (1 + KITH_RELAY_UDP_KEY_SIZE + 8)
