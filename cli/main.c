@@ -23,6 +23,7 @@ const cli_command *const commands[] = {
     &cmd_receive,
     &cmd_rename,
     &cmd_forget,
+    &cmd_relay,
     &cmd_completion,
     &cmd_version,
     &cmd_help,
@@ -41,7 +42,6 @@ const cli_command *const commands[] = {
     LATER("restore", "bring a backup back"),
     LATER("doctor", "say what this network allows"),
     LATER("config", "read or set a setting"),
-    LATER("relay", "run a relay"),
     NULL,
 };
 

@@ -41,6 +41,13 @@ typedef enum option_id {
     OPT_ONCE,
     OPT_CONFLICT,
     OPT_PATH,
+    OPT_ADMIN_LISTEN,
+    OPT_CERT,
+    OPT_KEY,
+    OPT_TOKEN_FILE,
+    OPT_LIMITS,
+    OPT_USER,
+    OPT_CHECK,
 } option_id;
 
 /* What a value or an argument is: completion offers that. */

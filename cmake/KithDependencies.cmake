@@ -8,6 +8,7 @@ pkg_check_modules(KITH_DEPENDS REQUIRED IMPORTED_TARGET ${KITH_MODULES})
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(QRENCODE REQUIRED IMPORTED_TARGET libqrencode)
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
+pkg_check_modules(LIBWEBSOCKETS REQUIRED IMPORTED_TARGET libwebsockets libssl)
 
 # BLAKE3: a system's libblake3 has no subtree interface in its public header, so its C is compiled from Debian's package of it,
 # which script/bootstrap unpacks.  SIMD: assembly on amd64, intrinsics for NEON on arm64.

@@ -50,6 +50,7 @@ if(Python3_Interpreter_FOUND)
 endif()
 
 install(TARGETS kith RUNTIME COMPONENT command)
+install(FILES packaging/kith-relay.service DESTINATION lib/systemd/system COMPONENT command)
 # The command's manual, where scdoc is there to make it.
 find_program(KITH_SCDOC scdoc)
 if(KITH_SCDOC)
@@ -62,9 +63,10 @@ if(KITH_SCDOC)
     add_custom_command(OUTPUT ${made}.gz DEPENDS ${page} VERBATIM
       COMMAND sh -c "\"$0\" < \"$1\" > \"$2\" && gzip -9nf \"$2\"" ${KITH_SCDOC} ${page} ${made})
     list(APPEND manual ${made}.gz)
+    string(REGEX MATCH "[0-9]$" section ${name})
+    install(FILES ${made}.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT command)
   endforeach()
   add_custom_target(kith-man ALL DEPENDS ${manual})
-  install(FILES ${manual} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT command)
 endif()
 
 # kith_completion(shell folder name): a file that the command itself prints

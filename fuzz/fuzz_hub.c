@@ -55,14 +55,16 @@ static void connect_to(client *c, uint8_t number, uint32_t session)
     kith_ed25519_public(seed, key);
     kith_fingerprint(uuid, key, target);
     size_t size = kith_relay_write(
-        &(kith_relay_message){.type = KITH_RELAY_CONNECT, .session = session, .connect = {target, NULL}}, out, sizeof out);
+        &(kith_relay_message){.type = KITH_RELAY_CONNECT, .session = session, .connect = {target, NULL}}, out,
+        sizeof out);
     kith_hub_input(c->hub, out, size, 0, true, now);
 }
 
 static void datagram(client *c, uint8_t how, const uint8_t *data, size_t size)
 {
     static uint8_t run[KITH_PACKET_RUN_MAX];
-    kith_packet out, p = {.remote = {.family = KITH_FAMILY_IPV4, .port = 1, .ip = {how & 1}}, .data = run, .size = size};
+    kith_packet out,
+        p = {.remote = {.family = KITH_FAMILY_IPV4, .port = 1, .ip = {how & 1}}, .data = run, .size = size};
     if (size == 0) return;
     memcpy(run, data, size);
     p.segment = 1 + how % size;
@@ -125,7 +127,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t length = kith_read_u8(&r);
         if (length > kith_reader_left(&r)) length = kith_reader_left(&r);
         step(&clients[who % CLIENTS], who % CLIENTS, op, value, kith_read_view(&r, length), length);
-        while (kith_hub_ready(hub)) {}
+        while (kith_hub_ready(hub)) {
+        }
         if (kith_hub_stats_of(hub)->memory_bytes > settings.memory_bytes) abort();
     }
     for (size_t i = 0; i < CLIENTS; i++)

@@ -57,6 +57,7 @@ kith_err kith_io_new(kith_io **out)
 }
 
 kith_env *kith_io_env(kith_io *io) { return &io->env; }
+struct uv_loop_s *kith_io_loop(kith_io *io) { return &io->loop; }
 size_t kith_io_objects(const kith_io *io) { return io->objects; }
 size_t kith_io_leaked(void) { return atomic_load(&leaked); }
 
@@ -64,6 +65,8 @@ void kith_io_run(kith_io *io)
 {
     while (!atomic_load(&io->stop) || io->objects) uv_run(&io->loop, UV_RUN_ONCE);
 }
+
+bool kith_io_stopping(const kith_io *io) { return atomic_load(&io->stop); }
 
 void kith_io_stop(kith_io *io)
 {

@@ -43,8 +43,7 @@ static void answer(kith_hub *hub, const kith_packet *asked, const uint8_t *data,
     uint8_t *at = size ? scratch(hub, size) : NULL;
     if (!at) return;
     memcpy(at, data, size);
-    put(hub, &(kith_packet){
-                 .local = asked->local, .remote = asked->remote, .data = at, .size = size, .segment = size});
+    put(hub, &(kith_packet){.local = asked->local, .remote = asked->remote, .data = at, .size = size, .segment = size});
 }
 
 static void stun(kith_hub *hub, const kith_packet *datagram, uint64_t now_ns)

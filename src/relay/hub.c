@@ -23,8 +23,9 @@ kith_err kith_hub_new(const kith_hub_config *config, kith_hub **out)
 {
     kith_hub *hub = kith_calloc(1, sizeof *hub);
     if (!hub) return KITH_ERR_NOMEM;
-    kith_list *lists[] = {&hub->clients, &hub->unused, &hub->unregistered, &hub->registered,    &hub->stalling, &hub->paused,
-                          &hub->ready,   &hub->refusing, &hub->idle_sessions, &hub->mailboxes, &hub->packets};
+    kith_list *lists[] = {&hub->clients,       &hub->unused,    &hub->unregistered, &hub->registered,
+                          &hub->stalling,      &hub->paused,    &hub->ready,        &hub->refusing,
+                          &hub->idle_sessions, &hub->mailboxes, &hub->packets};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) kith_list_init(lists[i]);
     hub->settings = *config->settings;
     hub->headroom = config->headroom;
@@ -83,8 +84,7 @@ void kith_hub_set_tokens(kith_hub *hub, kith_tokens *tokens, uint64_t now_ns)
         row->used_bytes = old->used_bytes;
         row->used_since_ns = old->used_since_ns;
     }
-    KITH_EACH(at, &hub->registered)
-    {
+    KITH_EACH (at, &hub->registered) {
         kith_hub_client *client = KITH_OF(at, kith_hub_client, aging);
         client->token = same_token(tokens, client->token);
     }
@@ -93,8 +93,7 @@ void kith_hub_set_tokens(kith_hub *hub, kith_tokens *tokens, uint64_t now_ns)
     if (!tokens) return;
     kith_list losing = {0}; /* closing one may close others: no walk over the list meanwhile */
     kith_list_init(&losing);
-    KITH_EACH(at, &hub->registered)
-    {
+    KITH_EACH (at, &hub->registered) {
         if (KITH_OF(at, kith_hub_client, aging)->token) continue;
         kith_list_remove(at);
         kith_list_append(&losing, at);
@@ -182,8 +181,8 @@ void hub_close(kith_hub_client *client, uint16_t code, kith_relay_error error, c
     message_free(client->hub, client->inbound);
     client->inbound = NULL;
     if (error && client->stage != ACCEPTED)
-        queue_message(client,
-                      &(kith_relay_message){.type = KITH_RELAY_ERROR, .error = {error, {text, strlen(text)}}}, now_ns);
+        queue_message(client, &(kith_relay_message){.type = KITH_RELAY_ERROR, .error = {error, {text, strlen(text)}}},
+                      now_ns);
     client->stage = CLOSING;
     kith_list_remove(&client->aging);
     go_on(client);
@@ -228,7 +227,10 @@ kith_hub_client *kith_hub_ready(kith_hub *hub)
 
 /* ---- what comes ---- */
 
-static uint64_t cost_ns(const kith_hub *hub, uint64_t bytes) { return bytes * NS_PER_S / hub->settings.bytes_per_second; }
+static uint64_t cost_ns(const kith_hub *hub, uint64_t bytes)
+{
+    return bytes * NS_PER_S / hub->settings.bytes_per_second;
+}
 
 bool hub_too_fast(const kith_hub_client *client, uint64_t now_ns)
 {
@@ -266,9 +268,9 @@ static bool charge_token(kith_hub_client *client, size_t bytes, uint64_t now_ns)
         uint64_t left_ns = token->used_since_ns + KITH_TOKEN_QUOTA_MS * NS_PER_MS - now_ns;
         client->hub->stats.quotas_exceeded++;
         queue_message(client,
-                      &(kith_relay_message){.type = KITH_RELAY_RATE_LIMITED,
-                                            .rate_limited = {.limit = KITH_RELAY_LIMIT_QUOTA,
-                                                             .retry_after_ms = left_ns / NS_PER_MS}},
+                      &(kith_relay_message){
+                          .type = KITH_RELAY_RATE_LIMITED,
+                          .rate_limited = {.limit = KITH_RELAY_LIMIT_QUOTA, .retry_after_ms = left_ns / NS_PER_MS}},
                       now_ns);
         hub_close(client, KITH_HUB_CLOSE_TRY_LATER, 0, NULL, now_ns);
         return false;
@@ -401,8 +403,7 @@ static void resume(kith_hub *hub, uint64_t now_ns)
 {
     if (hub->resume_ns > now_ns) return;
     hub->resume_ns = UINT64_MAX;
-    KITH_EACH(at, &hub->paused)
-    {
+    KITH_EACH (at, &hub->paused) {
         kith_hub_client *client = KITH_OF(at, kith_hub_client, pausing);
         if (client->resume_ns <= now_ns)
             go_on(client);
@@ -445,21 +446,20 @@ bool kith_hub_draining(const kith_hub *hub) { return hub->draining; }
 void kith_hub_drain(kith_hub *hub, uint64_t now_ns)
 {
     hub->draining = true;
-    KITH_EACH(at, &hub->clients) /* where one may be closed, but none is freed */
+    KITH_EACH (at, &hub->clients) /* where one may be closed, but none is freed */
     {
         kith_hub_client *client = KITH_OF(at, kith_hub_client, in_hub);
         if (client->stage == REGISTERED)
-            queue_message(client,
-                          &(kith_relay_message){.type = KITH_RELAY_RESTARTING, .restarting = {hub->settings.restart_ms}},
-                          now_ns);
+            queue_message(
+                client, &(kith_relay_message){.type = KITH_RELAY_RESTARTING, .restarting = {hub->settings.restart_ms}},
+                now_ns);
     }
 }
 
 void kith_hub_shut(kith_hub *hub, uint64_t now_ns)
 {
     hub->draining = true;
-    KITH_EACH(at, &hub->clients)
-    hub_close(KITH_OF(at, kith_hub_client, in_hub), KITH_HUB_CLOSE_AWAY, 0, NULL, now_ns);
+    KITH_EACH (at, &hub->clients) hub_close(KITH_OF(at, kith_hub_client, in_hub), KITH_HUB_CLOSE_AWAY, 0, NULL, now_ns);
 }
 
 const kith_hub_stats *kith_hub_stats_of(const kith_hub *hub) { return &hub->stats; }

@@ -10,7 +10,7 @@
 #define NS_PER_MS     UINT64_C(1000000)
 #define NS_PER_S      UINT64_C(1000000000)
 #define NS_PER_MINUTE (60 * NS_PER_S)
-#define ANSWER_SLOTS  4096 /* counters of answers, by hash of the address: a power of two */
+#define ANSWER_SLOTS  4096            /* counters of answers, by hash of the address: a power of two */
 #define PAUSE_LEAST   (5 * NS_PER_MS) /* a pause is at least so long: each costs the owner two calls of the system */
 #define INSTANCE_SIZE KITH_RELAY_INSTANCE_SIZE
 

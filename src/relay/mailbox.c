@@ -22,10 +22,10 @@ static void limited(kith_hub_client *client, uint32_t tag, uint64_t now_ns)
 {
     client->hub->stats.mailboxes_limited++;
     queue_message(client,
-                  &(kith_relay_message){.type = KITH_RELAY_RATE_LIMITED,
-                                        .tag = tag,
-                                        .rate_limited = {KITH_RELAY_LIMIT_MAILBOXES,
-                                                         client->hub->settings.mailbox_ms, .has_tag = true}},
+                  &(kith_relay_message){
+                      .type = KITH_RELAY_RATE_LIMITED,
+                      .tag = tag,
+                      .rate_limited = {KITH_RELAY_LIMIT_MAILBOXES, client->hub->settings.mailbox_ms, .has_tag = true}},
                   now_ns);
 }
 
@@ -81,8 +81,7 @@ void mailbox_close(kith_hub_client *client, const kith_relay_message *m, uint64_
 
 void mailbox_end_all(kith_hub_client *client)
 {
-    while (!kith_list_empty(&client->mailboxes))
-        end(KITH_OF(kith_list_first(&client->mailboxes), mailbox, in_client));
+    while (!kith_list_empty(&client->mailboxes)) end(KITH_OF(kith_list_first(&client->mailboxes), mailbox, in_client));
 }
 
 uint64_t mailbox_deadline(const kith_hub *hub)

@@ -19,8 +19,7 @@ static device *device_find(const kith_hub *hub, const uint8_t *fingerprint)
 
 static kith_hub_client *instance_of(device *d, const uint8_t *instance)
 {
-    KITH_EACH(at, &d->instances)
-    {
+    KITH_EACH (at, &d->instances) {
         kith_hub_client *client = KITH_OF(at, kith_hub_client, in_device);
         if (memcmp(client->instance, instance, INSTANCE_SIZE) == 0) return client;
     }
@@ -55,9 +54,9 @@ static void limited(kith_hub_client *client, uint64_t *counter, uint64_t retry_a
 {
     ++*counter;
     queue_message(client,
-                  &(kith_relay_message){.type = KITH_RELAY_RATE_LIMITED,
-                                        .rate_limited = {.limit = KITH_RELAY_LIMIT_REGISTRATIONS,
-                                                         .retry_after_ms = retry_after_ms}},
+                  &(kith_relay_message){
+                      .type = KITH_RELAY_RATE_LIMITED,
+                      .rate_limited = {.limit = KITH_RELAY_LIMIT_REGISTRATIONS, .retry_after_ms = retry_after_ms}},
                   now_ns);
     hub_close(client, KITH_HUB_CLOSE_TRY_LATER, 0, NULL, now_ns);
 }
@@ -172,7 +171,8 @@ void register_message(kith_hub_client *client, const kith_relay_message *m, uint
     if (!has_place(client, d, old, now_ns)) return;
     if (old) {
         stats->superseded++;
-        hub_close(old, KITH_HUB_CLOSE_POLICY, KITH_RELAY_ERROR_SUPERSEDED, "the same instance registered again", now_ns);
+        hub_close(old, KITH_HUB_CLOSE_POLICY, KITH_RELAY_ERROR_SUPERSEDED, "the same instance registered again",
+                  now_ns);
         if (client->close_code) return; /* it had a session with the old one, and its queue is full */
         d = device_find(hub, fingerprint);
     }

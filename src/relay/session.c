@@ -252,8 +252,8 @@ uint64_t session_deadline(const kith_hub *hub)
     if (!kith_list_empty(&hub->refusing))
         refuse_ns = KITH_OF(hub->refusing.head.next, session, refusing)->made_ns + hub->settings.refuse_ms * NS_PER_MS;
     if (!kith_list_empty(&hub->idle_sessions))
-        idle_ns = KITH_OF(hub->idle_sessions.head.next, session, idle)->used_ns +
-                  hub->settings.session_idle_ms * NS_PER_MS;
+        idle_ns =
+            KITH_OF(hub->idle_sessions.head.next, session, idle)->used_ns + hub->settings.session_idle_ms * NS_PER_MS;
     return refuse_ns < idle_ns ? refuse_ns : idle_ns;
 }
 

@@ -72,7 +72,8 @@ static kith_err read_setting(const kith_relay_word words[static 3], size_t numbe
     const kith_relay_word *name = &words[0], *value = &words[2];
     if (kith__relay_word_is(name, "name")) {
         if (!read_name(value, s)) return KITH_OK;
-        snprintf(reason->text, sizeof reason->text, "line %zu: name is not host or host:port, or one of too many", number);
+        snprintf(reason->text, sizeof reason->text, "line %zu: name is not host or host:port, or one of too many",
+                 number);
         return KITH_ERR_FORMAT;
     }
     for (size_t i = 0; i < KITH_RELAY_SETTING_COUNT; i++) {
@@ -86,7 +87,9 @@ static kith_err read_setting(const kith_relay_word words[static 3], size_t numbe
             return KITH_OK;
         }
         snprintf(reason->text, sizeof reason->text, "line %zu: %s is %s from %llu to %llu", number, row->name,
-                 row->kind == TIME ? "a time in ms (or with s, m, h)" : row->kind == BYTES ? "bytes (or with K, M, G)" : "a number",
+                 row->kind == TIME    ? "a time in ms (or with s, m, h)"
+                 : row->kind == BYTES ? "bytes (or with K, M, G)"
+                                      : "a number",
                  (unsigned long long)row->least, (unsigned long long)row->most);
         return KITH_ERR_FORMAT;
     }

@@ -20,7 +20,8 @@ struct kith_tokens {
 
 static int compare_hash(const void *a, const void *b)
 {
-    return memcmp((*(kith_token *const *)a)->hash, (*(kith_token *const *)b)->hash, sizeof(*(kith_token *const *)a)->hash);
+    return memcmp((*(kith_token *const *)a)->hash, (*(kith_token *const *)b)->hash,
+                  sizeof(*(kith_token *const *)a)->hash);
 }
 
 static int compare_name(const void *a, const void *b)
@@ -33,7 +34,8 @@ static bool good_name(const kith_relay_word *word)
     if (word->size > KITH_TOKEN_NAME_MAX) return false;
     for (size_t i = 0; i < word->size; i++) {
         char c = word->at[i];
-        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && !strchr("-_.@", c)) return false;
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && !strchr("-_.@", c))
+            return false;
     }
     return true;
 }
@@ -57,7 +59,8 @@ static const char *read_option(const kith_relay_word *word, kith_token *out)
         return NULL;
     }
     if (starts(word, quota)) {
-        if (kith__relay_number(word->at + strlen(quota), word->size - strlen(quota), true, &out->quota_bytes)) return NULL;
+        if (kith__relay_number(word->at + strlen(quota), word->size - strlen(quota), true, &out->quota_bytes))
+            return NULL;
         return "quota is not a number of bytes, such as 10G";
     }
     return "an option is neither expires= nor quota=";

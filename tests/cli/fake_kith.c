@@ -9,6 +9,8 @@
  * then remains. $KITH_FAKE_TRACE names a file to which each call that does something is appended. */
 #include "base/text.h"
 
+#include "../../relay/serve.h"
+
 #include <kith/kith.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -458,5 +460,21 @@ kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_prob
     }
     if (count != KITH_WORDS) return problem_set(problem, KITH_ERR_CODE, "a code is six words");
     strcpy(out, clean);
+    return KITH_OK;
+}
+
+/* ---- the relay: it says that it listens, and ends ---- */
+
+kith_err kith_relay_serve(const kith_relay_options *options, const kith_relay_said *said,
+                          char why[static KITH_RELAY_WHY_SIZE])
+{
+    if (options->limits && strcmp(options->limits, "bad") == 0) {
+        snprintf(why, KITH_RELAY_WHY_SIZE, "bad: line 1: there is no setting x");
+        return KITH_ERR_FORMAT;
+    }
+    if (!options->check) {
+        said->listening(said->user, options->listen, options->admin_listen);
+        said->log(said->user, false, "a line");
+    }
     return KITH_OK;
 }

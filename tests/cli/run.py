@@ -209,12 +209,12 @@ def test_usage():
         has(r.stderr, part)
         assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
         equal(r.stdout, "")
-    for word in "get up down inbox log sync verify trust revoke passwd recovery backup restore doctor config relay".split():
+    for word in "get up down inbox log sync verify trust revoke passwd recovery backup restore doctor config".split():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
     for line in ("passwd --recovery", "up --dir x", "get H -o F", "get H -oF -x", "verify laptop --ok", "config --unset k", "log show --limit 3",
-                 "log append --model=m", "--dir x up", "--git doctor", "relay --listen :7 --check", "up --bogus"):
+                 "log append --model=m", "--dir x up", "--git doctor", "up --bogus"):
         r = p.run(*line.split())
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
@@ -881,10 +881,26 @@ def complete(p, *words):
     return r.stdout.split("\n")[:-1], r.stderr
 
 
+def test_relay():
+    p = Place()
+    r = p.run("relay", "--listen", "127.0.0.1:7", "--admin-listen", "8")
+    equal((r.returncode, r.stdout, r.stderr), (0, "listening on 127.0.0.1:7\nmetrics on http://8/metrics\n", "a line\n"))
+    r = p.run("--json", "relay", "--listen", "127.0.0.1:7")
+    equal((json.loads(r.stdout), r.stderr), ({"event": "listening", "address": "127.0.0.1:7", "admin": None}, ""))
+    equal(p.run("relay", "--check", "--listen", "127.0.0.1:7").stdout, "all good\n")
+    for words, part in ((["relay"], "--listen"), (["relay", "--listen", "x", "--cert", "c"], "go together"), (["relay", "up"], "up")):
+        r = p.run(*words)
+        equal(r.returncode, 2)
+        has(r.stderr, part)
+    r = p.run("relay", "--listen", "127.0.0.1:7", "--limits", "bad")
+    equal(r.returncode, 5)
+    has(r.stderr, "there is no setting x")
+
+
 def test_completion():
     p = Place(devices=LAPTOP + PHONE.replace("phone", "$(touch${IFS}owned)"))
     equal(complete(p, KITH, "pa")[0], ["pair"])
-    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename"])
+    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename", "relay"])
     equal(complete(p, KITH, "ping", "la")[0], ["laptop"])
     equal(complete(p, KITH, "send", "--to", "")[0], ["laptop", r"\$\(touch\$\{IFS\}owned\)"])
     assert not (p.dir / "owned").exists(), "a device's name was run as a command"

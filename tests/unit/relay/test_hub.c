@@ -172,7 +172,8 @@ static void instances(void **state)
     say_register(&two, AUTHORITY, NULL);
     registered(&two);
     together(&a, &two, 1); /* the last one, when none is named */
-    say(&a, &(kith_relay_message){.type = KITH_RELAY_CONNECT, .session = 2, .connect = {one.fingerprint, one.instance}});
+    say(&a,
+        &(kith_relay_message){.type = KITH_RELAY_CONNECT, .session = 2, .connect = {one.fingerprint, one.instance}});
     expect(&a, KITH_RELAY_CONNECTED);
     expect(&one, KITH_RELAY_INCOMING);
     assert_null(one.m.run.data);
@@ -304,7 +305,8 @@ static void ready_once(void **state)
     peer a, b;
     enter(&a, 1, "192.0.2.1:1");
     enter(&b, 2, "192.0.2.2:1");
-    while (kith_hub_ready(hub)) {}
+    while (kith_hub_ready(hub)) {
+    }
     together(&a, &b, 1);
     assert_ptr_equal(kith_hub_ready(hub), a.client);
     assert_ptr_equal(kith_hub_ready(hub), b.client);
@@ -353,8 +355,10 @@ static void no_memory(void **state)
         say_data(&a, (uint32_t)n, packet, 100, 100);
         say(&a, &(kith_relay_message){.type = KITH_RELAY_MAILBOX_OPEN, .tag = (uint32_t)n});
         kith_mem_fail_at(0, false);
-        while (take(&a)) {}
-        while (take(&b)) {}
+        while (take(&a)) {
+        }
+        while (take(&b)) {
+        }
     }
     assert_true(stats()->memory_overflows > 0);
 }
@@ -362,14 +366,22 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HUB_TEST(registers),         HUB_TEST(wrong_signature),
-        HUB_TEST(foreign_authority), HUB_TEST(only_register_first),
-        HUB_TEST(zombie_yields),     HUB_TEST(packets_both_ways),
-        HUB_TEST(absent_looks_like_unwilling), HUB_TEST(slow_to_answer),
-        HUB_TEST(instances),         HUB_TEST(numbers),
-        HUB_TEST(to_itself),         HUB_TEST(idle_sessions_end),
-        HUB_TEST(pings),             HUB_TEST(in_pieces),
-        HUB_TEST(drains),            HUB_TEST(ready_once),
+        HUB_TEST(registers),
+        HUB_TEST(wrong_signature),
+        HUB_TEST(foreign_authority),
+        HUB_TEST(only_register_first),
+        HUB_TEST(zombie_yields),
+        HUB_TEST(packets_both_ways),
+        HUB_TEST(absent_looks_like_unwilling),
+        HUB_TEST(slow_to_answer),
+        HUB_TEST(instances),
+        HUB_TEST(numbers),
+        HUB_TEST(to_itself),
+        HUB_TEST(idle_sessions_end),
+        HUB_TEST(pings),
+        HUB_TEST(in_pieces),
+        HUB_TEST(drains),
+        HUB_TEST(ready_once),
         HUB_TEST(no_memory),
     };
     return cmocka_run_group_tests_name("relay/hub", tests, NULL, NULL);

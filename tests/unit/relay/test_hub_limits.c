@@ -280,12 +280,14 @@ static void too_fast_is_paused(void **state)
         while (kith_hub_reading(a.client)) {
             say_data(&a, 1, packets, sizeof packets, 1300);
             sent += sizeof packets;
-            while (take(&b)) {}
+            while (take(&b)) {
+            }
         }
         say_data(&c, 1, packets, 1300, 1300); /* who is slower is read always */
         assert_true(kith_hub_reading(c.client));
         fair++;
-        while (take(&b)) {}
+        while (take(&b)) {
+        }
         advance(20);
     }
     assert_true(fair >= 499);
@@ -346,7 +348,8 @@ static void mailboxes(void **state)
     settings.idle_ms = 86400000;
     kith_hub_configure(hub, &settings);
     advance(settings.mailbox_ms);
-    while (take(&a) && a.m.type != KITH_RELAY_MAILBOX) {}
+    while (take(&a) && a.m.type != KITH_RELAY_MAILBOX) {
+    }
     assert_int_equal(a.m.mailbox.state, KITH_RELAY_MAILBOX_STATE_CLOSED);
     assert_int_equal(stats()->mailboxes, 0);
 }

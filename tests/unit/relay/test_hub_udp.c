@@ -181,7 +181,11 @@ static void a_message_to_udp(void **state)
     (void)state;
     static const struct {
         size_t size, segment, runs;
-    } cases[] = {{1, 1, 1}, {3000, 1350, 1}, {KITH_PACKET_RUN_MAX, 1016, 2}, {64 * 1000, 1000, 1}, {64995, 64995, 0},
+    } cases[] = {{1, 1, 1},
+                 {3000, 1350, 1},
+                 {KITH_PACKET_RUN_MAX, 1016, 2},
+                 {64 * 1000, 1000, 1},
+                 {64995, 64995, 0},
                  {KITH_PACKET_RUN_MAX - KITH_RELAY_PACKET_HEAD, KITH_PACKET_RUN_MAX - KITH_RELAY_PACKET_HEAD, 1}};
     static uint8_t data[KITH_PACKET_RUN_MAX];
     peer a, b;
@@ -275,9 +279,14 @@ static void too_fast_is_dropped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HUB_TEST(stun),          HUB_TEST(only_known_things_are_answered), HUB_TEST(binds),
-        HUB_TEST(both_over_udp), HUB_TEST(over_udp_to_a_message),          HUB_TEST(a_message_to_udp),
-        HUB_TEST(mixed_run),     HUB_TEST(too_fast_is_dropped),
+        HUB_TEST(stun),
+        HUB_TEST(only_known_things_are_answered),
+        HUB_TEST(binds),
+        HUB_TEST(both_over_udp),
+        HUB_TEST(over_udp_to_a_message),
+        HUB_TEST(a_message_to_udp),
+        HUB_TEST(mixed_run),
+        HUB_TEST(too_fast_is_dropped),
     };
     return cmocka_run_group_tests_name("relay/hub_udp", tests, NULL, NULL);
 }
