@@ -2,7 +2,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 # What libkith needs, in one imported target; kith.pc and the CMake package name the same.
-set(KITH_MODULES "libngtcp2>=1.11" libsodium libcrypto libargon2 libuv avahi-core jansson libcbor)
+set(KITH_MODULES "libngtcp2>=1.11" libsodium libssl libcrypto libargon2 libuv libwebsockets avahi-core jansson libcbor)
 pkg_check_modules(KITH_DEPENDS REQUIRED IMPORTED_TARGET ${KITH_MODULES})
 # The command needs these besides.
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)

@@ -17,13 +17,15 @@ set(pitch "Kith pairs devices with six words and sends files between them over t
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libkith${PROJECT_VERSION_MAJOR})
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SHLIBDEPS ON)
+# libwebsockets loads this at run time, to live on our loop.
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_DEPENDS "libwebsockets-evlib-uv")
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "${pitch}\n.\nThis package has the shared library.")
 
 # Linking libkith.a takes what KITH_MODULES names.
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libkith-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 string(CONCAT CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libkith${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION}), libngtcp2-dev (>= 1.11), "
-  "libsodium-dev, libssl-dev, libargon2-dev, libuv1-dev, libavahi-core-dev, libjansson-dev, libcbor-dev")
+  "libsodium-dev, libssl-dev, libargon2-dev, libuv1-dev, libwebsockets-dev, libavahi-core-dev, libjansson-dev, libcbor-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
   "${pitch}\n.\nThis package has the headers, their manual, the static library, the pkg-config file and the CMake package.")
 

@@ -41,6 +41,8 @@ extern "C" {
     X(CANCELLED, -46, 130, "interrupted")                                                                              \
     X(ADDRESS_IN_USE, -47, 1, "the address is in use by another program")                                              \
     X(NETWORK, -48, 1, "the network refused")                                                                          \
+    X(CERTIFICATE, -49, 4,                                                                                             \
+      "the server's certificate is not good: it is another name's, out of date, or not signed by who is trusted")      \
     X(CORRUPT, -60, 5, "data failed verification")                                                                     \
     X(CHANGED, -61, 1, "the file changed while it was sent: send it again")                                            \
     X(IO, -70, 7, "reading or writing the disk failed")                                                                \

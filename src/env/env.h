@@ -99,6 +99,49 @@ typedef struct kith_env_tcp {
     void (*close)(kith_tcp *tcp);
 } kith_env_tcp;
 
+/* ---- WebSockets (RFC 6455), as a client ---- */
+#define KITH_WS_MESSAGE_MAX (68u << 10)         /* bytes of one message, either way */
+#define KITH_WS_QUEUE_MAX   (256u << 10)        /* bytes of messages that wait to be sent */
+#define KITH_WS_CONNECT_MS  15000u              /* from `connect` to `connected`, unless the options say otherwise */
+#define KITH_WS_CLOSE_NS    UINT64_C(300000000) /* so long what is queued at `close` may take */
+typedef struct kith_ws kith_ws;
+typedef struct kith_ws_options {
+    const char *url;         /* base/url.h */
+    const char *subprotocol; /* that the server has to agree to; NULL: none */
+    const char *ca_file;     /* PEM: authorities trusted besides the system's; NULL: none */
+    uint32_t timeout_ms;     /* 0: KITH_WS_CONNECT_MS */
+} kith_ws_options;
+/* How it ended.
+ * UNREACHABLE: no such name, no way, nobody there (or the proxy says so).   CERTIFICATE: it is not signed by who is
+ * trusted here, is out of date, or is another name's.   DECLINED: an HTTP answer that is not a WebSocket of this
+ * subprotocol; `status` is HTTP's.   NETWORK: the proxy declined.   TIMEOUT: not connected in time.   CLOSED: the peer
+ * ended it; `status` is its close code (RFC 6455 section 7.4), 0 without one.   LOST: silence, or what is between gave
+ * up.   PROTOCOL: the peer broke the rules, with a message larger than KITH_WS_MESSAGE_MAX among others.   NOMEM. */
+typedef struct kith_ws_events {
+    void (*connected)(void *user);
+    void (*message)(void *user, uint8_t *data, size_t size); /* whole, binary, maybe empty; borrowed for the call */
+    void (*writable)(void *user);                            /* after send said AGAIN: half of the queue is free */
+    void (*ended)(void *user, kith_err why, unsigned status);
+} kith_ws_events;
+typedef struct kith_env_ws {
+    /* Begin to connect; `connected` or `ended` follows.  The host's addresses are tried one after another.  With the
+     * environment's https_proxy (wss), http_proxy (ws) or all_proxy, unless no_proxy names the host, a tunnel through
+     * that HTTP proxy is asked for, and names are its to look up.  ARG: the URL; FORMAT: the proxy's, or the file of
+     * authorities cannot be read; NOMEM; LIMIT. */
+    kith_err (*connect)(kith_env *env, const kith_ws_options *options, const kith_ws_events *events, void *user,
+                        kith_ws **out);
+    /* Send one message; the bytes are copied.  AGAIN: the queue is full, nothing was taken, `writable` will come; an
+     * empty queue takes any message.  LIMIT: larger than KITH_WS_MESSAGE_MAX.  STATE: not connected yet.  CLOSED: it
+     * has ended, and `ended` came or will.  NOMEM. */
+    kith_err (*send)(kith_ws *ws, const void *data, size_t size);
+    size_t (*queued)(const kith_ws *ws);    /* bytes that wait to be sent */
+    void (*pause)(kith_ws *ws);             /* no `message` until `resume`: what comes stays with the system */
+    void (*resume)(kith_ws *ws);            /* `ended` by the peer waits, too, while messages do */
+    kith_addr (*remote)(const kith_ws *ws); /* once connected; NONE before, and through a proxy */
+    /* What is queued is still sent, for KITH_WS_CLOSE_NS, and then a close with code 1000.  NULL is fine. */
+    void (*close)(kith_ws *ws);
+} kith_env_ws;
+
 /* ---- interfaces ---- */
 typedef struct kith_interface_addr {
     uint32_t index; /* of the interface */
@@ -227,6 +270,7 @@ struct kith_env {
     const kith_env_timers *timers;
     const kith_env_udp *udp;
     const kith_env_tcp *tcp;
+    const kith_env_ws *ws;
     const kith_env_net *net;
     const kith_env_lan *lan;
     const kith_env_file *file;

@@ -4,6 +4,9 @@
 #include "io/io_internal.h"
 #include "io/mdns.h"
 
+#include <signal.h>
+#include <time.h>
+
 static atomic_size_t leaked;
 
 static void on_wake(uv_async_t *wake)
@@ -32,6 +35,7 @@ kith_err kith_io_new(kith_io **out)
         .timers = &kith_io_timer_table,
         .udp = &kith_io_udp_table,
         .tcp = &kith_io_tcp_table,
+        .ws = &kith_io_ws_table,
         .net = &kith_io_net_table,
         .lan = &kith_io_lan,
         .file = &kith_io_file_table,
@@ -61,9 +65,19 @@ struct uv_loop_s *kith_io_loop(kith_io *io) { return &io->loop; }
 size_t kith_io_objects(const kith_io *io) { return io->objects; }
 size_t kith_io_leaked(void) { return atomic_load(&leaked); }
 
+/* Of OpenSSL's writes to sockets whose peer is gone; others are made without it. */
 void kith_io_run(kith_io *io)
 {
+    static const struct timespec at_once = {0};
+    sigset_t pipe, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
     while (!atomic_load(&io->stop) || io->objects) uv_run(&io->loop, UV_RUN_ONCE);
+    if (sigismember(&before, SIGPIPE)) return;
+    while (sigtimedwait(&pipe, NULL, &at_once) > 0) {
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 bool kith_io_stopping(const kith_io *io) { return atomic_load(&io->stop); }
@@ -87,6 +101,7 @@ void kith_io_free(kith_io *io)
         while (io->work.jobs) uv_run(&io->loop, UV_RUN_ONCE);
         kith_io_work_done(io); /* the last to use `wake` */
         kith_io_tcp_done(io);
+        kith_io_ws_done(io);
         /* Objects closed without a turn of the loop after it are let go of here; what is open afterwards was forgotten.
          */
         uv_walk(&io->loop, close_handle, NULL);

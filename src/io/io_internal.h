@@ -56,7 +56,9 @@ struct kith_io {
     kith_io_work work;
     kith_list lingering; /* streams that were closed with bytes under way */
     size_t lingering_count;
-    struct kith_io_rx *rx; /* all sockets' receive buffers: what they hold is borrowed for one callback only */
+    struct kith_io_ws_context *ws; /* NULL until the first WebSocket */
+    bool ws_over;                  /* who was forgotten hears no more */
+    struct kith_io_rx *rx;         /* all sockets' receive buffers: what they hold is borrowed for one callback only */
 };
 
 static inline kith_io *kith_io_of(kith_env *env) { return KITH_OF(env, kith_io, env); }
@@ -66,6 +68,7 @@ extern const kith_env_timers kith_io_timer_table;
 extern const kith_env_post kith_io_post_table;
 extern const kith_env_udp kith_io_udp_table;
 extern const kith_env_tcp kith_io_tcp_table;
+extern const kith_env_ws kith_io_ws_table;
 extern const kith_env_net kith_io_net_table;
 extern const kith_env_file kith_io_file_table;
 extern const kith_env_work kith_io_work_table;
@@ -91,6 +94,7 @@ void kith_io_timers_done(kith_io *io); /* after the loop has closed its handles 
 kith_err kith_io_work_init(kith_io *io);
 void kith_io_work_done(kith_io *io);     /* joins the workers; nothing may be waiting any more */
 void kith_io_tcp_done(kith_io *io);      /* let go of what lingers; the loop has a turn to come */
+void kith_io_ws_done(kith_io *io);       /* turns the loop */
 void kith_io_posts_deliver(kith_io *io); /* call those that were posted */
 void kith_io_work_deliver(kith_io *io);  /* call `done` of the finished jobs */
 
