@@ -1,4 +1,5 @@
-/* The address of a WebSocket: ws://host[:port][/path], wss:// likewise (RFC 6455 section 3; the host as in RFC 3986). */
+/* The address of a WebSocket: ws://host[:port][/path], wss:// likewise (RFC 6455 section 3; the host as in RFC 3986).
+ */
 #ifndef KITH_BASE_URL_H
 #define KITH_BASE_URL_H
 

@@ -13,13 +13,14 @@
 
 #define NS_PER_MS        UINT64_C(1000000)
 #define PROXIED_HOST_MAX 96 /* the library writes a tunnel's request, with the host twice, into 256 bytes */
-#define ADDRESS_NS    UINT64_C(4000000000) /* for one address, while there are others to try */
-#define CLOSE_NORMAL  1000 /* RFC 6455 section 7.4.1 */
-#define CLOSE_TEXT    1003
-#define CLOSE_TOO_BIG 1009
-#define CLOSE_INTERNAL 1011
-#define WRITE_CLOSE ((enum lws_write_protocol)4) /* LWS_WRITE_CLOSE, which the library has and its header only mentions */
-#define WRITE_ROUNDS  16 /* messages handed over in one wake-up */
+#define ADDRESS_NS       UINT64_C(4000000000) /* for one address, while there are others to try */
+#define CLOSE_NORMAL     1000                 /* RFC 6455 section 7.4.1 */
+#define CLOSE_TEXT       1003
+#define CLOSE_TOO_BIG    1009
+#define CLOSE_INTERNAL   1011
+#define WRITE_CLOSE                                                                                                    \
+    ((enum lws_write_protocol)4) /* LWS_WRITE_CLOSE, which the library has and its header only mentions */
+#define WRITE_ROUNDS 16          /* messages handed over in one wake-up */
 
 typedef struct outgoing {
     kith_link link;

@@ -1,9 +1,9 @@
 /* libwebsockets' context on our loop, made when the first WebSocket connects.  A virtual host stands for one way of
  * connecting: through this proxy, trusting these authorities; the library knows both only there.
  *
- * What it would do to the process is kept from it: it logs nothing, takes no signals and leaves SIGPIPE as it was (which
- * is why kith_io_run blocks that: OpenSSL writes to sockets with write(2)), does not read the environment, and trusts no
- * certificates in ../share. */
+ * What it would do to the process is kept from it: it logs nothing, takes no signals and leaves SIGPIPE as it was
+ * (which is why kith_io_run blocks that: OpenSSL writes to sockets with write(2)), does not read the environment, and
+ * trusts no certificates in ../share. */
 #include "base/mem.h"
 #include "io/ws_internal.h"
 
@@ -13,10 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VHOSTS_MAX     32    /* ways of connecting, in the process's life */
-#define LIBRARY_WAIT_S 120   /* its own time limits: ours come first */
-#define TURNS          64    /* of the loop in which its handles close; it needs three */
-#define KEY_MAX        2048  /* bytes of a path and a proxy */
+#define VHOSTS_MAX     32   /* ways of connecting, in the process's life */
+#define LIBRARY_WAIT_S 120  /* its own time limits: ours come first */
+#define TURNS          64   /* of the loop in which its handles close; it needs three */
+#define KEY_MAX        2048 /* bytes of a path and a proxy */
 
 typedef struct vhost {
     kith_link link;

@@ -25,13 +25,13 @@ struct kith_ws {
     kith_timer *timer;
     uint64_t connect_by_ns, address_by_ns, close_by_ns; /* UINT64_MAX: not yet, or no more */
     struct lws *wsi;                                    /* NULL: none */
-    bool tcp, established;                              /* of this attempt: the socket is connected; it is a WebSocket */
+    bool tcp, established; /* of this attempt: the socket is connected; it is a WebSocket */
     bool bad_certificate, timed_out;
-    bool again;                    /* start the next address, from the loop */
-    bool paused, owed;             /* `writable` is owed */
-    bool closing, closed_by_peer;  /* by the user; with a close frame */
-    bool ended;                    /* and told */
-    kith_err why;                  /* what we found wrong; KITH_OK: nothing */
+    bool again;                   /* start the next address, from the loop */
+    bool paused, owed;            /* `writable` is owed */
+    bool closing, closed_by_peer; /* by the user; with a close frame */
+    bool ended;                   /* and told */
+    kith_err why;                 /* what we found wrong; KITH_OK: nothing */
     bool said_close;
     unsigned code; /* to close with then */
     unsigned status;

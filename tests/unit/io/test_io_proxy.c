@@ -6,7 +6,7 @@
 
 static const struct variable {
     const char *name, *value;
-} *environment;
+} * environment;
 
 static char *get(const char *name)
 {
@@ -59,8 +59,9 @@ static void users(void **state)
     assert_ok(ask("ws://a/", good, &proxy));
     assert_string_equal(proxy.user, "me::p@ss");
     assert_string_equal(proxy.host, "host");
-    static const char *const bad[] = {"me%4@host:1", "me%zz@host:1", "a%0d%0ab@host:1", "socks5://host:1", "https://h",
-                                      "host:99999",  "ho st:1",      "@",               "http://"};
+    static const char *const bad[] = {"me%4@host:1", "me%zz@host:1", "a%0d%0ab@host:1", "socks5://host:1",
+                                      "https://h",   "host:99999",   "ho st:1",         "@",
+                                      "http://"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct variable one[] = {{"http_proxy", bad[i]}, {NULL, NULL}};
         if (ask("ws://a/", one, &proxy) != KITH_ERR_FORMAT) fail_msg("%s", bad[i]);

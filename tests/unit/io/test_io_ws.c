@@ -96,8 +96,8 @@ static void dial(const char *scheme, const char *host, const server *s, const ch
 static int set_up(void **state)
 {
     (void)state;
-    static const char *const names[] = {"http_proxy", "https_proxy", "all_proxy",  "no_proxy",
-                                        "HTTPS_PROXY", "ALL_PROXY",  "NO_PROXY"};
+    static const char *const names[] = {"http_proxy",  "https_proxy", "all_proxy", "no_proxy",
+                                        "HTTPS_PROXY", "ALL_PROXY",   "NO_PROXY"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unsetenv(names[i]);
     c = calloc(1, sizeof *c);
     c->t = io_test_new();
@@ -413,7 +413,8 @@ static void a_full_queue_says_again_and_then_writable(void **state)
     dial("ws", "127.0.0.1", s, NULL);
     UNTIL(c, c->connected);
     kith_err err = KITH_OK;
-    for (int turn = 0; turn < 2000 && c->t.env->ws->queued(c->ws) < 4 * sizeof data; turn++) { /* the kernel's are full */
+    for (int turn = 0; turn < 2000 && c->t.env->ws->queued(c->ws) < 4 * sizeof data;
+         turn++) { /* the kernel's are full */
         err = c->t.env->ws->send(c->ws, data, sizeof data);
         if (!err) sent++;
         uv_run(&c->t.io->loop, UV_RUN_NOWAIT);

@@ -90,7 +90,8 @@ static inline bool peer_upgrade_as(peer *p, const char *subprotocol)
 
 static inline bool peer_upgrade(peer *p) { return peer_upgrade_as(p, "kith-test"); }
 
-/* One frame; `first` is its first byte: 0x82 a whole binary message, 0x02 its first frame, 0x00, 0x80 the next, last. */
+/* One frame; `first` is its first byte: 0x82 a whole binary message, 0x02 its first frame, 0x00, 0x80 the next, last.
+ */
 static inline bool peer_frame(peer *p, uint8_t first, const void *data, size_t size)
 {
     uint8_t head[10] = {first};
@@ -208,7 +209,8 @@ static inline void shell(const char *format, ...)
 static inline void make_ca(const char *name)
 {
     shell("openssl req -x509 " NEW_KEY " -keyout %s.key -out %s.pem -days 30 -subj /CN=%s", name, name, name);
-    shell("touch index; printf '[ca]\ndefault_ca=d\n[d]\ndatabase=index\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nserial=serial\n"
+    shell("touch index; printf "
+          "'[ca]\ndefault_ca=d\n[d]\ndatabase=index\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nserial=serial\n"
           "unique_subject=no\n[p]\ncommonName=supplied\n' >ca.cnf");
 }
 
