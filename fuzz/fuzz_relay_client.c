@@ -1,5 +1,5 @@
-/* What a hostile relay says to a client, in messages and datagrams cut as the input says: it never has more in its queue
- * than its limit, says nothing of sessions that there are not, and comes back no earlier than now. */
+/* What a hostile relay says to a client, in messages and datagrams cut as the input says: it never has more in its
+ * queue than its limit, says nothing of sessions that there are not, and comes back no earlier than now. */
 #include "path/relay_client.h"
 
 #include <stdlib.h>

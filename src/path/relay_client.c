@@ -128,8 +128,8 @@ static uint64_t spread(const kith_relay_client *client)
     return least(most, KITH_RELAY_SPREAD_MAX_NS);
 }
 
-/* When.  A window begins where the one before ended, so that of all who lost their relay at once no more come in a second
- * than an even spread over the first window makes, whenever it is there again. */
+/* When.  A window begins where the one before ended, so that of all who lost their relay at once no more come in a
+ * second than an even spread over the first window makes, whenever it is there again. */
 static uint64_t when_back(kith_relay_client *client, uint64_t now_ns)
 {
     uint64_t from = client->asked_ns > now_ns ? client->asked_ns : now_ns;
@@ -157,10 +157,9 @@ static void go_away(kith_relay_client *client, kith_err why, uint64_t now_ns)
     kith__relay_sessions_forget(client);
     kith__relay_udp_stop(client);
     while (!kith_list_empty(&client->out)) kith_relay_client_sent(client);
-    kith__relay_say(client, &(kith_relay_event){.kind = KITH_RELAY_EVENT_LOST,
-                                                .why = why,
-                                                .code = client->code,
-                                                .at_ns = client->come_back_ns});
+    kith__relay_say(
+        client, &(kith_relay_event){
+                    .kind = KITH_RELAY_EVENT_LOST, .why = why, .code = client->code, .at_ns = client->come_back_ns});
 }
 
 void kith__relay_hang_up(kith_relay_client *client, kith_err why, uint64_t now_ns)
@@ -191,9 +190,8 @@ static bool on_challenge(kith_relay_client *client, const kith_relay_message *me
     if (message->challenge.version != KITH_RELAY_VERSION) return false;
     client->to_sign_size = kith_relay_signed(message->challenge.nonce, client->authority, client->device_id,
                                              client->instance, client->to_sign);
-    kith__relay_say(client, &(kith_relay_event){.kind = KITH_RELAY_EVENT_SIGN,
-                                                .bytes = client->to_sign,
-                                                .size = client->to_sign_size});
+    kith__relay_say(client, &(kith_relay_event){
+                                .kind = KITH_RELAY_EVENT_SIGN, .bytes = client->to_sign, .size = client->to_sign_size});
     return client->to_sign_size > 0;
 }
 
@@ -262,8 +260,8 @@ static void on_pong(kith_relay_client *client, const kith_relay_message *message
 /* A time to be away until, and a random part of as much again. */
 static uint64_t asked_until(kith_relay_client *client, uint64_t after_ms, uint64_t now_ns)
 {
-    uint64_t after = after_ms > KITH_RELAY_COME_BACK_MAX_NS / NS_PER_MS ? KITH_RELAY_COME_BACK_MAX_NS
-                                                                        : after_ms * NS_PER_MS;
+    uint64_t after =
+        after_ms > KITH_RELAY_COME_BACK_MAX_NS / NS_PER_MS ? KITH_RELAY_COME_BACK_MAX_NS : after_ms * NS_PER_MS;
     return sum(now_ns, after + kith__relay_random(client, after));
 }
 
@@ -337,15 +335,14 @@ static bool dispatch(kith_relay_client *client, const kith_relay_message *messag
     case KITH_RELAY_RATE_LIMITED: on_limited(client, message, now_ns); return true;
     case KITH_RELAY_ERROR: on_error(client, message, now_ns); return true;
     case KITH_RELAY_MAILBOX:
-        kith__relay_say(client, &(kith_relay_event){.kind = KITH_RELAY_EVENT_MAILBOX,
-                                                    .tag = message->tag,
-                                                    .code = message->mailbox.state});
+        kith__relay_say(
+            client,
+            &(kith_relay_event){.kind = KITH_RELAY_EVENT_MAILBOX, .tag = message->tag, .code = message->mailbox.state});
         return client->state == RELAY_REGISTERED;
     case KITH_RELAY_CONNECTED:
     case KITH_RELAY_INCOMING:
     case KITH_RELAY_GONE:
-    case KITH_RELAY_DATA:
-        return client->state == RELAY_REGISTERED && kith__relay_session_input(client, message, data);
+    case KITH_RELAY_DATA: return client->state == RELAY_REGISTERED && kith__relay_session_input(client, message, data);
     default: return false; /* a client's own messages */
     }
 }

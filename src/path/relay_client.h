@@ -2,8 +2,8 @@
  * latency, and when to come back.  A state machine: messages, datagrams and a time go in, messages, datagrams, events
  * and a deadline come out.
  *
- * After every call: take the events, then the output; set a timer to the deadline and then call kith_relay_client_expire.
- * Views in an event are into the bytes that were given, so take it before those go. */
+ * After every call: take the events, then the output; set a timer to the deadline and then call
+ * kith_relay_client_expire. Views in an event are into the bytes that were given, so take it before those go. */
 #ifndef KITH_PATH_RELAY_CLIENT_H
 #define KITH_PATH_RELAY_CLIENT_H
 
@@ -21,15 +21,15 @@
 #define KITH_RELAY_PING_NS     UINT64_C(20000000000) /* between pings; less where the relay's idle time asks for it */
 #define KITH_RELAY_PONG_NS     UINT64_C(10000000000) /* nothing heard for so long after a ping: lost */
 #define KITH_RELAY_STABLE_NS   UINT64_C(60000000000) /* registered for so long: failures before do not count */
-/* The n-th attempt in a row comes at a random time within a window of SPREAD * 2^n, at most SPREAD_MAX, that begins where
- * the window before ended: clients that lost their relay at once come back spread out evenly. */
-#define KITH_RELAY_SPREAD_NS     UINT64_C(10000000000)
-#define KITH_RELAY_SPREAD_MAX_NS UINT64_C(120000000000)
-#define KITH_RELAY_REFUSED_NS    UINT64_C(600000000000) /* refused for what will not change by itself: the spread then */
+/* The n-th attempt in a row comes at a random time within a window of SPREAD * 2^n, at most SPREAD_MAX, that begins
+ * where the window before ended: clients that lost their relay at once come back spread out evenly. */
+#define KITH_RELAY_SPREAD_NS        UINT64_C(10000000000)
+#define KITH_RELAY_SPREAD_MAX_NS    UINT64_C(120000000000)
+#define KITH_RELAY_REFUSED_NS       UINT64_C(600000000000) /* refused for what will not change by itself: the spread then */
 #define KITH_RELAY_COME_BACK_MAX_NS UINT64_C(3600000000000) /* of what a relay may ask for */
 /* UDP: tried when registered, and again after RETRY, 2 * RETRY ... RETRY_MAX when it did not answer. */
 #define KITH_RELAY_BIND_TRIES        4
-#define KITH_RELAY_BIND_WAIT_NS      UINT64_C(400000000) /* for an answer, doubled each time: 6 s in all */
+#define KITH_RELAY_BIND_WAIT_NS      UINT64_C(400000000)   /* for an answer, doubled each time: 6 s in all */
 #define KITH_RELAY_BIND_KEEP_NS      UINT64_C(15000000000) /* NATs forget a mapping after 30 s at the earliest */
 #define KITH_RELAY_BIND_RETRY_NS     UINT64_C(60000000000)
 #define KITH_RELAY_BIND_RETRY_MAX_NS UINT64_C(900000000000)
@@ -51,11 +51,11 @@ typedef enum kith_relay_event_kind {
     KITH_RELAY_EVENT_HANGUP, /* close it; LOST is behind this */
     KITH_RELAY_EVENT_SIGN,   /* sign `bytes`, then call kith_relay_client_signed */
     KITH_RELAY_EVENT_REGISTERED,
-    KITH_RELAY_EVENT_LOST,     /* all sessions and mailboxes are gone; `at_ns` is when it comes back by itself */
-    KITH_RELAY_EVENT_INCOMING, /* somebody connects: send data, or kith_relay_client_end */
-    KITH_RELAY_EVENT_GONE,     /* `session` is over */
-    KITH_RELAY_EVENT_LIMITED,  /* `session` (then it is over), `tag`, or neither */
-    KITH_RELAY_EVENT_MAILBOX,  /* of `tag` */
+    KITH_RELAY_EVENT_LOST,       /* all sessions and mailboxes are gone; `at_ns` is when it comes back by itself */
+    KITH_RELAY_EVENT_INCOMING,   /* somebody connects: send data, or kith_relay_client_end */
+    KITH_RELAY_EVENT_GONE,       /* `session` is over */
+    KITH_RELAY_EVENT_LIMITED,    /* `session` (then it is over), `tag`, or neither */
+    KITH_RELAY_EVENT_MAILBOX,    /* of `tag` */
     KITH_RELAY_EVENT_RESTARTING, /* sessions go on until `at_ns`; others may take their place over another relay */
     KITH_RELAY_EVENT_UDP,        /* packets go over UDP from now on, or (`on` is false) no more */
 } kith_relay_event_kind;
@@ -64,8 +64,8 @@ typedef struct kith_relay_event {
     kith_relay_event_kind kind;
     uint32_t session, tag;
     uint64_t at_ns;
-    kith_err why;      /* LOST: CLOSED, LOST, TIMEOUT, PROTOCOL, UNREACHABLE ..., what _ended was told among others */
-    uint64_t code;     /* LOST: kith_relay_error, 0: none.  GONE, LIMITED, MAILBOX: its reason, limit, state */
+    kith_err why;  /* LOST: CLOSED, LOST, TIMEOUT, PROTOCOL, UNREACHABLE ..., what _ended was told among others */
+    uint64_t code; /* LOST: kith_relay_error, 0: none.  GONE, LIMITED, MAILBOX: its reason, limit, state */
     bool has_session, has_tag, on;
     const uint8_t *bytes; /* SIGN */
     size_t size;
@@ -123,11 +123,10 @@ KITH_MUST_CHECK kith_err kith_relay_client_mailbox_connect(kith_relay_client *cl
                                                            const kith_packet *offer, uint32_t *session);
 KITH_MUST_CHECK kith_err kith_relay_client_mailbox_open(kith_relay_client *client, uint32_t tag);
 KITH_MUST_CHECK kith_err kith_relay_client_mailbox_close(kith_relay_client *client, uint32_t tag);
-/* Packets of a run, as many as go into one send, written to `buffer`.  NOT_FOUND: no such session (any more); ARG: not a
- * run.  There is no flow control and no order between these and _output: QUIC repairs what is lost. */
+/* Packets of a run, as many as go into one send, written to `buffer`.  NOT_FOUND: no such session (any more); ARG: not
+ * a run.  There is no flow control and no order between these and _output: QUIC repairs what is lost. */
 KITH_MUST_CHECK kith_err kith_relay_client_data(kith_relay_client *client, uint32_t session, const kith_packet *run,
-                                                uint8_t buffer[static KITH_RELAY_CLIENT_BUFFER],
-                                                kith_relay_send *out);
+                                                uint8_t buffer[static KITH_RELAY_CLIENT_BUFFER], kith_relay_send *out);
 /* It is over; with `refused` nobody shall see that we are here.  Sessions that are not there are fine. */
 void kith_relay_client_end(kith_relay_client *client, uint32_t session, bool refused);
 
@@ -139,8 +138,8 @@ bool kith_relay_client_event(kith_relay_client *client, kith_relay_event *out);
  * not, and bind UDP again. */
 void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns);
 
-/* Nothing seems to get through over UDP, as the packets above tell sooner than we: over the WebSocket from now on, until
- * the relay answers to a datagram again. */
+/* Nothing seems to get through over UDP, as the packets above tell sooner than we: over the WebSocket from now on,
+ * until the relay answers to a datagram again. */
 void kith_relay_client_doubt_udp(kith_relay_client *client, uint64_t now_ns);
 
 bool kith_relay_client_is_registered(const kith_relay_client *client);

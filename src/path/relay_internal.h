@@ -7,9 +7,9 @@
 #include "path/relay_client.h"
 
 typedef enum relay_state {
-    RELAY_AWAY,        /* until come_back_ns */
-    RELAY_DIALLING,    /* DIAL was said */
-    RELAY_CHALLENGED,  /* connected: CHALLENGE, a signature or REGISTERED is waited for */
+    RELAY_AWAY,       /* until come_back_ns */
+    RELAY_DIALLING,   /* DIAL was said */
+    RELAY_CHALLENGED, /* connected: CHALLENGE, a signature or REGISTERED is waited for */
     RELAY_REGISTERED,
 } relay_state;
 
@@ -41,10 +41,10 @@ struct kith_relay_client {
     unsigned attempts; /* in a row that failed, or did not last */
     uint64_t come_back_ns, register_by_ns, registered_ns;
     uint64_t window_end_ns; /* of the last attempt's spread */
-    uint64_t asked_ns;  /* the relay asked us to be away until then; 0: no */
-    bool restarting;    /* and goes away itself */
-    bool refused;       /* for what will not change by itself */
-    uint64_t code;      /* its last kith_relay_error */
+    uint64_t asked_ns;      /* the relay asked us to be away until then; 0: no */
+    bool restarting;        /* and goes away itself */
+    bool refused;           /* for what will not change by itself */
+    uint64_t code;          /* its last kith_relay_error */
     uint8_t to_sign[KITH_RELAY_SIGNED_MAX];
     size_t to_sign_size; /* 0: no challenge yet, or signed */
     kith_relay_limits limits;

@@ -132,9 +132,9 @@ static void on_gone(kith_relay_client *client, const kith_relay_message *message
     relay_session *s = kith__relay_session(client, message->session);
     if (!s) return; /* both ended it at once */
     *s = (relay_session){0};
-    kith__relay_say(client, &(kith_relay_event){.kind = KITH_RELAY_EVENT_GONE,
-                                                .session = message->session,
-                                                .code = message->gone.reason});
+    kith__relay_say(
+        client,
+        &(kith_relay_event){.kind = KITH_RELAY_EVENT_GONE, .session = message->session, .code = message->gone.reason});
 }
 
 bool kith__relay_session_input(kith_relay_client *client, const kith_relay_message *message, kith_relay_data *data)

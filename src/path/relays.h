@@ -8,15 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KITH_RELAYS_MAX 8
+#define KITH_RELAYS_MAX  8
 #define KITH_RELAYS_NONE SIZE_MAX
 /* Another one is moved to when it was nearer by both for all of HOLD, and none was moved to for DWELL before. */
 #define KITH_RELAYS_NEARER_SHARE 4 /* a quarter of the round trip, and */
 #define KITH_RELAYS_NEARER_NS    UINT64_C(5000000)
 #define KITH_RELAYS_HOLD_NS      UINT64_C(30000000000)
 #define KITH_RELAYS_DWELL_NS     UINT64_C(120000000000)
-/* One that fell is not moved to, while there is another, until it was up for so long; twice as long after each fall in a
- * row, until it stood for MAX. */
+/* One that fell is not moved to, while there is another, until it was up for so long; twice as long after each fall in
+ * a row, until it stood for MAX. */
 #define KITH_RELAYS_PROBATION_NS     UINT64_C(30000000000)
 #define KITH_RELAYS_PROBATION_MAX_NS UINT64_C(960000000000)
 

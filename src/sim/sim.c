@@ -215,6 +215,7 @@ kith_err kith_sim_new(uint64_t seed, kith_sim **out)
     kith_list_init(&sim->routes);
     kith_list_init(&sim->messages);
     kith_list_init(&sim->segments);
+    kith_list_init(&sim->names);
     sim->rx = kith_malloc(KITH_PACKET_RUN_MAX);
     if (!sim->rx) {
         kith_free(sim);
@@ -245,6 +246,7 @@ void kith_sim_free(kith_sim *sim)
     while (!kith_list_empty(&sim->hosts))
         kith__sim_host_free(KITH_OF(kith_list_first(&sim->hosts), kith_sim_host, link));
     kith__sim_networks_done(sim);
+    kith__sim_names_done(sim);
     kith_free(sim->browsers);
     kith_free(sim->rx);
     kith_free(sim->heap);

@@ -206,6 +206,7 @@ kith_err kith_sim_env_new(kith_sim_host *host, kith_env **out)
                               .timers = &timer_table,
                               .udp = &kith__sim_udp,
                               .tcp = &kith__sim_tcp,
+                              .ws = &kith__sim_ws,
                               .net = &kith__sim_net,
                               .lan = &kith__sim_lan,
                               .file = &kith__sim_file,
@@ -219,6 +220,8 @@ kith_err kith_sim_env_new(kith_sim_host *host, kith_env **out)
     kith_list_init(&process->sockets);
     kith_list_init(&process->listeners);
     kith_list_init(&process->tcps);
+    kith_list_init(&process->websockets);
+    kith_list_init(&process->ws_servers);
     kith_list_init(&process->watches);
     kith_list_init(&process->browsers);
     kith_list_init(&process->files);
@@ -250,6 +253,7 @@ void kith__sim_process_kill(sim_process *process)
 
 void kith__sim_process_free(sim_process *process)
 {
+    kith__sim_ws_free(process);
     while (!kith_list_empty(&process->timers))
         timer_close(KITH_OF(kith_list_first(&process->timers), kith_timer, link));
     while (!kith_list_empty(&process->posts)) post_close(KITH_OF(kith_list_first(&process->posts), sim_post, link));

@@ -52,6 +52,7 @@ struct kith_sim {
     kith_list messages; /* of discovery, under way */
     kith_list segments; /* of byte streams, under way */
     uint64_t next_tcp;
+    kith_list names; /* of hosts, for WebSockets */
     kith_tcp *asked; /* whose owner is being asked for room; NULL when it was closed in that */
     uint8_t *rx;     /* where runs are joined */
 };
@@ -113,7 +114,7 @@ typedef struct sim_process {
     uint32_t number;
     bool dead;
     sim_rng rng;
-    kith_list timers, sockets, listeners, tcps, watches, browsers, files, posts;
+    kith_list timers, sockets, listeners, tcps, websockets, ws_servers, watches, browsers, files, posts;
     kith_job *jobs; /* by the time they are due, chained by reserved[0] */
     sim_event work;
     uint64_t file_ops, fail_at;
@@ -125,6 +126,7 @@ static inline sim_process *sim_process_of(kith_env *env) { return (sim_process *
 
 extern const kith_env_udp kith__sim_udp;
 extern const kith_env_tcp kith__sim_tcp;
+extern const kith_env_ws kith__sim_ws;
 extern const kith_env_net kith__sim_net;
 extern const kith_env_lan kith__sim_lan;
 extern const kith_env_file kith__sim_file;
@@ -134,6 +136,9 @@ void kith__sim_udp_kill(sim_process *process);
 void kith__sim_udp_free(sim_process *process);
 void kith__sim_tcp_kill(sim_process *process);
 void kith__sim_tcp_free(sim_process *process);
+void kith__sim_ws_free(sim_process *process); /* its TCP and timers are silenced and freed as such */
+void kith__sim_ws_server_free(kith_link *link);
+void kith__sim_names_done(kith_sim *sim);
 void kith__sim_watches_kill(sim_process *process);
 void kith__sim_watches_free(sim_process *process);
 void kith__sim_lan_kill(sim_process *process);

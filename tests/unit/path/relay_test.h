@@ -1,4 +1,5 @@
-/* A relay of the codec's, as small as the client's tests need it: it registers who signs, and says what it is told to. */
+/* A relay of the codec's, as small as the client's tests need it: it registers who signs, and says what it is told to.
+ */
 #ifndef KITH_RELAY_TEST_H
 #define KITH_RELAY_TEST_H
 

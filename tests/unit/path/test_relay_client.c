@@ -228,9 +228,9 @@ static void who_is_asked_to_wait_waits(void **state)
 {
     (void)state;
     register_with(&nowhere, &usual_limits);
-    relay_says(&(kith_relay_message){.type = KITH_RELAY_RATE_LIMITED,
-                                     .rate_limited = {.limit = KITH_RELAY_LIMIT_REGISTRATIONS,
-                                                      .retry_after_ms = 30000}});
+    relay_says(
+        &(kith_relay_message){.type = KITH_RELAY_RATE_LIMITED,
+                              .rate_limited = {.limit = KITH_RELAY_LIMIT_REGISTRATIONS, .retry_after_ms = 30000}});
     const kith_relay_event *event = hear(KITH_RELAY_EVENT_LIMITED);
     assert_int_equal(event->code, KITH_RELAY_LIMIT_REGISTRATIONS);
     kith_relay_client_ended(client, KITH_ERR_CLOSED, now);
@@ -300,8 +300,8 @@ static void restarting(void **state)
 
 #define CLIENTS 10000
 
-/* The time from which on the relay is there again; each attempt before it fails after `fail_ns`.  Counts the arrivals of
- * each second, and all failed attempts. */
+/* The time from which on the relay is there again; each attempt before it fails after `fail_ns`.  Counts the arrivals
+ * of each second, and all failed attempts. */
 static size_t storm(bool announced, uint64_t back_ns, unsigned *arrivals, size_t seconds)
 {
     size_t failed = 0;
@@ -349,7 +349,8 @@ static void ten_thousand_come_back_spread_out(void **state)
     end_client(state);
     /* It is back at once: each of ten seconds has its tenth. */
     assert_int_equal(storm(false, 0, arrivals, 600), 0);
-    for (unsigned i = 0; i < KITH_RELAY_SPREAD_NS / S; i++) assert_in_range(arrivals[i], EVEN_PER_S * 3 / 4, EVEN_PER_S * FLAT);
+    for (unsigned i = 0; i < KITH_RELAY_SPREAD_NS / S; i++)
+        assert_in_range(arrivals[i], EVEN_PER_S * 3 / 4, EVEN_PER_S * FLAT);
     unsigned at_once = peak(arrivals, 600);
     /* It said so before. */
     assert_int_equal(storm(true, 0, arrivals, 600), 0);
@@ -416,8 +417,7 @@ static void bad_configurations(void **state)
     assert_int_equal(kith_relay_client_new(&(kith_relay_client_config){.authority = NULL}, &c), KITH_ERR_ARG);
     assert_int_equal(kith_relay_client_new(&(kith_relay_client_config){.authority = ""}, &c), KITH_ERR_ARG);
     assert_int_equal(kith_relay_client_new(&(kith_relay_client_config){.authority = authority}, &c), KITH_ERR_ARG);
-    kith_relay_client_config long_token = {
-        .authority = "a", .token = token, .token_size = KITH_RELAY_TOKEN_MAX + 1};
+    kith_relay_client_config long_token = {.authority = "a", .token = token, .token_size = KITH_RELAY_TOKEN_MAX + 1};
     assert_int_equal(kith_relay_client_new(&long_token, &c), KITH_ERR_ARG);
     assert_null(c);
 }

@@ -218,8 +218,8 @@ static void mailboxes(void **state)
     uint32_t session;
     assert_ok(kith_relay_client_mailbox_open(client, 12345));
     assert_int_equal(client_said(KITH_RELAY_MAILBOX_OPEN).tag, 12345);
-    relay_says(&(kith_relay_message){
-        .type = KITH_RELAY_MAILBOX, .tag = 12345, .mailbox = {KITH_RELAY_MAILBOX_STATE_TAKEN}});
+    relay_says(
+        &(kith_relay_message){.type = KITH_RELAY_MAILBOX, .tag = 12345, .mailbox = {KITH_RELAY_MAILBOX_STATE_TAKEN}});
     const kith_relay_event *event = hear(KITH_RELAY_EVENT_MAILBOX);
     assert_int_equal(event->tag, 12345);
     assert_int_equal(event->code, KITH_RELAY_MAILBOX_STATE_TAKEN);
@@ -253,7 +253,8 @@ static unsigned sends_of(uint32_t session, kith_packet run, bool udp)
             for (size_t i = 0; i < send.size; i += send.segment) {
                 size_t size = send.size - i < send.segment ? send.size - i : send.segment;
                 assert_memory_equal(kith_relay_read_packet_head(send.data + i, size), id_a, sizeof id_a);
-                assert_memory_equal(send.data + i + KITH_RELAY_PACKET_HEAD, run.data + at, size - KITH_RELAY_PACKET_HEAD);
+                assert_memory_equal(send.data + i + KITH_RELAY_PACKET_HEAD, run.data + at,
+                                    size - KITH_RELAY_PACKET_HEAD);
                 at += size - KITH_RELAY_PACKET_HEAD;
             }
             assert_int_equal(at, send.taken);
