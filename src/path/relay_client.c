@@ -257,12 +257,13 @@ static void on_pong(kith_relay_client *client, const kith_relay_message *message
     if (!client->min_rtt_ns || sample < client->min_rtt_ns) client->min_rtt_ns = sample;
 }
 
-/* A time to be away until, and a random part of as much again. */
+/* A time to be away until, and a random part of as much again, or of SPREAD if that is more: a relay need not know how
+ * many clients it has. */
 static uint64_t asked_until(kith_relay_client *client, uint64_t after_ms, uint64_t now_ns)
 {
     uint64_t after =
         after_ms > KITH_RELAY_COME_BACK_MAX_NS / NS_PER_MS ? KITH_RELAY_COME_BACK_MAX_NS : after_ms * NS_PER_MS;
-    return sum(now_ns, after + kith__relay_random(client, after));
+    return sum(now_ns, after + kith__relay_random(client, after > KITH_RELAY_SPREAD_NS ? after : KITH_RELAY_SPREAD_NS));
 }
 
 static void on_restarting(kith_relay_client *client, const kith_relay_message *message, uint64_t now_ns)

@@ -12,7 +12,8 @@
 
 #include <kith/error.h>
 
-#define KITH_RELAY_CLIENT_SESSIONS  64          /* at once, or the relay's limit if that is less */
+#define KITH_RELAY_CLIENT_SESSIONS  64          /* at once; of those opened here no more than the relay allows */
+#define KITH_RELAY_CLIENT_INCOMING  48          /* of them opened by others, who so cannot keep us from opening any */
 #define KITH_RELAY_CLIENT_QUEUE_MAX (96u << 10) /* bytes of messages, DATA aside, that wait to be sent */
 #define KITH_RELAY_CLIENT_EVENTS    16          /* not taken yet; one call makes at most three */
 #define KITH_RELAY_CLIENT_BUFFER    (KITH_RELAY_DATA_HEAD + KITH_PACKET_RUN_MAX) /* what kith_relay_client_data fills */

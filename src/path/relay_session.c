@@ -12,18 +12,19 @@ relay_session *kith__relay_session(kith_relay_client *client, uint32_t id)
 
 void kith__relay_sessions_forget(kith_relay_client *client) { memset(client->sessions, 0, sizeof client->sessions); }
 
-static relay_session *free_place(kith_relay_client *client)
+/* NULL: there are too many, of ours or of theirs. */
+static relay_session *free_place(kith_relay_client *client, bool theirs)
 {
     relay_session *found = NULL;
-    size_t used = 0;
+    size_t used = 0, most = theirs ? KITH_RELAY_CLIENT_INCOMING : client->limits.sessions;
     for (size_t i = 0; i < KITH_RELAY_CLIENT_SESSIONS; i++) {
-        if (client->sessions[i].id) {
-            used++;
-        } else {
+        if (!client->sessions[i].id) {
             found = &client->sessions[i];
+        } else if (((client->sessions[i].id & KITH_RELAY_SESSION_OF_RELAY) != 0) == theirs) {
+            used++;
         }
     }
-    return used < client->limits.sessions ? found : NULL;
+    return used < most ? found : NULL;
 }
 
 /* ---- opening ---- */
@@ -47,7 +48,7 @@ static kith_err open_session(kith_relay_client *client, kith_relay_message *mess
         message->run = (kith_relay_run){offer->data, offer->size, offer->segment};
         if (offer->size > KITH_RELAY_OFFER_MAX || !kith_relay_run_good(&message->run)) return KITH_ERR_ARG;
     }
-    relay_session *place = free_place(client);
+    relay_session *place = free_place(client, false);
     if (!place) return KITH_ERR_LIMIT;
     message->session = next_id(client);
     kith_err err = kith__relay_put(client, message);
@@ -112,7 +113,7 @@ static bool on_incoming(kith_relay_client *client, const kith_relay_message *mes
 {
     if (!(message->session & KITH_RELAY_SESSION_OF_RELAY) || kith__relay_session(client, message->session))
         return false;
-    relay_session *place = free_place(client);
+    relay_session *place = free_place(client, true);
     if (!place) {
         say_gone(client, message->session, KITH_RELAY_GONE_UNREACHABLE);
         return true;

@@ -49,14 +49,14 @@ struct kith_ws {
 /* NULL when out of memory. */
 kith_ws *kith__sim_ws_new(sim_process *process);
 extern const kith_tcp_events kith__sim_ws_tcp_events;
-void kith__sim_ws_end(kith_ws *ws, kith_err why, unsigned status); /* told from the loop, soon */
+void kith__sim_ws_end(kith_ws *ws, kith_err why, unsigned status);                   /* told from the loop, soon */
 bool kith__sim_ws_put(kith_ws *ws, sim_ws_kind kind, const void *data, size_t size); /* false: out of memory */
 void kith__sim_ws_pump(kith_ws *ws);
 void kith__sim_ws_settle(kith_ws *ws); /* its timer */
 void kith__sim_ws_drop(kith_ws *ws);   /* without a word */
 /* A record of opening.  It may end it. */
 void kith__sim_ws_opening(kith_ws *ws, sim_ws_kind kind, const uint8_t *data, size_t size);
-void kith__sim_ws_find(kith_ws *ws);   /* the name, and connect */
-void kith__sim_ws_begin(kith_ws *ws);  /* TCP is connected */
+void kith__sim_ws_find(kith_ws *ws);  /* the name, and connect */
+void kith__sim_ws_begin(kith_ws *ws); /* TCP is connected */
 
 #endif

@@ -76,8 +76,7 @@ void kith__sim_ws_find(kith_ws *ws)
     addr.port = ws->url.port;
     kith_err err = KITH_ERR_UNREACHABLE;
     ws->state = SIM_WS_OPENING;
-    if (addr.family != KITH_FAMILY_NONE)
-        err = env->tcp->connect(env, &addr, &kith__sim_ws_tcp_events, ws, &ws->tcp);
+    if (addr.family != KITH_FAMILY_NONE) err = env->tcp->connect(env, &addr, &kith__sim_ws_tcp_events, ws, &ws->tcp);
     if (err == KITH_ERR_ARG) err = KITH_ERR_UNREACHABLE;
     if (err) kith__sim_ws_end(ws, err, 0);
 }

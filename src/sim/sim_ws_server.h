@@ -20,8 +20,8 @@ typedef struct kith_sim_ws_server_options {
     unsigned refuse;         /* an HTTP status instead of a WebSocket; 0: none */
 } kith_sim_ws_server_options;
 
-/* Serve there; in `accepted`, which comes when a client was answered, the WebSocket is attached to or closed.  It is used
- * with env->ws as the client's is: send, pause, resume, remote, close.  Errors as env->tcp->listen. */
+/* Serve there; in `accepted`, which comes when a client was answered, the WebSocket is attached to or closed.  It is
+ * used with env->ws as the client's is: send, pause, resume, remote, close.  Errors as env->tcp->listen. */
 KITH_MUST_CHECK kith_err kith_sim_ws_listen(kith_env *env, const kith_addr *bind,
                                             const kith_sim_ws_server_options *options,
                                             void (*accepted)(void *user, kith_ws *ws), void *user,
@@ -29,8 +29,8 @@ KITH_MUST_CHECK kith_err kith_sim_ws_listen(kith_env *env, const kith_addr *bind
 void kith_sim_ws_set(kith_sim_ws_server *server, const kith_sim_ws_server_options *options); /* for those to come */
 void kith_sim_ws_unlisten(kith_sim_ws_server *server); /* those accepted go on; NULL is fine */
 void kith_sim_ws_attach(kith_ws *ws, const kith_ws_events *events, void *user);
-const char *kith_sim_ws_host(const kith_ws *ws);             /* what the client sent as Host */
-void kith_sim_ws_close_with(kith_ws *ws, unsigned code);     /* as close */
+const char *kith_sim_ws_host(const kith_ws *ws);         /* what the client sent as Host */
+void kith_sim_ws_close_with(kith_ws *ws, unsigned code); /* as close */
 /* This name is at that address ("192.0.2.1"), for all hosts; NULL: it is not any more.  ARG, NOMEM. */
 KITH_MUST_CHECK kith_err kith_sim_name(kith_sim *sim, const char *name, const char *addr);
 
