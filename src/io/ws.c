@@ -1,5 +1,8 @@
 /* One WebSocket: looked up, connected, address after address, and its two queues.  The library's handle (`wsi`) may end
- * at any time, from the loop; ours lives until the user closed it and the library let go. */
+ * at any time, from the loop; ours lives until the user closed it and the library let go.
+ *
+ * Known of the library (4.1.6): a proxy's answer to CONNECT has to come in one piece; close codes 1012 to 1015 are told
+ * as 1002; once connected it wakes the loop every 30 s. */
 #include "base/mem.h"
 #include "io/ws_internal.h"
 

@@ -157,9 +157,8 @@ static void answer(kith_ws *ws, const char *asked)
     bool agreed = options->subprotocol && strcmp(options->subprotocol, asked) == 0;
     unsigned status = options->refuse ? options->refuse : STATUS_UPGRADE;
     char text[2 + sizeof ws->subprotocol] = {(char)(status >> 8), (char)status};
-    size_t size = agreed ? strlen(asked) : 0;
-    memcpy(text + 2, asked, size);
-    put(ws, SIM_WS_ANSWER, text, 2 + size);
+    int size = snprintf(text + 2, sizeof text - 2, "%s", agreed ? asked : "");
+    put(ws, SIM_WS_ANSWER, text, 2 + (size_t)size);
     if (ws->state != SIM_WS_OPENING) return; /* out of memory */
     if (options->refuse) {
         kith__sim_ws_drop(ws); /* what was sent is delivered */
@@ -178,7 +177,7 @@ static void server_opening(kith_ws *ws, sim_ws_kind kind, const uint8_t *data, s
     if (kind == SIM_WS_HELLO && options->certificate && !ws->url.secure) {
         char text[1 + SIM_WS_TEXT_MAX];
         ws->url.secure = true;
-        int length = snprintf(text, sizeof text, "%c%s", options->bad_certificate, options->certificate);
+        int length = snprintf(text, sizeof text, "%c%s", options->bad_certificate ? 1 : 0, options->certificate);
         put(ws, SIM_WS_CERT, text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1);
         return;
     }
