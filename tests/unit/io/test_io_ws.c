@@ -20,6 +20,7 @@ typedef struct client {
 } client;
 
 static client *c; /* the test's */
+static bool own_net;
 
 static void close_it(void)
 {
@@ -641,6 +642,24 @@ REFUSED(an_expired_one_is_refused, "expired", "localhost", "ca")
 REFUSED(one_of_the_future_is_refused, "future", "localhost", "ca")
 REFUSED(a_self_signed_one_is_refused, "other_ca", "localhost", "ca")
 
+/* Addresses of IPv6 are checked by us alone. */
+static void ipv6_certificates(void **state)
+{
+    (void)state;
+    if (!own_net) skip();
+    server *s = server_start_at("::1", upgrade_and_echo, server_tls("six"), 1);
+    dial("wss", "[::1]", s, "ca");
+    UNTIL(c, c->connected);
+    close_and_wait();
+    server_end(s);
+    c->connected = 0;
+    s = server_start_at("::1", upgrade_and_echo, server_tls("good"), 1); /* for 127.0.0.1 */
+    dial("wss", "[::1]", s, "ca");
+    expect_end(KITH_ERR_CERTIFICATE, 0);
+    assert_int_equal(c->connected, 0);
+    server_end(s);
+}
+
 static void tls_where_there_is_none(void **state)
 {
     (void)state;
@@ -836,7 +855,8 @@ static void out_of_memory(void **state)
 static int make_certificates(void **state)
 {
     (void)state;
-    if (own_network()) link_up("lo", 0); /* where nobody answers for names */
+    own_net = own_network(); /* where nobody answers for names */
+    if (own_net) link_up("lo", 0);
     snprintf(certificates, sizeof certificates, "/tmp/kith-ws-XXXXXX");
     if (!mkdtemp(certificates)) return -1;
     make_ca("ca");
@@ -844,6 +864,7 @@ static int make_certificates(void **state)
     static const char *const both = "DNS:localhost,IP:127.0.0.1";
     make_certificate("good", both, "ca", "-days 30");
     make_certificate("named", "DNS:relay.example", "ca", "-days 30");
+    make_certificate("six", "IP:::1", "ca", "-days 30");
     make_certificate("wrong", "DNS:example.org,IP:192.0.2.1", "ca", "-days 30");
     make_certificate("other", both, "other_ca", "-days 30");
     make_certificate("expired", both, "ca", "-startdate 20200101000000Z -enddate 20200201000000Z");
@@ -899,6 +920,7 @@ int main(void)
         CASE(an_expired_one_is_refused),
         CASE(one_of_the_future_is_refused),
         CASE(a_self_signed_one_is_refused),
+        CASE(ipv6_certificates),
         CASE(tls_where_there_is_none),
         CASE(no_signal),
         CASE(a_proxy_is_used),

@@ -164,19 +164,27 @@ static inline void *serve(void *argument)
     return NULL;
 }
 
-static inline server *server_start(void (*script)(peer *p), SSL_CTX *tls, unsigned connections)
+/* At this address, and a port that the system picks. */
+static inline server *server_start_at(const char *address, void (*script)(peer *p), SSL_CTX *tls, unsigned connections)
 {
     server *s = calloc(1, sizeof *s);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    *s = (server){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .tls = tls, .script = script};
+    kith_addr at;
+    struct sockaddr_storage name;
+    assert_ok(kith_addr_parse(address, &at));
+    bool v6 = at.family == KITH_FAMILY_IPV6;
+    socklen_t size = kith_addr_to_sockaddr(&at, v6, &name);
+    *s = (server){.fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .tls = tls, .script = script};
     s->connections = connections;
-    assert_int_equal(bind(s->fd, (struct sockaddr *)&at, size), 0);
+    assert_int_equal(bind(s->fd, (struct sockaddr *)&name, size), 0);
     assert_int_equal(listen(s->fd, 16), 0);
-    getsockname(s->fd, (struct sockaddr *)&at, &size);
-    s->port = ntohs(at.sin_port);
+    s->port = kith_io_socket_local(s->fd).port;
     pthread_create(&s->thread, NULL, serve, s);
     return s;
+}
+
+static inline server *server_start(void (*script)(peer *p), SSL_CTX *tls, unsigned connections)
+{
+    return server_start_at("127.0.0.1", script, tls, connections);
 }
 
 /* Waits for the script: what it waits for has to be over. */
