@@ -41,7 +41,8 @@ static int run(const cli_args *a)
 }
 
 static const cli_option options[] = {
-    {OPT_ADMIN_LISTEN, 0, "admin-listen", "ADDR:PORT", VALUE_OTHER, "metrics; default 127.0.0.1:9475, where it is free"},
+    {OPT_ADMIN_LISTEN, 0, "admin-listen", "ADDR:PORT", VALUE_OTHER,
+     "metrics; default 127.0.0.1:9475, where it is free"},
     {OPT_CERT, 0, "cert", "FILE", VALUE_FILE, "the certificate and its chain (PEM): TLS"},
     {OPT_KEY, 0, "key", "FILE", VALUE_FILE, "its key (PEM)"},
     {OPT_TOKEN_FILE, 0, "token-file", "FILE", VALUE_FILE, "only clients with a token of these"},

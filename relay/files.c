@@ -21,7 +21,8 @@ static kith_err why_errno(const char *path, int error, char why[static KITH_RELA
 }
 
 /* The whole file; release with kith_free. */
-static kith_err read_file(const char *path, bool secret, char **out, size_t *out_size, char why[static KITH_RELAY_WHY_SIZE])
+static kith_err read_file(const char *path, bool secret, char **out, size_t *out_size,
+                          char why[static KITH_RELAY_WHY_SIZE])
 {
     struct stat info;
     char *text = NULL;
@@ -114,7 +115,8 @@ static kith_err read_certificate(const kith_relay_options *options, X509 **out, 
         return KITH_OK;
     }
     X509_free(certificate);
-    snprintf(why, KITH_RELAY_WHY_SIZE, "%.90s and %.90s are not a certificate (PEM) and its key", options->cert, options->key);
+    snprintf(why, KITH_RELAY_WHY_SIZE, "%.90s and %.90s are not a certificate (PEM) and its key", options->cert,
+             options->key);
     return KITH_ERR_FORMAT;
 }
 

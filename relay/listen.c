@@ -12,7 +12,10 @@
 #define ACCEPT_ROUNDS 64 /* before the loop's other work gets its turn */
 #define AGAIN_MS      100
 
-static void set_option(int fd, int level, int option, int value) { (void)setsockopt(fd, level, option, &value, sizeof value); }
+static void set_option(int fd, int level, int option, int value)
+{
+    (void)setsockopt(fd, level, option, &value, sizeof value);
+}
 
 static kith_addr local_of(int fd)
 {
@@ -82,7 +85,8 @@ kith_err listen_open(server *s, listener *l, const kith_addr *at, bool admin)
 {
     uv_loop_t *loop = kith_io_loop(s->io);
     int fd = -1, error = bound_socket(at, &fd);
-    if (error) return error == EADDRINUSE ? KITH_ERR_ADDRESS_IN_USE : error == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_NETWORK;
+    if (error)
+        return error == EADDRINUSE ? KITH_ERR_ADDRESS_IN_USE : error == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_NETWORK;
     if (uv_poll_init(loop, &l->poll, fd)) {
         close(fd);
         return KITH_ERR_NETWORK;

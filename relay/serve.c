@@ -84,8 +84,8 @@ static void reload(server *s)
         f.tokens = NULL;
         files_done(&s->files);
         s->files = f;
-        bool certificate = !s->options->cert || lws_tls_cert_updated(s->lws, s->options->cert, s->options->key, NULL, 0,
-                                                                     NULL, 0) == 0;
+        bool certificate =
+            !s->options->cert || lws_tls_cert_updated(s->lws, s->options->cert, s->options->key, NULL, 0, NULL, 0) == 0;
         server_log(s, !certificate, certificate ? "reloaded" : "reloaded, but the certificate could not be used");
         server_flush(s);
     }
@@ -106,7 +106,8 @@ static void shut(void *user)
     s->env->timers->close(s->drain);
     s->drain = s->env->timers->open(s->env, on_end, s);
     if (s->drain)
-        s->env->timers->set(s->drain, server_now(s) + (kith_hub_stats_of(s->hub)->connections ? SHUT_MS * NS_PER_MS : 0));
+        s->env->timers->set(s->drain,
+                            server_now(s) + (kith_hub_stats_of(s->hub)->connections ? SHUT_MS * NS_PER_MS : 0));
     else
         on_end(s);
 }
@@ -163,7 +164,8 @@ static kith_err parse_admin(const char *text, kith_addr *out)
 {
     char with_address[64];
     if (strspn(text, "0123456789") != strlen(text)) return kith_addr_parse(text, out);
-    if ((size_t)snprintf(with_address, sizeof with_address, "127.0.0.1:%s", text) >= sizeof with_address) return KITH_ERR_ARG;
+    if ((size_t)snprintf(with_address, sizeof with_address, "127.0.0.1:%s", text) >= sizeof with_address)
+        return KITH_ERR_ARG;
     return kith_addr_parse(with_address, out);
 }
 
@@ -196,11 +198,10 @@ static kith_err make_hub(server *s)
 {
     uint8_t seed[KITH_HUB_SEED_SIZE];
     s->env->base->random(s->env, seed, sizeof seed);
-    kith_err err = kith_hub_new(&(kith_hub_config){.settings = &s->files.settings,
-                                                   .seed = seed,
-                                                   .software = "kith " KITH_VERSION,
-                                                   .headroom = LWS_PRE},
-                                &s->hub);
+    kith_err err = kith_hub_new(
+        &(kith_hub_config){
+            .settings = &s->files.settings, .seed = seed, .software = "kith " KITH_VERSION, .headroom = LWS_PRE},
+        &s->hub);
     kith_wipe(seed, sizeof seed);
     if (err) return err;
     kith_hub_set_tokens(s->hub, s->files.tokens, server_now(s));

@@ -56,7 +56,8 @@ uint64_t server_now(const server *s);
 
 /* ---- files.c ---- */
 /* All that the options name; on failure *out is untouched and `why` has a sentence. */
-KITH_MUST_CHECK kith_err files_read(const kith_relay_options *options, files *out, char why[static KITH_RELAY_WHY_SIZE]);
+KITH_MUST_CHECK kith_err files_read(const kith_relay_options *options, files *out,
+                                    char why[static KITH_RELAY_WHY_SIZE]);
 void files_done(files *f);
 /* Whether this is what the relay is called: a name of the settings; without such a name of the certificate, or, without
  * one, the address the connection came to, or localhost. */

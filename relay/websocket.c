@@ -12,10 +12,10 @@
 #define SERV_BUFFER_SIZE      65536 /* one read of the socket: shared by all */
 #define HEADERS_SIZE          2048  /* of a request */
 #define HANDSHAKE_S           10
-#define OUTPUT_ROUNDS         16 /* messages for one client before others get their turn */
-#define CLOSE_SIZE            2  /* of a close frame: its code */
+#define OUTPUT_ROUNDS         16                           /* messages for one client before others get their turn */
+#define CLOSE_SIZE            2                            /* of a close frame: its code */
 #define WRITE_CLOSE           ((enum lws_write_protocol)4) /* LWS_WRITE_CLOSE: of the library, but not of its header */
-#define CLOSE_ACK_S           3  /* for the client to answer it */
+#define CLOSE_ACK_S           3                            /* for the client to answer it */
 #define HTTP_HEAD_SIZE        512
 #define SPARE_FILES           64
 
@@ -224,8 +224,8 @@ kith_err websocket_open(server *s, char why[static KITH_RELAY_WHY_SIZE])
         .foreign_loops = loops,
         .gid = -1, /* privileges are dropped by us */
         .uid = -1,
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_UV_NO_SIGSEGV_SIGFPE_SPIN |
-                   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+                   LWS_SERVER_OPTION_UV_NO_SIGSEGV_SIGFPE_SPIN | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
         .pt_serv_buf_size = SERV_BUFFER_SIZE,
         .max_http_header_data = HEADERS_SIZE,
         .max_http_header_pool = (unsigned short)(descriptors < UINT16_MAX ? descriptors : UINT16_MAX),

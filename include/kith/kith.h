@@ -228,7 +228,7 @@ KITH_API KITH_MUST_CHECK kith_err kith_ping(kith_node *node, const char *device_
 KITH_API KITH_MUST_CHECK kith_err kith_look(kith_node *node, kith_op *op);
 
 /* Which way to go. */
-typedef enum kith_path { KITH_PATH_ANY, KITH_PATH_UDP, KITH_PATH_TCP } kith_path;
+typedef enum kith_path { KITH_PATH_ANY, KITH_PATH_UDP, KITH_PATH_TCP, KITH_PATH_RELAY } kith_path;
 /* How kith_send_file goes about it; NULL: all 0. */
 typedef struct kith_send_options {
     size_t size;

@@ -1,6 +1,7 @@
 #include "node/carrier.h"
 
 #include "base/mem.h"
+#include "node/relay.h"
 #include "node/session.h"
 #include "service/code.h"
 
@@ -21,7 +22,8 @@
 static bool send_datagrams(carrier *c)
 {
     kith_env *env = c->core->env;
-    kith_err err = env->udp->send(c->udp, &c->held);
+    kith_err err = c->held.remote.family == KITH_FAMILY_RELAY ? kith__relays_send(c->core, &c->held)
+                                                              : env->udp->send(c->udp, &c->held);
     if (err == KITH_ERR_AGAIN) {
         c->blocked = true;
         return false;
@@ -191,7 +193,8 @@ static void on_datagrams(void *user, const kith_packet *packets, size_t count)
 {
     carrier *c = user;
     uint64_t now = kith__core_now(c->core);
-    for (size_t i = 0; i < count; i++) kith_quic_input(c->quic, &packets[i], now);
+    for (size_t i = 0; i < count; i++)
+        if (!kith__relays_datagrams(c->core, &packets[i])) kith_quic_input(c->quic, &packets[i], now);
     kith__core_pump(c->core);
 }
 

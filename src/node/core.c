@@ -5,6 +5,7 @@
 #include "node/book.h"
 #include "node/carrier.h"
 #include "node/lan.h"
+#include "node/relay.h"
 #include "node/roam.h"
 #include "node/session.h"
 #include "node/talk.h"
@@ -179,6 +180,7 @@ kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_pro
     if (!err) err = kith__book_open(core, problem);
     kith_rng_bytes(&core->rng, core->self.instance, sizeof core->self.instance);
     if (!err && config->seed) err = kith__carriers_open(core, problem);
+    if (!err && config->seed) err = kith__relays_open(core, problem);
     if (!err && config->seed && kith__roam_watch(core))
         kith__core_log(core, KITH_LOG_WARN, "changes of this device's addresses will not be noticed");
     if (!err && !config->no_lan && kith__lan_start(core))
@@ -223,6 +225,7 @@ static void on_closing_timer(void *user)
     core->closed = NULL;
     kith__roam_unwatch(core);
     kith__lan_stop(core);
+    kith__relays_close(core);
     kith__carriers_close(core);
     if (closed) closed(core->closed_user);
 }
@@ -260,6 +263,7 @@ void kith_core_free(kith_core *core)
     kith__talk_forget_all(core);
     kith__roam_unwatch(core);
     kith__lan_stop(core);
+    kith__relays_free(core);
     kith__carriers_free(core);
     core->env->timers->close(core->closing_timer);
     kith__book_close(core);

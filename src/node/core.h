@@ -6,6 +6,7 @@
  *   greeting the control streams: hello for hello, and what is said after it    greeting.{h,c}
  *   roam     which way a session's packets go, and networks that come and go    roam.{h,c}
  *   dial     finding a device's addresses and racing them                       dial.{h,c}
+ *   relay    connections to relays, and sessions over them as addresses         relay.{h,c}
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
  *   talk     connections with messages: kept alive, and taken                   op_talk.c op_serve.c talk.h
  *   op_*     what the application asked for: pair, join, ping, look, send, receive, connect, serve
@@ -66,7 +67,8 @@ struct kith_core {
     uint64_t last_session;       /* number given out */
     const struct session *about; /* whose events are being dealt with: log lines say so */
     struct lan *lan;
-    kith_watch *watch; /* of the system's addresses; NULL: none */
+    struct relays *relays; /* NULL: none are used */
+    kith_watch *watch;     /* of the system's addresses; NULL: none */
     struct book *book;
     struct receive_op *receiver; /* who takes files; one at a time */
     struct pair_op *host;        /* whose pairing code is open; one at a time */

@@ -2,10 +2,12 @@
 
 #include "base/mem.h"
 #include "node/lan.h"
+#include "node/relay.h"
 
 #include <string.h>
 
-#define ATTEMPTS_MAX (2 * DIAL_ADDRESSES_MAX)
+#define DIAL_RELAYS_MAX 8
+#define ATTEMPTS_MAX    (2 * DIAL_ADDRESSES_MAX + DIAL_RELAYS_MAX)
 
 typedef struct attempt {
     dial *dial;
@@ -29,7 +31,7 @@ struct dial {
     uint32_t tag;
     const dial_events *events;
     void *user;
-    uint64_t deadline, last_start;
+    uint64_t deadline, last_start, begun_ns;
     kith_timer *timer;
     attempt attempts[ATTEMPTS_MAX];
     size_t count;
@@ -179,6 +181,21 @@ static void note_address(dial *d, const kith_addr *addr, uint64_t node)
     if (d->want != DIAL_DATAGRAM && d->core->env->tcp) note(d, CARRIER_STREAM, addr, node);
 }
 
+/* Those behind relays: at once when nobody is known nearby, else when nobody answered for a while. */
+static void collect_relays(dial *d)
+{
+    kith_addr found[DIAL_RELAYS_MAX];
+    uint64_t nodes[DIAL_RELAYS_MAX] = {0};
+    bool nearby = false;
+    if (!d->core->relays || d->want == DIAL_DATAGRAM || d->want == DIAL_STREAM) return;
+    for (size_t i = 0; i < d->count; i++) nearby |= d->attempts[i].still_there;
+    if (nearby && kith__core_now(d->core) < d->begun_ns + DIAL_RELAY_AFTER_NS) return;
+    kith__relays_want(d->core);
+    size_t n = d->by_tag ? kith__relays_find_tag(d->core, d->tag, found, nodes, DIAL_RELAYS_MAX)
+                         : kith__relays_find_device(d->core, d->peer.fingerprint, found, DIAL_RELAYS_MAX);
+    for (size_t i = 0; i < n; i++) note(d, CARRIER_DATAGRAM, &found[i], nodes[i]);
+}
+
 static void collect(dial *d)
 {
     kith_addr found[DIAL_ADDRESSES_MAX];
@@ -186,7 +203,8 @@ static void collect(dial *d)
     for (size_t i = 0; i < d->count; i++) d->attempts[i].still_there = false;
     size_t n = d->by_tag ? kith__lan_find_tag(d->core, d->tag, found, nodes, DIAL_ADDRESSES_MAX)
                          : kith__lan_find_device(d->core, &d->peer, found, DIAL_ADDRESSES_MAX);
-    for (size_t i = 0; i < n; i++) note_address(d, &found[i], nodes[i]);
+    for (size_t i = 0; i < n && d->want != DIAL_RELAY; i++) note_address(d, &found[i], nodes[i]);
+    collect_relays(d);
 }
 
 static void start(dial *d, attempt *a)
@@ -202,7 +220,10 @@ static void start(dial *d, attempt *a)
         a->session = NULL;
         a->tried = true;
         a->not_before = a->started_ns + DIAL_AGAIN_NS;
+        return;
     }
+    a->session->relay_only = d->want == DIAL_RELAY;
+    a->session->no_relay = d->want == DIAL_DATAGRAM;
 }
 
 /* When this attempt is due; NEVER: not before another one. */
@@ -221,8 +242,9 @@ static uint64_t due_ns(dial *d, const attempt *a, bool under_way)
 /* Start what is due; the time of what comes next. */
 static uint64_t start_due(dial *d, uint64_t now)
 {
-    uint64_t next = NEVER;
+    uint64_t next = d->begun_ns + DIAL_RELAY_AFTER_NS;
     bool under_way = false;
+    if (!d->core->relays || now >= next) next = NEVER;
     collect(d);
     for (size_t i = 0; i < d->count; i++) under_way |= d->attempts[i].session != NULL;
     for (size_t i = 0; i < d->count; i++) {
@@ -279,10 +301,17 @@ static kith_err dial_new(kith_core *core, uint64_t patience_ns, const dial_event
     d->core = core;
     d->events = events;
     d->user = user;
-    d->deadline = kith__core_now(core) + patience_ns;
+    d->begun_ns = kith__core_now(core);
+    d->deadline = d->begun_ns + patience_ns;
     kith_list_append(&core->dials, &d->link);
     *out = d;
     return KITH_OK;
+}
+
+static bool of_wanted_kind(const dial *d, const session *s)
+{
+    bool relayed = s->remote.family == KITH_FAMILY_RELAY;
+    return d->want == DIAL_RELAY ? s->relay_only : d->want != DIAL_DATAGRAM || !relayed;
 }
 
 /* One that is there already and is what is wanted; only datagrams, where bulk is wanted, may gain TCP first. */
@@ -291,7 +320,9 @@ static void begin(dial *d)
     kith_core *core = d->core;
     session *datagram = NULL, *stream = NULL;
     if (d->want != DIAL_STREAM) datagram = kith__session_find(core, CARRIER_DATAGRAM, d->peer.fingerprint, &d->but);
-    if (d->want != DIAL_DATAGRAM) stream = kith__session_find(core, CARRIER_STREAM, d->peer.fingerprint, &d->but);
+    if (datagram && !of_wanted_kind(d, datagram)) datagram = NULL;
+    if (d->want != DIAL_DATAGRAM && d->want != DIAL_RELAY)
+        stream = kith__session_find(core, CARRIER_STREAM, d->peer.fingerprint, &d->but);
     if (stream && (d->want != DIAL_ANY || !datagram)) {
         succeed(d, stream);
     } else if (datagram && d->want == DIAL_BULK) {

@@ -11,6 +11,7 @@
 
 #define DIAL_ADDRESSES_MAX   16
 #define DIAL_STREAM_AFTER_NS (SECOND_NS / 4)
+#define DIAL_RELAY_AFTER_NS  (SECOND_NS / 4)  /* when somebody may answer nearby; else relays are asked at once */
 #define DIAL_BULK_WAIT_NS    (SECOND_NS / 20) /* and twice what datagrams took to answer */
 #define DIAL_BULK_RTT_NS                                                                                               \
     (SECOND_NS / 50) /* further away than this bulk stays on datagrams: what TCP does there is the system's */
@@ -26,7 +27,7 @@ typedef struct dial_events {
 
 typedef struct dial dial;
 
-typedef enum dial_want { DIAL_ANY, DIAL_BULK, DIAL_DATAGRAM, DIAL_STREAM /* only these */ } dial_want;
+typedef enum dial_want { DIAL_ANY, DIAL_BULK, DIAL_DATAGRAM, DIAL_STREAM, DIAL_RELAY /* only these */ } dial_want;
 
 /* The device `peer`: any node of it that is not in `but` (copied; NULL: none is); with such nodes the patience is at
  * most DIAL_OTHERS_NS, and when no other is found that is NOT_ALLOWED.  A session that is there already is used;

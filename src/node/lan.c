@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "node/dial.h"
+#include "node/relay.h"
 #include "node/roam.h"
 #include "node/session.h"
 
@@ -113,6 +114,7 @@ void kith__lan_stop(kith_core *core)
 void kith__lan_announce(kith_core *core)
 {
     struct lan *l = core->lan;
+    kith__relays_serve(core);
     if (!l || !l->lan || !core->datagrams) return;
     kith_lan_record record = {.port = kith_core_local(core).port};
     kith_txt txt = {0};

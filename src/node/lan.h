@@ -7,7 +7,7 @@
 /* Look around from now on; announce nothing yet.  NETWORK when mDNS cannot be used here. */
 KITH_MUST_CHECK kith_err kith__lan_start(kith_core *core);
 void kith__lan_stop(kith_core *core); /* says goodbye */
-/* Announce what the node serves now: nothing, files, and the tag of a pairing code (which may come and go). */
+/* What the node serves has changed (nothing, files, topics, a pairing code): announce it, and be at the relays. */
 void kith__lan_announce(kith_core *core);
 /* The devices we know changed: they are followed first when there are too many announcements. */
 void kith__lan_want_known(kith_core *core);

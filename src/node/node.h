@@ -34,6 +34,10 @@ typedef struct kith_core_config {
     const uint8_t *seed; /* the unlocked Ed25519 seed in guarded memory, borrowed; NULL: only look around */
     kith_addr listen;    /* FAMILY_NONE: any, a port picked */
     bool no_lan;
+    const char *const *relays; /* URLs (ws, wss), borrowed for the core's life like what follows */
+    size_t relay_count;
+    const char *relay_token;   /* the operator's; NULL: none */
+    const char *relay_ca_file; /* PEM: authorities besides the system's; NULL: none */
     kith_level log_level;
     void (*log)(void *user, kith_level level, const char *line);
     void *log_user;

@@ -560,7 +560,9 @@ void kith_core_send_file(kith_core *core, kith_op id, const char *device_id, con
     }
     s->peer = peer;
     s->slot_count = SLOTS;
-    s->want = options->path == KITH_PATH_UDP ? DIAL_DATAGRAM : options->path == KITH_PATH_TCP ? DIAL_STREAM : DIAL_ANY;
+    static const dial_want wants[] = {
+        [KITH_PATH_UDP] = DIAL_DATAGRAM, [KITH_PATH_TCP] = DIAL_STREAM, [KITH_PATH_RELAY] = DIAL_RELAY};
+    if (options->path <= KITH_PATH_RELAY) s->want = wants[options->path];
     s->patience_ns = (options->patience_s ? options->patience_s : PATIENCE_S) * SECOND_NS;
     if (!kith__core_begin(core, &s->op, id, &send_kind)) {
         send_free(&s->op);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "node/lan.h"
+#include "node/relay.h"
 #include "path/chooser.h"
 #include "service/control.h"
 
@@ -42,6 +43,7 @@ static void our_candidates(const kith_core *core, kith_candidates *out)
         if (a.family == KITH_FAMILY_IPV6 && local.family == KITH_FAMILY_IPV4) continue;
         if (kith_route_plausible(&a)) out->addrs[out->count++] = a;
     }
+    out->count += kith__relays_observed(core, out->addrs + out->count, KITH_CANDIDATES_MAX - out->count);
 }
 
 static void announce(struct roam *r)
@@ -122,10 +124,19 @@ static void offer_seen(struct roam *r)
     kith_chooser_offer(&r->chooser, KITH_ROUTE_SEEN, found, count, now_of(r));
 }
 
+static void offer_relays(struct roam *r)
+{
+    session *s = r->session;
+    kith_addr found[KITH_ROUTES_MAX];
+    if (!s->dialler || s->no_relay) return;
+    size_t count = kith__relays_find_device(s->core, s->known.fingerprint, found, KITH_ROUTES_MAX);
+    kith_chooser_offer(&r->chooser, KITH_ROUTE_RELAY, found, count, now_of(r));
+}
+
 void kith__roam_begin(session *s)
 {
     kith_core *core = s->core;
-    if (s->carrier->kind != CARRIER_DATAGRAM || s->for_pairing || s->roam) return;
+    if (s->carrier->kind != CARRIER_DATAGRAM || s->for_pairing || s->relay_only || s->roam) return;
     struct roam *r = kith_calloc(1, sizeof *r);
     if (r) r->timer = core->env->timers->open(core->env, on_timer, r);
     if (!r || !r->timer) { /* it stays where it is */
@@ -184,7 +195,10 @@ void kith__roam_event(session *s, const kith_quic_event *event)
     case KITH_QUIC_MOVED: moved(r, &event->remote); break;
     case KITH_QUIC_ASKED: kith_chooser_asked(&r->chooser, &event->remote, now); break;
     case KITH_QUIC_SILENT:
+        kith__relays_want(s->core);
+        kith__relays_doubt(s->core, &s->remote);
         offer_seen(r);
+        offer_relays(r);
         kith_chooser_silent(&r->chooser, now);
         break;
     default: break;
@@ -243,6 +257,39 @@ void kith__roam_seen(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE])
     }
 }
 
+void kith__roam_relays(kith_core *core)
+{
+    KITH_EACH (at, &core->sessions) {
+        session *s = KITH_OF(at, session, link);
+        if (!s->roam) continue;
+        offer_relays(s->roam);
+        step(s->roam);
+    }
+}
+
+void kith__roam_told_addresses(kith_core *core)
+{
+    KITH_EACH (at, &core->sessions) {
+        session *s = KITH_OF(at, session, link);
+        if (!s->roam) continue;
+        kith_chooser_announce(&s->roam->chooser);
+        step(s->roam);
+    }
+}
+
+void kith__roam_gone(kith_core *core, const kith_addr *addr, kith_err why)
+{
+    KITH_EACH (at, &core->sessions) {
+        session *s = KITH_OF(at, session, link);
+        if (s->roam) {
+            kith_chooser_gone(&s->roam->chooser, addr, kith__core_now(core));
+            step(s->roam);
+        } else if (!s->over && kith_addr_equal(&s->remote, addr)) {
+            kith_conn_abandon(s->conn, why, kith__core_now(core));
+        }
+    }
+}
+
 /* What a connection goes over or from is not ours any more. */
 static void network_changed(session *s, const kith_addr *ours, size_t count)
 {
@@ -269,6 +316,7 @@ static void on_changed(void *user)
     kith__core_log(core, KITH_LOG_INFO, "this device's addresses have changed");
     if (count > INTERFACES_MAX) count = INTERFACES_MAX;
     for (size_t i = 0; i < count; i++) ours[i] = found[i].addr;
+    kith__relays_changed(core);
     KITH_EACH (at, &core->sessions) network_changed(KITH_OF(at, session, link), ours, count);
     kith__core_pump(core);
 }

@@ -20,6 +20,10 @@ void kith__roam_event(session *s, const kith_quic_event *event); /* PATH, MOVED,
 void kith__roam_control(session *s, const uint8_t *data, size_t size);
 void kith__roam_used(session *s); /* somebody holds it, or nobody any more */
 void kith__roam_seen(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE]); /* its addresses may have changed */
+void kith__roam_relays(kith_core *core);         /* there are relays that there were not */
+void kith__roam_told_addresses(kith_core *core); /* what peers are to be told has changed */
+/* Nothing gets there any more. */
+void kith__roam_gone(kith_core *core, const kith_addr *addr, kith_err why);
 /* Watch the system's addresses, for all sessions. */
 KITH_MUST_CHECK kith_err kith__roam_watch(kith_core *core);
 void kith__roam_unwatch(kith_core *core);

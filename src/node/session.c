@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "node/greeting.h"
 #include "node/lan.h"
+#include "node/relay.h"
 #include "node/roam.h"
 #include "service/code.h"
 #include "service/wire_error.h"
@@ -142,6 +143,14 @@ kith_err kith__session_dial(kith_core *core, carrier_kind kind, const kith_addr 
     return KITH_OK;
 }
 
+/* The relay is told that nobody needs its session any more. */
+static void leave_place(session *s)
+{
+    bool shared = false;
+    KITH_EACH (at, &s->core->sessions) shared |= kith_addr_equal(&KITH_OF(at, session, link)->remote, &s->remote);
+    if (s->remote.family == KITH_FAMILY_RELAY && !shared) kith__relays_done_with(s->core, &s->remote);
+}
+
 /* Take it apart: everyone is told, nothing of it remains. */
 static void session_end(session *s, kith_err why)
 {
@@ -164,6 +173,7 @@ static void session_end(session *s, kith_err why)
     s->core->env->timers->close(s->timer);
     kith_conn_free(s->conn);
     kith__carrier_release(s->carrier);
+    leave_place(s);
     kith_free(s);
 }
 
@@ -348,8 +358,9 @@ void kith__session_path(const session *s, char path[static 8], char scope[static
                         char address[static KITH_ADDR_TEXT_SIZE])
 {
     kith_addr remote = kith_conn_remote_addr(s->conn);
-    strcpy(path, s->carrier->kind == CARRIER_STREAM ? "tcp" : "udp");
-    strcpy(scope, kith_addr_is_local(&remote) ? "lan" : "internet");
+    bool relayed = remote.family == KITH_FAMILY_RELAY;
+    strcpy(path, relayed ? "relay" : s->carrier->kind == CARRIER_STREAM ? "tcp" : "udp");
+    strcpy(scope, relayed ? "relay" : kith_addr_is_local(&remote) ? "lan" : "internet");
     kith_addr_text(&remote, address);
 }
 

@@ -72,6 +72,7 @@ struct session {
     bool dialler, ready, greeted; /* greeted: the peer's hello is verified */
     bool over;                    /* it is being closed: its CLOSED event is on its way */
     bool for_pairing;             /* the peer is not pinned: only pair is served */
+    bool relay_only, no_relay;    /* which ways were asked for */
     bool expected;                /* dialled: which device must answer is known */
     uint8_t expected_fingerprint[32];
     kith_hello peer; /* once greeted */

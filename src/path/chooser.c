@@ -167,6 +167,19 @@ void kith_chooser_heard(kith_chooser *c, uint64_t at)
     if (!c->dialler && c->suspect && at > c->suspect_ns) trust(c); /* the dialler wants an answer over that route */
 }
 
+void kith_chooser_gone(kith_chooser *c, const kith_addr *addr, uint64_t now)
+{
+    kith_route *r = find(c, addr);
+    if (!r) return;
+    r->good = false;
+    if (r == current(c))
+        suspect(c, now);
+    else
+        drop(c, (size_t)(r - c->routes));
+}
+
+void kith_chooser_announce(kith_chooser *c) { c->announce = true; }
+
 void kith_chooser_changed(kith_chooser *c, uint64_t now)
 {
     for (size_t i = 0; i < c->count; i++) {

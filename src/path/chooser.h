@@ -82,8 +82,10 @@ void kith_chooser_offer(kith_chooser *c, kith_route_source source, const kith_ad
 void kith_chooser_told(kith_chooser *c, uint64_t now_ns);
 void kith_chooser_asked(kith_chooser *c, const kith_addr *from, uint64_t now_ns); /* its probe came from elsewhere */
 void kith_chooser_silent(kith_chooser *c, uint64_t now_ns);                       /* the current route */
-void kith_chooser_heard(kith_chooser *c, uint64_t at_ns);             /* packets of the connection came, at that time */
-void kith_chooser_changed(kith_chooser *c, uint64_t now_ns);          /* our own addresses did */
+void kith_chooser_heard(kith_chooser *c, uint64_t at_ns); /* packets of the connection came, at that time */
+void kith_chooser_gone(kith_chooser *c, const kith_addr *addr, uint64_t now_ns); /* nothing gets there any more */
+void kith_chooser_announce(kith_chooser *c);                                     /* what is to be told has changed */
+void kith_chooser_changed(kith_chooser *c, uint64_t now_ns);                     /* our own addresses did */
 void kith_chooser_use(kith_chooser *c, bool active, uint64_t now_ns); /* somebody needs the connection, or nobody */
 void kith_chooser_probed(kith_chooser *c, const kith_addr *addr, kith_err err, uint64_t rtt_ns, uint64_t now_ns);
 void kith_chooser_moved(kith_chooser *c, const kith_addr *to, uint64_t now_ns); /* or the peer did */

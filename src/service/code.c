@@ -80,6 +80,7 @@ kith_addr kith_code_source(const kith_addr *addr)
 {
     kith_addr source = *addr;
     source.port = 0;
+    if (source.family == KITH_FAMILY_RELAY) memset(source.ip + 4, 0, 4); /* whoever comes over it */
     if (source.family == KITH_FAMILY_IPV6) memset(source.ip + 8, 0, 8);
     return source;
 }

@@ -1,0 +1,40 @@
+/* The relays of this node: connections to them, and sessions over them as places that packets go to.
+ *
+ * A session at a relay is an address of KITH_FAMILY_RELAY: QUIC sends to it and hears from it as from any other, tells
+ * nobody, and moves to and from it.  Asking for an address costs nothing; the first packets to it are the offer with
+ * which the relay is asked to connect.
+ *
+ * A node that serves something, and one with a session over a relay, is connected to all of them; others connect when
+ * somebody is dialled who does not answer nearby. */
+#ifndef KITH_NODE_RELAY_H
+#define KITH_NODE_RELAY_H
+
+#include "node/core.h"
+
+#define RELAY_PLACES_MAX 64              /* sessions at one relay, asked for or in use */
+#define RELAY_AGAIN_NS   (3 * SECOND_NS) /* a device that was not there is asked for again after this */
+
+/* Read the URLs, connect to nobody yet.  ARG, with a sentence in *problem; NOMEM. */
+KITH_MUST_CHECK kith_err kith__relays_open(kith_core *core, kith_problem *problem);
+void kith__relays_close(kith_core *core); /* the connections go without a word to peers */
+void kith__relays_free(kith_core *core);
+void kith__relays_want(kith_core *core);    /* somebody needs them: connect */
+void kith__relays_serve(kith_core *core);   /* what the node serves has changed: be reachable, open or close mailboxes */
+void kith__relays_changed(kith_core *core); /* this device's addresses have */
+
+/* Where the device may be reached: at most cap addresses, the nearest relay first; how many.  `tag`: who has a pairing
+ * code with this tag open; nodes as in kith__lan_find_tag. */
+size_t kith__relays_find_device(kith_core *core, const uint8_t fingerprint[static 32], kith_addr *out, size_t cap);
+size_t kith__relays_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap);
+/* Where relays see our datagrams come from; how many, at most cap. */
+size_t kith__relays_observed(const kith_core *core, kith_addr *out, size_t cap);
+
+/* Send a run to an address of that family.  AGAIN, LIMIT as udp->send; UNREACHABLE: the session is over. */
+KITH_MUST_CHECK kith_err kith__relays_send(kith_core *core, const kith_packet *run);
+/* Datagrams that came: true when they are a relay's, and dealt with. */
+bool kith__relays_datagrams(kith_core *core, const kith_packet *run);
+void kith__relays_done_with(kith_core *core, const kith_addr *addr); /* no session uses it any more */
+/* Nothing comes over this one although packets went there: perhaps it is the datagrams to the relay. */
+void kith__relays_doubt(kith_core *core, const kith_addr *addr);
+
+#endif
