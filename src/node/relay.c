@@ -584,8 +584,7 @@ kith_err kith__relays_open(kith_core *core, kith_problem *problem)
     kith_relays_init(&all->choice);
     core->relays = all;
     kith_err err = KITH_OK;
-    for (size_t i = 0; i < core->config.relay_count && !err; i++)
-        err = link_open(all, core->config.relays[i], problem);
+    for (size_t i = 0; i < core->config.relay_count && !err; i++) err = link_open(all, core->config.relays[i], problem);
     return err;
 }
 

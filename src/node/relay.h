@@ -18,8 +18,8 @@
 KITH_MUST_CHECK kith_err kith__relays_open(kith_core *core, kith_problem *problem);
 void kith__relays_close(kith_core *core); /* the connections go without a word to peers */
 void kith__relays_free(kith_core *core);
-void kith__relays_want(kith_core *core);    /* somebody needs them: connect */
-void kith__relays_serve(kith_core *core);   /* what the node serves has changed: be reachable, open or close mailboxes */
+void kith__relays_want(kith_core *core);  /* somebody needs them: connect */
+void kith__relays_serve(kith_core *core); /* what the node serves has changed: be reachable, open or close mailboxes */
 void kith__relays_changed(kith_core *core); /* this device's addresses have */
 
 /* Where the device may be reached: at most cap addresses, the nearest relay first; how many.  `tag`: who has a pairing

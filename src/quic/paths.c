@@ -57,16 +57,30 @@ static bool same_place(const kith_addr *local, const kith_addr *remote, const ki
            kith_addr_same_ip(local, local_b);
 }
 
+/* Two numbers may stand for the same place: both sides probed it, or the dialler begins anew.  The dialler knows which
+ * one it uses, or goes over to; else its own (even) numbers count, and of these the later one, which it moves to. */
+static unsigned claim(const kith_conn *conn, uint32_t number)
+{
+    if (conn->dialler && conn->moving && number == conn->moving_to) return 3;
+    if (conn->dialler && number == conn->path) return 2;
+    return number % 2 == 0;
+}
+
+static bool goes_before(const kith_conn *conn, uint32_t a, uint32_t b)
+{
+    unsigned of_a = claim(conn, a), of_b = claim(conn, b);
+    if (of_a != of_b) return of_a > of_b;
+    return !conn->dialler && conn->paths[a].since_ns > conn->paths[b].since_ns;
+}
+
 int kith__path_find(const kith_conn *conn, const kith_addr *local, const kith_addr *remote)
 {
-    /* Two numbers may stand for the same place.  The dialler knows which one it uses; the other side takes the later
-     * one, which the dialler moves to when it begins anew. */
     int found = -1;
     for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
-        uint32_t number = (conn->path + i) % KITH_CONN_PATHS_MAX;
+        uint32_t number = (conn->path + i) % KITH_CONN_PATHS_MAX; /* the current one first */
         const kith_path *path = &conn->paths[number];
         if (!path->used || !same_place(&path->local, &path->remote, local, remote)) continue;
-        if (found < 0 || (!conn->dialler && path->since_ns > conn->paths[found].since_ns)) found = (int)number;
+        if (found < 0 || goes_before(conn, number, (uint32_t)found)) found = (int)number;
     }
     return found;
 }

@@ -31,6 +31,7 @@ typedef struct victim {
     kith_home_self self;
     kith_core *core;
     const kith_core_talk *talk; /* NULL: it knows no connections */
+    const char *relay;          /* a URL; NULL: none */
     kith_op last_op;
     kith_event events[EVENTS_MAX];
     size_t count;
@@ -73,6 +74,8 @@ static inline void victim_open(victim *v)
                                .emit = victim_event,
                                .emit_user = v,
                                .talk = v->talk,
+                               .relays = &v->relay,
+                               .relay_count = v->relay ? 1 : 0,
                                .log = victim_log,
                                .log_user = v,
                                .log_level = KITH_LOG_DEBUG};
@@ -297,6 +300,16 @@ static inline void trust(victim *v, const hostile *h, kith_peer_kind kind, bool 
     kith_problem problem = {0};
     assert_ok(kith_peer_make(h->signer.uuid, h->signer.public_key, h->hello.name, "", "", kind, KITH_SIM_START_WALL_MS,
                              &t.peer));
+    if (kith_home_update_trust(v->home, change_trust, &t, &problem)) fail_msg("%s", problem.message);
+}
+
+/* The same between two nodes: an own device. */
+static inline void know(victim *v, const victim *other)
+{
+    trusting t = {0};
+    kith_problem problem = {0};
+    assert_ok(kith_peer_make(other->self.device.id, other->self.public_key, kith_sim_host_name(other->host), "", "",
+                             KITH_PEER_OWN, KITH_SIM_START_WALL_MS, &t.peer));
     if (kith_home_update_trust(v->home, change_trust, &t, &problem)) fail_msg("%s", problem.message);
 }
 

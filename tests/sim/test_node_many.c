@@ -60,15 +60,6 @@ static void make_second(victim *v, const victim *first)
     victim_open(v);
 }
 
-static void know(victim *v, const victim *other)
-{
-    trusting t = {0};
-    kith_problem problem = {0};
-    assert_ok(kith_peer_make(other->self.device.id, other->self.public_key, kith_sim_host_name(other->host), "", "",
-                             KITH_PEER_OWN, KITH_SIM_START_WALL_MS, &t.peer));
-    if (kith_home_update_trust(v->home, change_trust, &t, &problem)) fail_msg("%s", problem.message);
-}
-
 static const char *id_of(const victim *v)
 {
     static char id[KITH_UUID_TEXT_SIZE];

@@ -1,145 +1,11 @@
 /* Two clients and the relay's hub in virtual time: packets over it, by WebSocket and by UDP; a hub that falls and one
  * that says so before. */
 #include "identity/fingerprint.h"
-#include "relay/hub.h"
 #include "relay_env.h"
-#include "sim/sim_ws_server.h"
+#include "relay_station.h"
 #include "testlib.h"
 
 #define PACKET 1200
-
-/* ---- the hub on simulated sockets ---- */
-
-typedef struct station {
-    kith_env *env;
-    kith_hub *hub;
-    kith_sim_ws_server *server;
-    kith_udp *udp;
-    kith_timer *timer;
-    bool in_flush;
-} station;
-
-typedef struct line { /* a connection to it */
-    station *s;
-    kith_ws *ws;
-    kith_hub_client *client;
-} line;
-
-static station hub;
-static uint64_t station_now(void) { return hub.env->base->now_ns(hub.env); }
-
-static void drop_line(line *l)
-{
-    kith_hub_closed(l->client, station_now());
-    kith_free(l);
-}
-
-static void serve_line(line *l)
-{
-    uint8_t *data;
-    size_t size;
-    while (kith_hub_output(l->client, &data, &size) && !hub.env->ws->send(l->ws, data, size))
-        kith_hub_sent(l->client, station_now());
-    if (!kith_hub_closing(l->client)) return;
-    kith_sim_ws_close_with(l->ws, kith_hub_closing(l->client));
-    drop_line(l);
-}
-
-static void station_flush(void)
-{
-    kith_packet packet;
-    kith_hub_client *client;
-    if (hub.in_flush) return;
-    hub.in_flush = true;
-    while (kith_hub_datagram(hub.hub, &packet)) (void)!hub.env->udp->send(hub.udp, &packet);
-    while ((client = kith_hub_ready(hub.hub))) serve_line(kith_hub_user(client));
-    hub.env->timers->set(hub.timer, kith_hub_deadline_ns(hub.hub));
-    hub.in_flush = false;
-}
-
-static void line_message(void *user, uint8_t *data, size_t size)
-{
-    line *l = user;
-    kith_hub_input(l->client, data, size, 0, true, station_now());
-    station_flush();
-}
-
-static void line_writable(void *user)
-{
-    serve_line(user);
-    station_flush();
-}
-
-static void line_ended(void *user, kith_err why, unsigned status)
-{
-    (void)why, (void)status;
-    hub.env->ws->close(((line *)user)->ws);
-    drop_line(user);
-    station_flush();
-}
-
-static void on_line(void *user, kith_ws *ws)
-{
-    static const kith_ws_events events = {NULL, line_message, line_writable, line_ended};
-    char authority[KITH_RELAY_AUTHORITY_MAX + 1];
-    (void)user;
-    line *l = kith_calloc(1, sizeof *l);
-    kith_addr from = hub.env->ws->remote(ws);
-    assert_non_null(l);
-    *l = (line){.s = &hub, .ws = ws};
-    assert_ok(kith_hub_accept(hub.hub, &from, l, station_now(), &l->client));
-    assert_ok(kith_relay_authority(kith_sim_ws_host(ws), strlen(kith_sim_ws_host(ws)), authority));
-    kith_hub_start(l->client, authority, station_now());
-    kith_sim_ws_attach(ws, &events, l);
-    station_flush();
-}
-
-static void station_datagrams(void *user, const kith_packet *packets, size_t count)
-{
-    (void)user;
-    for (size_t i = 0; i < count; i++) {
-        kith_packet packet;
-        kith_hub_datagrams(hub.hub, &packets[i], station_now());
-        while (kith_hub_datagram(hub.hub, &packet)) (void)!hub.env->udp->send(hub.udp, &packet);
-    }
-    station_flush();
-}
-
-static void station_writable(void *user) { (void)user; }
-
-static void station_expired(void *user)
-{
-    (void)user;
-    kith_hub_expire(hub.hub, station_now());
-    station_flush();
-}
-
-static void station_start(kith_sim_host *host)
-{
-    static const kith_udp_events udp = {station_datagrams, station_writable};
-    kith_sim_ws_server_options options = {.subprotocol = KITH_RELAY_SUBPROTOCOL, .certificate = "relay.example"};
-    kith_relay_settings settings;
-    kith_addr at;
-    uint8_t seed[KITH_HUB_SEED_SIZE];
-    kith_relay_settings_default(&settings);
-    assert_ok(kith_addr_parse("[::]:443", &at));
-    hub = (station){0};
-    assert_ok(kith_sim_env_new(host, &hub.env));
-    hub.env->base->random(hub.env, seed, sizeof seed);
-    kith_hub_config config = {.settings = &settings, .seed = seed, .software = "test"};
-    assert_ok(kith_hub_new(&config, &hub.hub));
-    hub.timer = hub.env->timers->open(hub.env, station_expired, NULL);
-    assert_ok(hub.env->udp->open(hub.env, &at, &udp, NULL, &hub.udp));
-    assert_ok(kith_sim_ws_listen(hub.env, &at, &options, on_line, NULL, &hub.server));
-    station_flush();
-}
-
-static void station_kill(void)
-{
-    kith_sim_kill(hub.env);
-    kith_hub_free(hub.hub);
-    hub.hub = NULL;
-}
 
 /* ---- two clients ---- */
 
@@ -224,8 +90,7 @@ static void end_world(void)
 {
     relay_env_close(&a.relay);
     relay_env_close(&b.relay);
-    kith_hub_free(hub.hub);
-    hub.hub = NULL;
+    station_free();
     kith_sim_free(sim);
 }
 

@@ -24,15 +24,6 @@ static void make_host(world *w, victim *v, const char *name, const char *addr)
     victim_home(v, name);
 }
 
-static void know(victim *v, const victim *other)
-{
-    trusting t = {0};
-    kith_problem problem = {0};
-    assert_ok(kith_peer_make(other->self.device.id, other->self.public_key, kith_sim_host_name(other->host), "", "",
-                             KITH_PEER_OWN, KITH_SIM_START_WALL_MS, &t.peer));
-    if (kith_home_update_trust(v->home, change_trust, &t, &problem)) fail_msg("%s", problem.message);
-}
-
 /* Two networks, and a way between them.  20 MB/s, so that the file takes three seconds. */
 static void world_make(world *w, uint64_t seed)
 {

@@ -1,0 +1,312 @@
+/* Devices behind NATs of every kind, and a relay between them: they find each other, talk at once, and go over to a direct
+ * way where the NATs let them.  Whole nodes and the relay's own hub, in virtual time. */
+#include "hostile_world.h"
+#include "relay_station.h"
+
+#define SIZE    (3u << 20)
+#define RELAYED KITH_SIM_S /* a direct way is found within this where there is one */
+
+static uint8_t content[SIZE];
+
+typedef enum kind { OPEN, FULL_CONE, ADDRESS, PORT, SYMMETRIC, NO_UDP, KINDS } kind;
+static const char *const kind_names[KINDS] = {"open", "full cone", "address", "port", "symmetric", "no UDP"};
+
+typedef struct world {
+    kith_sim *sim;
+    kith_sim_lan *net, *homes[2];
+    kith_sim_host *relay;
+    victim v[2]; /* the first sends to the second */
+    int64_t live;
+} world;
+
+static kith_sim_nat_config nat_of(kind k)
+{
+    kith_sim_nat_config config = k == FULL_CONE   ? KITH_SIM_NAT_FULL_CONE
+                                 : k == ADDRESS   ? KITH_SIM_NAT_ADDRESS_RESTRICTED
+                                 : k == SYMMETRIC ? KITH_SIM_NAT_SYMMETRIC
+                                                  : KITH_SIM_NAT_PORT_RESTRICTED;
+    config.udp_blocked = k == NO_UDP;
+    config.tcp_blocked = k == NO_UDP;
+    config.tcp_ports[0] = 443;
+    return config;
+}
+
+static void make_home(world *w, int i, kind k)
+{
+    static const char *const outside[] = {"203.0.113.10", "203.0.113.20"}, *const names[] = {"a", "b"};
+    victim *v = &w->v[i];
+    v->sim = w->sim;
+    v->relay = "wss://relay.example/";
+    assert_ok(kith_sim_host_new(w->sim, names[i], &v->host));
+    if (k == OPEN) {
+        assert_ok(kith_sim_attach(v->host, w->net, outside[i]));
+    } else {
+        kith_sim_nat_config config = nat_of(k);
+        kith_sim_nat *nat;
+        assert_ok(kith_sim_lan_new(w->sim, i ? "home of b" : "home of a", &w->homes[i]));
+        assert_ok(kith_sim_attach(v->host, w->homes[i], "192.168.1.10")); /* both: as homes are */
+        assert_ok(kith_sim_nat_new(w->sim, w->homes[i], w->net, outside[i], &config, &nat));
+    }
+    victim_home(v, names[i]);
+}
+
+static void world_make(world *w, uint64_t seed, kind a, kind b)
+{
+    const kith_sim_link link = {.delay_ns = 10 * KITH_SIM_MS, .jitter_ns = KITH_SIM_MS, .mtu = 1500};
+    memset(w, 0, sizeof *w);
+    w->live = kith_mem_live();
+    assert_ok(kith_crypto_init());
+    assert_ok(kith_sim_new(seed, &w->sim));
+    if (getenv("KITH_TRACE")) kith_sim_trace_to(w->sim, stderr);
+    assert_ok(kith_sim_lan_new(w->sim, "net", &w->net));
+    kith_sim_lan_set_link(w->net, &link);
+    kith_sim_lan_set_discovery(w->net, 0, 1); /* nobody hears announcements on the internet */
+    assert_ok(kith_sim_host_new(w->sim, "relay", &w->relay));
+    assert_ok(kith_sim_attach(w->relay, w->net, "203.0.113.1"));
+    assert_ok(kith_sim_name(w->sim, "relay.example", "203.0.113.1"));
+    station_start(w->relay);
+    make_home(w, 0, a);
+    make_home(w, 1, b);
+    assert_ok(kith_sim_put_file(w->v[0].host, "/file", content, SIZE, 0644));
+}
+
+static void open_both(world *w)
+{
+    for (int i = 0; i < 2; i++) know(&w->v[i], &w->v[!i]);
+    for (int i = 0; i < 2; i++) victim_open(&w->v[i]);
+}
+
+static void world_free(world *w)
+{
+    for (int i = 0; i < 2; i++)
+        if (w->v[i].core) victim_close(&w->v[i]);
+    kith_sim_kill(hub.env);
+    station_free();
+    kith_sim_free(w->sim);
+    assert_int_equal(kith_mem_live(), w->live);
+}
+
+static void receive(world *w)
+{
+    kith_receive_options options = {.size = sizeof options, .folder = "/in", .conflict = KITH_CONFLICT_KEEP};
+    kith_core_receive(w->v[1].core, ++w->v[1].last_op, &options);
+    kith_sim_run_for(w->sim, 2 * KITH_SIM_S);
+}
+
+static void send(world *w, kith_path path)
+{
+    kith_send_options options = {.size = sizeof options, .path = path};
+    char id[KITH_UUID_TEXT_SIZE];
+    kith_core_send_file(w->v[0].core, ++w->v[0].last_op, kith_uuid_text(w->v[1].self.device.id, id), "/file", &options);
+}
+
+static bool ended(void *user) { return last_event(user, KITH_EVENT_END) != NULL; }
+
+static void check_arrived(world *w)
+{
+    uint8_t *data;
+    size_t size;
+    if (!kith_sim_run_until(w->sim, ended, &w->v[0], 120 * KITH_SIM_S)) fail_msg("it does not end");
+    const kith_event *end = last_event(&w->v[0], KITH_EVENT_END);
+    if (end->err) fail_msg("%s", end->message);
+    assert_ok(kith_sim_get_file(w->v[1].host, "/in/file", &data, &size));
+    assert_int_equal(size, SIZE);
+    assert_memory_equal(data, content, size);
+    kith_free(data);
+}
+
+/* ---- */
+
+static const kith_event *pong(world *w, uint32_t count)
+{
+    char id[KITH_UUID_TEXT_SIZE];
+    w->v[0].count = 0;
+    kith_core_ping(w->v[0].core, ++w->v[0].last_op, kith_uuid_text(w->v[1].self.device.id, id), count);
+    if (!kith_sim_run_until(w->sim, ended, &w->v[0], 60 * KITH_SIM_S)) fail_msg("no answer");
+    assert_ok(last_event(&w->v[0], KITH_EVENT_END)->err);
+    return last_event(&w->v[0], KITH_EVENT_PONG);
+}
+
+/* Whether a hole can be punched between two such NATs: one that gives each remote another port (symmetric) is not
+ * found by one that lets only those in whom it has sent to. */
+static bool direct_is_possible(kind a, kind b)
+{
+    if (a == NO_UDP || b == NO_UDP) return false;
+    bool strict_a = a == PORT || a == SYMMETRIC, strict_b = b == PORT || b == SYMMETRIC;
+    return !((a == SYMMETRIC && strict_b) || (b == SYMMETRIC && strict_a));
+}
+
+static void every_pair_of_nats(void **state)
+{
+    (void)state;
+    printf("                 ");
+    for (int b = 0; b < KINDS; b++) printf("%-11s", kind_names[b]);
+    printf("\n");
+    for (kind a = 0; a < KINDS; a++) {
+        printf("%-17s", kind_names[a]);
+        for (kind b = 0; b < KINDS; b++) {
+            static world w;
+            world_make(&w, 1 + a * KINDS + b, a, b);
+            open_both(&w);
+            receive(&w);
+            uint64_t start = kith_sim_now_ns(w.sim);
+            const kith_event *first = pong(&w, 1);
+            assert_string_equal(first->path, "relay");
+            assert_string_equal(first->scope, "relay");
+            kith_sim_run_for(w.sim, RELAYED);
+            const kith_event *then = pong(&w, 1);
+            bool direct = strcmp(then->path, "udp") == 0;
+            printf("%-11s", then->path);
+            if (direct != direct_is_possible(a, b))
+                fail_msg("%s and %s: %s after %.1f s", kind_names[a], kind_names[b], then->path,
+                         (double)(kith_sim_now_ns(w.sim) - start) / 1e9);
+            w.v[0].count = 0;
+            send(&w, KITH_PATH_ANY);
+            check_arrived(&w);
+            world_free(&w);
+        }
+        printf("\n");
+    }
+}
+
+static void the_relay_alone(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 3, OPEN, OPEN);
+    open_both(&w);
+    receive(&w);
+    send(&w, KITH_PATH_RELAY);
+    check_arrived(&w);
+    assert_string_equal(last_event(&w.v[0], KITH_EVENT_SENT)->path, "relay");
+    world_free(&w);
+}
+
+/* A direct way alone: no relay is asked although there is one. */
+static void no_relay_where_none_is_wanted(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 3, PORT, PORT);
+    open_both(&w);
+    receive(&w);
+    send(&w, KITH_PATH_UDP);
+    if (!kith_sim_run_until(w.sim, ended, &w.v[0], 120 * KITH_SIM_S)) fail_msg("it does not end");
+    assert_int_equal(last_event(&w.v[0], KITH_EVENT_END)->err, KITH_ERR_UNREACHABLE);
+    world_free(&w);
+}
+
+/* Two people who are nowhere near each other pair with six words. */
+static void pairing_over_the_relay(void **state)
+{
+    (void)state;
+    static world w;
+    kith_pair_options options = {.size = sizeof options, .yes = true};
+    world_make(&w, 5, PORT, SYMMETRIC);
+    for (int i = 0; i < 2; i++) victim_open(&w.v[i]);
+    kith_core_pair(w.v[1].core, ++w.v[1].last_op, &options);
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    kith_core_join(w.v[0].core, ++w.v[0].last_op, last_event(&w.v[1], KITH_EVENT_CODE)->words, &options);
+    if (!kith_sim_run_until(w.sim, ended, &w.v[0], 60 * KITH_SIM_S)) fail_msg("it does not end");
+    assert_ok(last_event(&w.v[0], KITH_EVENT_END)->err);
+    assert_int_equal(count_events(&w.v[0], KITH_EVENT_PAIRED), 1);
+    kith_sim_run_for(w.sim, 5 * KITH_SIM_S);
+    assert_int_equal(count_events(&w.v[1], KITH_EVENT_PAIRED), 1);
+    w.v[0].count = 0;
+    receive(&w);
+    send(&w, KITH_PATH_ANY);
+    check_arrived(&w);
+    world_free(&w);
+}
+
+static void a_device_that_serves_nothing_is_not_there(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 6, PORT, PORT);
+    open_both(&w);
+    send(&w, KITH_PATH_ANY);
+    if (!kith_sim_run_until(w.sim, ended, &w.v[0], 60 * KITH_SIM_S)) fail_msg("it does not end");
+    assert_int_equal(last_event(&w.v[0], KITH_EVENT_END)->err, KITH_ERR_UNREACHABLE);
+    world_free(&w);
+}
+
+/* It comes while the sender waits. */
+static void a_device_that_comes_later(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 7, SYMMETRIC, PORT);
+    open_both(&w);
+    send(&w, KITH_PATH_ANY);
+    kith_sim_run_for(w.sim, 5 * KITH_SIM_S);
+    receive(&w);
+    check_arrived(&w);
+    world_free(&w);
+}
+
+static bool some_is_through(void *user)
+{
+    const kith_event *e = last_event(user, KITH_EVENT_PROGRESS);
+    return e && e->bytes > SIZE / 8;
+}
+
+/* The relay is killed and started anew in the middle of a transfer that has no other way. */
+static void a_relay_that_is_started_anew(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 8, SYMMETRIC, SYMMETRIC);
+    const kith_sim_link slow = {.delay_ns = 10 * KITH_SIM_MS, .rate = 1000000, .queue = 200000, .mtu = 1500};
+    kith_sim_lan_set_link(w.net, &slow);
+    open_both(&w);
+    receive(&w);
+    send(&w, KITH_PATH_ANY);
+    if (!kith_sim_run_until(w.sim, some_is_through, &w.v[0], 30 * KITH_SIM_S)) fail_msg("it does not begin");
+    station_kill();
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    station_start(w.relay);
+    check_arrived(&w);
+    world_free(&w);
+}
+
+/* A direct way that goes: back to the relay, in the same session. */
+static void back_to_the_relay(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 9, OPEN, OPEN);
+    const kith_sim_link slow = {.delay_ns = 10 * KITH_SIM_MS, .rate = 1000000, .queue = 200000, .mtu = 1500};
+    kith_sim_lan_set_link(w.net, &slow);
+    open_both(&w);
+    receive(&w);
+    (void)pong(&w, 1);
+    kith_sim_run_for(w.sim, RELAYED);
+    assert_string_equal(pong(&w, 1)->path, "udp");
+    w.v[0].count = 0;
+    send(&w, KITH_PATH_ANY);
+    if (!kith_sim_run_until(w.sim, some_is_through, &w.v[0], 30 * KITH_SIM_S)) fail_msg("it does not begin");
+    assert_ok(kith_sim_partition(w.v[0].host, w.v[1].host, true));
+    check_arrived(&w);
+    assert_string_equal(last_event(&w.v[0], KITH_EVENT_SENT)->path, "relay");
+    assert_int_equal(count_events(&w.v[0], KITH_EVENT_CONNECTED), 1);
+    assert_int_equal(count_events(&w.v[0], KITH_EVENT_WAITING), 0);
+    world_free(&w);
+}
+
+int main(void)
+{
+    if (getenv("KITH_TEST")) cmocka_set_test_filter(getenv("KITH_TEST"));
+    for (size_t i = 0; i < SIZE; i += 61) content[i] = (uint8_t)(i >> 7);
+    const struct CMUnitTest tests[] = {
+        TEST(every_pair_of_nats),
+        TEST(the_relay_alone),
+        TEST(no_relay_where_none_is_wanted),
+        TEST(pairing_over_the_relay),
+        TEST(a_device_that_serves_nothing_is_not_there),
+        TEST(a_device_that_comes_later),
+        TEST(a_relay_that_is_started_anew),
+        TEST(back_to_the_relay),
+    };
+    return cmocka_run_group_tests_name("sim/node_relay", tests, NULL, NULL);
+}
