@@ -25,7 +25,7 @@ const cli_option global_options[] = {
      "this device's password is the first line of FILE; - is standard input"},
     {OPT_NO_INPUT, 0, "no-input", NULL, VALUE_NONE, "never ask; stop with exit status 2 instead"},
     {OPT_TIMEOUT, 0, "timeout", "SECONDS", VALUE_OTHER, "give up after so long, with exit status 6"},
-    {OPT_RELAY, 0, "relay", "URL", VALUE_OTHER, "the relay to use; this version knows only \"none\""},
+    {OPT_RELAY, 0, "relay", "URL", VALUE_OTHER, "a relay to use (ws://, wss://), or \"none\"; may be repeated"},
     {OPT_RELAY_TOKEN_FILE, 0, "relay-token-file", "FILE", VALUE_FILE, "what the relay asks for, when it does"},
     {OPT_NO_LAN, 0, "no-lan", NULL, VALUE_NONE, "neither announce nor look on the local network"},
     {OPT_LISTEN, 0, "listen", "ADDR:PORT", VALUE_OTHER, "where to listen; default any address, a port picked"},

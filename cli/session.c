@@ -72,26 +72,14 @@ static int read_log_level(session *s)
     return 0;
 }
 
-static int check_relay(const char *url)
-{
-    char shown[OUT_NAME];
-    if (!url || !strcmp(url, "none")) return 0;
-    return out_error(
-        EXIT_USAGE,
-        "the relay %s cannot be used: relays come with a later version of Kith; leave --relay and KITH_RELAY out, "
-        "or say \"none\"",
-        out_name(url, shown, sizeof shown));
-}
-
 int session_start(session *s, const cli_args *args)
 {
     const char *timeout = args_value(args, OPT_TIMEOUT);
     *s = (session){.args = args, .no_input = args_has(args, OPT_NO_INPUT), .listen = args_value(args, OPT_LISTEN)};
     int status = find_home(s);
     if (!status) status = read_log_level(s);
-    if (!status && !args_has(args, OPT_RELAY)) status = check_relay(environment("KITH_RELAY"));
-    for (size_t i = 0; i < args->given_count && !status; i++)
-        if (args->given[i].option->id == OPT_RELAY) status = check_relay(args->given[i].value);
+    if (!status) status = relays_read(&s->relays, args);
+    if (!status) status = relays_token(&s->relays, s);
     if (!status && timeout) status = args_number("--timeout", timeout, 1, TIMEOUT_MAX_S, &s->timeout_s);
     if (!status && s->timeout_s) s->deadline_ns = now_ns() + s->timeout_s * SECOND_NS;
     prompt_until(s->deadline_ns);
@@ -212,6 +200,9 @@ static kith_err open_node(session *s, const secret *password, kith_problem *prob
         .size = sizeof options, .home = s->home, .listen = s->listen, .no_lan = args_has(s->args, OPT_NO_LAN)};
     options.password = password ? password->data : NULL;
     options.password_size = password ? password->size : 0;
+    options.relays = s->relays.urls;
+    options.relay_count = s->relays.count;
+    options.relay_token = *s->relays.token ? s->relays.token : NULL;
     options.log_level = s->log_level;
     options.log = s->logging ? out_log : NULL;
     return kith_open(&options, &s->node, problem);

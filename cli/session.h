@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "options.h"
 #include "prompt.h"
+#include "relays.h"
 
 #include <kith/kith.h>
 #include <stdint.h>
@@ -38,6 +39,7 @@ struct session {
     kith_level log_level;
     bool logging;
     const char *listen;
+    relays relays;
     /* why the operation was told to stop */
     stop_reason stop;
     int stop_status; /* STOP_STATUS: and it was said already */

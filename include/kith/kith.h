@@ -100,6 +100,8 @@ typedef uint64_t kith_op; /* names what a call started; never 0, never used twic
 
 /* How much a node says to kith_options.log: the level and those before it. */
 typedef enum kith_level { KITH_LOG_ERROR, KITH_LOG_WARN, KITH_LOG_INFO, KITH_LOG_DEBUG } kith_level;
+/* Relays of one node, at most. */
+#define KITH_OPTIONS_RELAYS_MAX 8
 /* What kith_open begins with; only `size` and `home` are needed. */
 typedef struct kith_options {
     size_t size;
@@ -114,12 +116,18 @@ typedef struct kith_options {
     void (*log)(void *user, kith_level level,
                 const char *line); /* from the node's thread; never a secret; NULL: silent */
     void *log_user;
+    /* Relays ("wss://relay.example", "ws://..."), over which devices that are not near find each other; copied.  At
+     * most KITH_OPTIONS_RELAYS_MAX; 0: none are used. */
+    const char *const *relays;
+    size_t relay_count;
+    const char *relay_token;   /* what their operator asks for; NULL: nothing */
+    const char *relay_ca_file; /* PEM: authorities that may vouch for them besides the system's; NULL: none */
 } kith_options;
 
 /* Start a node: *node is to be released with kith_close.  Blocks (disk, and with a password about 0.1 s of key
  * derivation). On failure *problem says what to do: PASSWORD: it is wrong; NO_IDENTITY: kith_init first; DAMAGED,
  * VERSION, EXPOSED, PERMISSION, NO_FILE, IO: the home's files; ADDRESS_IN_USE, NETWORK: `listen` cannot be had; ARG:
- * options of a wrong size, no home, no address; LIMIT: descriptors; NOMEM. */
+ * options of a wrong size, no home, no address, a relay's that is none; LIMIT: descriptors, relays; NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_open(const kith_options *options, kith_node **node, kith_problem *problem);
 /* Ends what is under way (partial files are kept for later), says goodbye, joins the thread.  Blocks until the disk is
  * done with what it is at, and at most a second more.  NULL is fine.  No other call on this node may be under way

@@ -248,6 +248,23 @@ static kith_err open_pipe(kith_node *node)
     return KITH_OK;
 }
 
+static bool keep(char **place, const char *text)
+{
+    if (text) *place = kith_strdup(text);
+    return !text || *place;
+}
+
+static kith_err keep_relays(kith_node *node, const kith_options *options, kith_problem *problem)
+{
+    if (options->relay_count > KITH_OPTIONS_RELAYS_MAX) {
+        snprintf(problem->message, sizeof problem->message, "at most %d relays can be used", KITH_OPTIONS_RELAYS_MAX);
+        return KITH_ERR_LIMIT;
+    }
+    bool kept = keep(&node->relay_token, options->relay_token) && keep(&node->relay_ca_file, options->relay_ca_file);
+    for (size_t i = 0; i < options->relay_count && kept; i++) kept = keep(&node->relays[i], options->relays[i]);
+    return kept ? KITH_OK : KITH_ERR_NOMEM;
+}
+
 static kith_err open_core(kith_node *node, const kith_options *options, kith_problem *problem)
 {
     kith_core_config config = {
@@ -255,6 +272,10 @@ static kith_err open_core(kith_node *node, const kith_options *options, kith_pro
         .home = node->home,
         .seed = node->seed,
         .no_lan = options->no_lan,
+        .relays = (const char *const *)node->relays,
+        .relay_count = options->relay_count,
+        .relay_token = node->relay_token,
+        .relay_ca_file = node->relay_ca_file,
         .log_level = options->log_level,
         .log = options->log,
         .log_user = options->log_user,
@@ -280,6 +301,7 @@ static kith_err fill(kith_node *node, const kith_options *options, kith_problem 
         kith_bytes password = {options->password, options->password_size};
         err = kith_home_unlock(node->home, password, &node->seed, problem);
     }
+    if (!err) err = keep_relays(node, options, problem);
     if (!err) err = open_core(node, options, problem);
     if (!err && !(node->post = node->env->post->open(node->env, run_commands, node))) err = KITH_ERR_NOMEM;
     if (!err) node->local = kith_core_local(node->core);
@@ -335,6 +357,9 @@ void kith_close(kith_node *node)
     kith_io_free(node->io);
     for (size_t i = 0; i < 2; i++)
         if (node->wake[i] >= 0) close(node->wake[i]);
+    for (size_t i = 0; i < KITH_OPTIONS_RELAYS_MAX; i++) kith_free(node->relays[i]);
+    kith_free(node->relay_token);
+    kith_free(node->relay_ca_file);
     pthread_mutex_destroy(&node->lock);
     kith_free(node);
 }

@@ -73,6 +73,7 @@ struct kith_node {
     bool taken;  /* some view has it, and the loop was asked to look */
     int wake[2]; /* a pipe: a byte is in it while there are events */
     kith_addr local;
+    char *relays[KITH_OPTIONS_RELAYS_MAX], *relay_token, *relay_ca_file;
     command closing; /* ending must not depend on memory being left */
 };
 

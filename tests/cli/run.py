@@ -177,7 +177,7 @@ def test_usage():
         (["--home"], 2, "--home needs a value: --home DIR"),
         (["--json=yes", "devices"], 2, "takes no value"),
         (["--timeout", "soon", "devices"], 2, "--timeout"),
-        (["--relay", "wss://relay.example", "devices"], 2, "later version"),
+        (["--relay", "relay.example", "devices"], 2, "wss://HOST"),
         (["pair", "--expires", "2h"], 2, "--expires"),
         (["pair", "--expires", "0"], 2, "--expires"),
         (["pair", "--expires", "5x"], 2, "--expires"),
@@ -192,7 +192,6 @@ def test_usage():
         (["send", "--to", "laptop", "--name", "", "film.mkv"], 2, "--name"),
         (["send", "--to", "laptop", "--name", "..", "film.mkv"], 2, "--name"),
         (["send", "--copies", "3", "a"], 2, "--copies"),
-        (["send", "--path", "relay", "--to", "laptop", "film.mkv"], 2, "no relays yet"),
         (["send", "--path", "pigeon", "--to", "laptop", "film.mkv"], 2, "udp, tcp or relay"),
         (["send", "--exclude=*.o", "a"], 2, "--exclude"),
         (["receive", "acid", "acorn"], 2, "one-time code"),
@@ -219,7 +218,12 @@ def test_usage():
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
     equal(p.run("up", "--dir", "x", "--help").returncode, 0)
-    has(p.run("devices", env={"KITH_RELAY": "ws://x"}).stderr, "later version")
+    has(p.run("devices", env={"KITH_RELAY": "x"}).stderr, "wss://HOST")
+    has(p.run("devices", env={"KITH_RELAY": " ".join(["ws://x"] * 9)}).stderr, "at most 8")
+    has(p.run("--relay", "ws://x", "--relay-token-file", "nothing-here", "devices").stderr, "nothing-here")
+    r = p.run("--json", "status", env={"KITH_RELAY": "ws://x, wss://y"})
+    if r.returncode == 0:
+        equal([e.get("relays") for e in events(r.stdout)], [["ws://x", "wss://y"]])
     equal(p.run("--relay", "none", "--relay-token-file", "t", "devices", env={"KITH_RELAY": "ws://x"}).returncode, 0)
     has(p.run("devices", env={"KITH_LOG": "loud"}).stderr, "error, warn, info or debug")
 

@@ -1,5 +1,5 @@
-/* Devices behind NATs of every kind, and a relay between them: they find each other, talk at once, and go over to a direct
- * way where the NATs let them.  Whole nodes and the relay's own hub, in virtual time. */
+/* Devices behind NATs of every kind, and a relay between them: they find each other, talk at once, and go over to a
+ * direct way where the NATs let them.  Whole nodes and the relay's own hub, in virtual time. */
 #include "hostile_world.h"
 #include "relay_station.h"
 

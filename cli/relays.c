@@ -1,0 +1,62 @@
+#include "relays.h"
+
+#include "output.h"
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int take(relays *r, const char *url)
+{
+    char shown[OUT_NAME];
+    if (!strcmp(url, "none")) {
+        r->count = 0;
+        return 0;
+    }
+    if (strncmp(url, "ws://", 5) != 0 && strncmp(url, "wss://", 6) != 0)
+        return out_error(EXIT_USAGE, "%s is not the address of a relay: write wss://HOST, ws://HOST:PORT or none",
+                         out_name(url, shown, sizeof shown));
+    if (r->count == KITH_OPTIONS_RELAYS_MAX)
+        return out_error(EXIT_USAGE, "at most %d relays can be used", KITH_OPTIONS_RELAYS_MAX);
+    r->urls[r->count++] = url;
+    return 0;
+}
+
+int relays_read(relays *r, const cli_args *args)
+{
+    const char *environment = getenv("KITH_RELAY");
+    int status = 0;
+    *r = (relays){.token_file = args_value(args, OPT_RELAY_TOKEN_FILE)};
+    if (args_has(args, OPT_RELAY)) {
+        for (size_t i = 0; i < args->given_count && !status; i++)
+            if (args->given[i].option->id == OPT_RELAY) status = take(r, args->given[i].value);
+        return status;
+    }
+    if (!environment) return 0;
+    if (strlen(environment) >= sizeof r->text) return out_error(EXIT_USAGE, "KITH_RELAY is too long");
+    strcpy(r->text, environment);
+    char *rest = r->text;
+    for (char *word; !status && (word = strsep(&rest, " ,")) != NULL;)
+        if (*word) status = take(r, word);
+    return status;
+}
+
+int relays_token(relays *r, const session *s)
+{
+    char shown[OUT_NAME];
+    size_t size;
+    if (!r->token_file || !r->count) return 0;
+    out_name(r->token_file, shown, sizeof shown);
+    int fd = open(r->token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        kith_err err = errno == ENOENT ? KITH_ERR_NO_FILE : errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO;
+        return out_error(kith_err_exit(err), "the token file %s cannot be opened: %s", shown, strerror(errno));
+    }
+    int status = session_first_line(s, fd, shown, "a relay's token", r->token, sizeof r->token - 1, &size);
+    close(fd);
+    return status;
+}
