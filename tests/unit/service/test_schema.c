@@ -1,5 +1,6 @@
 /* Examples of every CBOR message, as our code writes them and reads them again: "message RULE HEX" on standard output.
  * script/check-cddl compares them with docs/kith.cddl. */
+#include "service/control.h"
 #include "service/file_message.h"
 #include "service/pairing.h"
 #include "service/talk.h"
@@ -306,8 +307,23 @@ static void relay(void **state)
     }
 }
 
+static void candidates(void **state)
+{
+    (void)state;
+    kith_candidates some = {.count = 0}, got;
+    uint8_t bytes[KITH_CANDIDATES_ENCODED];
+    size_t size;
+    for (; some.count <= KITH_CANDIDATES_MAX; some.count += KITH_CANDIDATES_MAX) {
+        for (size_t i = 0; i < some.count; i++)
+            some.addrs[i] = (kith_addr){.family = i % 2 ? KITH_FAMILY_IPV6 : KITH_FAMILY_IPV4, .port = 5000};
+        assert_ok(kith_candidates_write(&some, bytes, sizeof bytes, &size));
+        say("candidates", bytes, size);
+        assert_ok(kith_candidates_read(bytes, size, &got));
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files), TEST(talks), TEST(relay)};
+    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files), TEST(talks), TEST(relay), TEST(candidates)};
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }
