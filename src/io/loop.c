@@ -18,7 +18,7 @@
 static uint64_t monotonic_ns(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_BOOTTIME, &now); /* goes on while the machine sleeps: what timed out is noticed at once */
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
@@ -220,7 +220,7 @@ kith_err kith_io_timers_init(kith_io *io)
     kith_io_timers *t = &io->timers;
     kith_list_init(&t->due);
     t->armed_ns = UINT64_MAX;
-    t->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    t->fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     if (t->fd < 0) return kith_io_file_error(errno);
     t->poll.data = t->prepare.data = t;
     int status = uv_prepare_init(&io->loop, &t->prepare);

@@ -324,6 +324,7 @@ static void candidates(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files), TEST(talks), TEST(relay), TEST(candidates)};
+    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files),
+                                       TEST(talks), TEST(relay),   TEST(candidates)};
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }
