@@ -32,7 +32,7 @@ static uint8_t *scratch(kith_hub *hub, size_t size)
 
 bool datagram_bound(const kith_hub_client *client, uint64_t now_ns)
 {
-    return client->udp_remote.family != KITH_FAMILY_NONE &&
+    return client->udp_remote.family != KITH_FAMILY_NONE && !client->udp_doubted &&
            now_ns - client->udp_bound_ns <= client->hub->settings.udp_stale_ms * NS_PER_MS;
 }
 
@@ -81,6 +81,7 @@ static void bind_address(kith_hub *hub, const kith_packet *datagram, uint64_t no
         return;
     }
     if (!source_answer(hub, &datagram->remote, now_ns)) return;
+    if (first) client->udp_doubted = false;
     client->udp_counter = counter;
     client->udp_bound_ns = now_ns;
     client->udp_remote = datagram->remote;
@@ -142,6 +143,7 @@ static void packets(kith_hub *hub, const kith_packet *run, uint64_t now_ns)
     }
     if (!hub_charge(client, run->size, now_ns)) return;
     side *to = session_other(from);
+    client->udp_doubted = false;
     session_touch(from, now_ns);
     if (!to->client)
         hub->stats.dropped_session_bytes += run->size;

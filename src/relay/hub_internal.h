@@ -115,6 +115,7 @@ struct kith_hub_client {
     uint8_t udp_key[KITH_RELAY_UDP_KEY_SIZE];
     uint64_t udp_counter, udp_bound_ns; /* of the last BIND; 0: there was none */
     kith_addr udp_remote, udp_local;
+    bool udp_doubted; /* its packets came as messages since: so go those to it */
 };
 
 struct kith_hub {

@@ -231,6 +231,7 @@ void session_data(kith_hub_client *client, message *data, const kith_relay_messa
 {
     kith_hub *hub = client->hub;
     side *from = side_find(client, m->session), *to = from ? session_other(from) : NULL;
+    client->udp_doubted = true;
     if (from) session_touch(from, now_ns);
     if (!to || !to->client) {
         hub->stats.dropped_session_bytes += data->size;

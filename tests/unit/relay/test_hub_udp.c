@@ -175,6 +175,33 @@ static void over_udp_to_a_message(void **state)
     expect(&b, KITH_RELAY_DATA);
 }
 
+/* Datagrams to a client are lost, which it alone can see: it sends messages, and so has messages. */
+static void answers_come_as_the_client_speaks(void **state)
+{
+    (void)state;
+    static uint8_t run[KITH_PACKET_RUN_MAX], data[300] = {1};
+    peer a, b;
+    kith_packet out;
+    enter(&a, 1, "192.0.2.1:1");
+    enter(&b, 2, "192.0.2.2:1");
+    uint32_t number = together(&a, &b, 7);
+    bound(&b, "192.0.2.2:7", 1);
+    say_data(&a, 7, data, sizeof data, sizeof data);
+    assert_true(kith_hub_datagram(hub, &out));
+    say_data(&b, number, data, sizeof data, sizeof data);
+    expect(&a, KITH_RELAY_DATA);
+    bound(&b, "192.0.2.2:7", 2); /* its binding is kept alive all the same */
+    say_data(&a, 7, data, sizeof data, sizeof data);
+    nothing_sent();
+    expect(&b, KITH_RELAY_DATA);
+    size_t size = make_run(run, b.udp_id, 1, 300, 300);
+    send_run("192.0.2.2:7", run, size, size);
+    expect(&a, KITH_RELAY_DATA);
+    say_data(&a, 7, data, sizeof data, sizeof data);
+    assert_true(kith_hub_datagram(hub, &out));
+    quiet(&b);
+}
+
 /* The heads make the largest run too large: it becomes two. */
 static void a_message_to_udp(void **state)
 {
@@ -284,6 +311,7 @@ int main(void)
         HUB_TEST(binds),
         HUB_TEST(both_over_udp),
         HUB_TEST(over_udp_to_a_message),
+        HUB_TEST(answers_come_as_the_client_speaks),
         HUB_TEST(a_message_to_udp),
         HUB_TEST(mixed_run),
         HUB_TEST(too_fast_is_dropped),
