@@ -8,23 +8,27 @@
 #include <string.h>
 
 #define ADMIN_CONNECTIONS_MAX 32
-#define RX_BUFFER_SIZE        17408 /* 4.1.6 spins for ever on a paused TLS client with less (its own default is 4,096) */
-#define SERV_BUFFER_SIZE      65536 /* one read of the socket: shared by all */
-#define HEADERS_SIZE          2048  /* of a request */
-#define HANDSHAKE_S           10
-#define OUTPUT_ROUNDS         16                           /* messages for one client before others get their turn */
-#define CLOSE_SIZE            2                            /* of a close frame: its code */
-#define WRITE_CLOSE           ((enum lws_write_protocol)4) /* LWS_WRITE_CLOSE: of the library, but not of its header */
-#define CLOSE_ACK_S           3                            /* for the client to answer it */
-#define HTTP_HEAD_SIZE        512
-#define SPARE_FILES           64
+/* A whole message, and one turn of the loop for it.  Each client has this much address space, of which an idle one
+ * touches a page. */
+#define RX_BUFFER_SIZE (KITH_RELAY_MESSAGE_MAX + 512)
+/* A TLS record and what is around it.  With less than 17,408 bytes 4.1.6 spins for ever on a paused TLS client. */
+#define RX_BUFFER_TLS_SIZE 17408
+#define SERV_BUFFER_SIZE   RX_BUFFER_SIZE /* one read of the socket: shared by all */
+#define HEADERS_SIZE       2048           /* of a request */
+#define HANDSHAKE_S        10
+#define OUTPUT_ROUNDS      16                           /* messages for one client before others get their turn */
+#define CLOSE_SIZE         2                            /* of a close frame: its code */
+#define WRITE_CLOSE        ((enum lws_write_protocol)4) /* LWS_WRITE_CLOSE: of the library, but not of its header */
+#define CLOSE_ACK_S        3                            /* for the client to answer it */
+#define HTTP_HEAD_SIZE     512
+#define SPARE_FILES        64
 
 typedef struct connection {
     server *of;
     struct lws *wsi;
     kith_hub_client *client; /* NULL: of the admin address */
     kith_addr local;
-    bool websocket;
+    bool websocket, paused;
     bool told; /* that it is over: what is left is that it closes */
 } connection;
 
@@ -104,8 +108,8 @@ static int say_close(connection *c)
     return lws_write(c->wsi, frame + LWS_PRE, CLOSE_SIZE, WRITE_CLOSE) < CLOSE_SIZE ? -1 : 0;
 }
 
-/* -1: close it. */
-static int on_writable(connection *c)
+/* As much of what waits as the connection takes now; and to be called again if that is not all.  -1: it is broken. */
+static int write_some(connection *c)
 {
     uint8_t *data;
     size_t size;
@@ -114,10 +118,17 @@ static int on_writable(connection *c)
         if (lws_write(c->wsi, data, size, LWS_WRITE_BINARY) < (int)size) return -1;
         kith_hub_sent(c->client, server_now(c->of));
     }
-    if (kith_hub_output(c->client, &data, &size)) {
-        lws_callback_on_writable(c->wsi);
-        return 0;
-    }
+    if (kith_hub_output(c->client, &data, &size)) lws_callback_on_writable(c->wsi);
+    return 0;
+}
+
+/* -1: close it. */
+static int on_writable(connection *c)
+{
+    uint8_t *data;
+    size_t size;
+    if (write_some(c)) return -1;
+    if (kith_hub_output(c->client, &data, &size)) return 0;
     return kith_hub_closing(c->client) && !c->told ? say_close(c) : 0;
 }
 
@@ -133,8 +144,16 @@ void websocket_look(void *user)
         kill_connection(c);
         return;
     }
-    if (c->websocket) lws_rx_flow_control(c->wsi, kith_hub_reading(c->client));
-    if (output || closing) lws_callback_on_writable(c->wsi);
+    if (!c->websocket) return;
+    bool paused = !kith_hub_reading(c->client);
+    if (paused != c->paused) lws_rx_flow_control(c->wsi, !paused);
+    c->paused = paused;
+    if (closing) {
+        lws_callback_on_writable(c->wsi);
+    } else if (output && write_some(c)) { /* at once: waiting for the loop to say that it may costs four system calls */
+        c->told = true;
+        kill_connection(c);
+    }
 }
 
 static void on_destroyed(connection *c)
@@ -206,9 +225,18 @@ void websocket_adopt(server *s, int fd, const kith_addr *from, const kith_addr *
 
 /* ---- opening and closing ---- */
 
-static const struct lws_protocols protocols[] = {
-    {.name = "http", .callback = callback, .rx_buffer_size = RX_BUFFER_SIZE},
-    {.name = KITH_RELAY_SUBPROTOCOL, .callback = callback, .rx_buffer_size = RX_BUFFER_SIZE},
+#define PROTOCOL(protocol_name, rx_size)                                                                               \
+    {                                                                                                                  \
+        .name = (protocol_name), .callback = callback, .rx_buffer_size = (rx_size), .tx_packet_size = (rx_size)        \
+    }
+static const struct lws_protocols plain_protocols[] = {
+    PROTOCOL("http", RX_BUFFER_SIZE),
+    PROTOCOL(KITH_RELAY_SUBPROTOCOL, RX_BUFFER_SIZE),
+    {.name = NULL},
+};
+static const struct lws_protocols tls_protocols[] = {
+    PROTOCOL("http", RX_BUFFER_TLS_SIZE),
+    PROTOCOL(KITH_RELAY_SUBPROTOCOL, RX_BUFFER_TLS_SIZE),
     {.name = NULL},
 };
 
@@ -220,7 +248,7 @@ kith_err websocket_open(server *s, char why[static KITH_RELAY_WHY_SIZE])
     uint64_t descriptors = s->files.settings.connections + SPARE_FILES;
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
-        .protocols = protocols,
+        .protocols = s->options->cert ? tls_protocols : plain_protocols,
         .foreign_loops = loops,
         .gid = -1, /* privileges are dropped by us */
         .uid = -1,
