@@ -5,10 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -158,6 +160,15 @@ static void host_of(const char *authority, char *out, size_t out_size)
     out[size] = '\0';
 }
 
+/* What this machine is called. */
+static bool is_host_name(const char *host)
+{
+    char name[HOST_NAME_MAX + 1];
+    if (gethostname(name, sizeof name)) return false;
+    name[sizeof name - 1] = 0;
+    return strcasecmp(host, name) == 0;
+}
+
 bool files_name_is_ours(const files *f, const char *authority, const kith_addr *local)
 {
     char host[KITH_RELAY_AUTHORITY_MAX + 1];
@@ -170,6 +181,6 @@ bool files_name_is_ours(const files *f, const char *authority, const kith_addr *
     if (f->certificate)
         return is_address ? X509_check_ip_asc(f->certificate, host, 0) == 1
                           : X509_check_host(f->certificate, host, 0, 0, NULL) == 1;
-    return is_address ? kith_addr_same_ip(&address, local)
-                      : strcmp(host, "localhost") == 0 && kith_addr_is_loopback(local);
+    if (is_address) return kith_addr_same_ip(&address, local);
+    return (strcmp(host, "localhost") == 0 && kith_addr_is_loopback(local)) || is_host_name(host);
 }
