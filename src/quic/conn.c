@@ -141,6 +141,7 @@ kith_err kith__conn_dial(kith_quic *quic, const kith_addr *remote, const uint8_t
     if (err) return err;
     conn->dialler = conn->held_by_user = true;
     conn->paths[0] = (kith_path){.used = true, .good = true, .remote = *remote};
+    conn->path_end = 1;
     if (expected) {
         conn->has_expected = true;
         memcpy(conn->expected, expected, sizeof conn->expected);
@@ -176,6 +177,7 @@ kith_err kith__conn_accept(kith_quic *quic, const kith_accepted *from, kith_conn
     conn->half_open = true;
     quic->half_open++;
     conn->paths[0] = (kith_path){.used = true, .good = true, .local = *from->local, .remote = *from->remote};
+    conn->path_end = 1;
     set_up(conn, &s);
     s.params.original_dcid = hd->dcid;
     s.params.original_dcid_present = 1;

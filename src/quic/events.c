@@ -39,7 +39,7 @@ static kith_quic_event_kind take_bit(unsigned *pending)
 static bool take_path(kith_conn *conn, kith_quic_event *out)
 {
     bool more = false, found = false;
-    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
+    for (uint32_t i = 0; i < conn->path_end; i++) {
         kith_path *path = &conn->paths[i];
         if (!path->report) continue;
         if (found) {

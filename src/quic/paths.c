@@ -76,8 +76,8 @@ static bool goes_before(const kith_conn *conn, uint32_t a, uint32_t b)
 int kith__path_find(const kith_conn *conn, const kith_addr *local, const kith_addr *remote)
 {
     int found = -1;
-    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
-        uint32_t number = (conn->path + i) % KITH_CONN_PATHS_MAX; /* the current one first */
+    for (uint32_t i = 0; i < conn->path_end; i++) {
+        uint32_t number = (conn->path + i) % conn->path_end; /* the current one first */
         const kith_path *path = &conn->paths[number];
         if (!path->used || !same_place(&path->local, &path->remote, local, remote)) continue;
         if (found < 0 || goes_before(conn, number, (uint32_t)found)) found = (int)number;
@@ -87,7 +87,7 @@ int kith__path_find(const kith_conn *conn, const kith_addr *local, const kith_ad
 
 static bool is_a_remote(const kith_conn *conn, const kith_addr *remote)
 {
-    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++)
+    for (uint32_t i = 0; i < conn->path_end; i++)
         if (conn->paths[i].used && kith_addr_equal(&conn->paths[i].remote, remote)) return true;
     return false;
 }
@@ -152,9 +152,15 @@ static int pick_number(const kith_conn *conn)
     return best;
 }
 
+static void in_use(kith_conn *conn, uint32_t number)
+{
+    if (conn->path_end <= number) conn->path_end = number + 1;
+}
+
 static void begin_probe(kith_conn *conn, uint32_t number)
 {
     kith_path *path = &conn->paths[number];
+    in_use(conn, number);
     path->used_ns = path->first_ns = conn->quic->now;
     path->probing = true;
     path->back_off_ns = PROBE_AGAIN_NS;
@@ -206,7 +212,7 @@ bool kith_conn_path_to(const kith_conn *conn, const kith_addr *remote, uint32_t 
 
 void kith_conn_rebind(kith_conn *conn, const kith_addr *ours, size_t count)
 {
-    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
+    for (uint32_t i = 0; i < conn->path_end; i++) {
         kith_path *path = &conn->paths[i];
         bool there = path->local.family == KITH_FAMILY_NONE;
         for (size_t k = 0; k < count && !there; k++) there = kith_addr_same_ip(&path->local, &ours[k]);
@@ -224,14 +230,14 @@ static void report(kith_conn *conn, kith_path *path, kith_err err)
 uint64_t kith__paths_deadline(const kith_conn *conn)
 {
     uint64_t at = UINT64_MAX;
-    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++)
+    for (uint32_t i = 0; i < conn->path_end; i++)
         if (conn->paths[i].probing && conn->paths[i].again_ns < at) at = conn->paths[i].again_ns;
     return at;
 }
 
 void kith__paths_expire(kith_conn *conn)
 {
-    for (uint32_t i = 0; i < KITH_CONN_PATHS_MAX; i++) {
+    for (uint32_t i = 0; i < conn->path_end; i++) {
         kith_path *path = &conn->paths[i];
         if (!path->probing || path->again_ns > conn->quic->now) continue;
         if (conn->quic->now - path->first_ns < KITH_CONN_PROBE_NS) {
@@ -338,6 +344,7 @@ static void on_confirm(kith_conn *conn, const kith_packet *packet, const kith_pr
         path->good = true;
         if (!changed) return;
         path->used = true;
+        in_use(conn, r->path);
         path->since_ns = conn->quic->now;
         path->cap = 0;
         path->local = r->local;

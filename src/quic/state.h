@@ -177,7 +177,8 @@ struct kith_conn {
     /* paths */
     kith_addr asked_from; /* of the ASKED event */
     kith_path paths[KITH_CONN_PATHS_MAX];
-    uint32_t path; /* current */
+    uint32_t path_end; /* no number from here on is used */
+    uint32_t path;     /* current */
     bool moving;
     uint32_t moving_to;
     uint64_t moved_ns;
