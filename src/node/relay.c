@@ -37,6 +37,8 @@ typedef struct relay_link {
     kith_timer *timer;
     kith_addr udp, observed; /* the relay's; ours as it sees it, over UDP */
     bool flushing;
+    kith_err why;  /* the last connection ended, or never was */
+    uint64_t said; /* kith_relay_error: what the relay had against it; 0: nothing */
     bool has_mailbox;
     uint32_t mailbox;
     uint64_t again_ns; /* somebody who was not there may be looked for again */
@@ -269,6 +271,8 @@ static void lost(relay_link *l, const kith_relay_event *event)
 {
     kith__core_log(l->all->core, KITH_LOG_INFO, "not at relay %s: %s", l->url, kith_err_text(event->why));
     kith_relays_down(&l->all->choice, l->index, now_of(l));
+    l->why = event->why;
+    l->said = event->code;
     l->has_mailbox = false;
     l->observed = (kith_addr){0};
     all_gone(l);
@@ -487,6 +491,34 @@ size_t kith__relays_observed(const kith_core *core, kith_addr *out, size_t cap)
     for (size_t i = 0; all && i < all->count && n < cap; i++)
         if (all->links[i].observed.family != KITH_FAMILY_NONE) out[n++] = all->links[i].observed;
     return n;
+}
+
+static const char *trouble_of(const relay_link *l)
+{
+    switch (l->said) {
+    case KITH_RELAY_ERROR_VERSION: return "it speaks another version of the protocol";
+    case KITH_RELAY_ERROR_AUTHORITY: return "it does not go by that name: its operator must tell it (kith-relay(5))";
+    case KITH_RELAY_ERROR_TOKEN: return "it wants a token: say --relay-token-file FILE";
+    default: break;
+    }
+    switch (l->why) {
+    case KITH_OK: return "it did not answer in time";
+    case KITH_ERR_UNREACHABLE: return "nobody answers there";
+    case KITH_ERR_DECLINED: return "what answers there is no relay";
+    case KITH_ERR_NETWORK: return "the proxy declined";
+    case KITH_ERR_CLOSED: return "it ended the connection";
+    default: return kith_err_text(l->why);
+    }
+}
+
+const char *kith__relays_trouble(const kith_core *core, char *out, size_t size)
+{
+    const struct relays *all = core->relays;
+    if (!all) return NULL;
+    for (size_t i = 0; i < all->count; i++)
+        if (is_up(&all->links[i])) return NULL;
+    snprintf(out, size, "the relay %.100s cannot be used: %s", all->links[0].url, trouble_of(&all->links[0]));
+    return out;
 }
 
 void kith__relays_doubt(kith_core *core, const kith_addr *addr)
