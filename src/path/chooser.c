@@ -26,7 +26,7 @@ bool kith_route_plausible(const kith_addr *addr)
     if (addr->family == KITH_FAMILY_NONE || addr->family == KITH_FAMILY_RELAY) return false;
     if (addr->port < KITH_ROUTE_PORT_MIN || addr->scope || kith_addr_is_any(addr)) return false;
     if (kith_addr_is_loopback(addr) || kith_addr_is_link_local(addr)) return false;
-    if (addr->family == KITH_FAMILY_IPV6) return ip[0] != 0xff;
+    if (addr->family == KITH_FAMILY_IPV6) return (ip[0] & 0xe0) == 0x20 || (ip[0] & 0xfe) == 0xfc;
     return ip[0] != 0 && ip[0] < 224; /* "this network"; multicast, reserved, broadcast */
 }
 
@@ -50,8 +50,8 @@ static kith_route *add(kith_chooser *c, const kith_addr *addr)
     } else {
         for (size_t i = 0; i < c->count; i++) {
             kith_route *r = &c->routes[i];
-            if (i == c->current || r->good || r->asking || r->sources & ~BIT(KITH_ROUTE_ASKED)) continue;
-            place = r;
+            if (i == c->current || r->asking || r->sources & ~BIT(KITH_ROUTE_ASKED)) continue;
+            if (!place || !r->good) place = r;
         }
     }
     if (place) *place = (kith_route){.addr = *addr, .tier = kith_tier_of(addr)};
@@ -82,7 +82,8 @@ void kith_chooser_init(kith_chooser *c, bool dialler, const kith_addr *addr, uin
 
 /* ---- rounds ---- */
 
-static bool fresh(const kith_route *r, uint64_t now) { return r->good && now - r->answered_ns < KITH_ROUTE_FRESH_NS; }
+static uint64_t stale_at(const kith_route *r) { return r->answered_ns + KITH_ROUTE_FRESH_NS; }
+static bool fresh(const kith_route *r, uint64_t now) { return r->good && now < stale_at(r); }
 
 /* Is it better than the current one by kind, so that it is worth trying again and again? */
 static bool promising(kith_chooser *c, const kith_route *r) { return r->tier < current(c)->tier; }
@@ -94,9 +95,21 @@ static bool any_promising(kith_chooser *c)
     return false;
 }
 
+/* Every probe and every move has an answer, but for those that were overtaken by the peer's own moves. */
+static void forget_lost(kith_chooser *c, uint64_t now)
+{
+    if (c->moving && now - c->moving_ns >= KITH_ROUTE_LOST_NS) c->moving = false;
+    for (size_t i = 0; i < c->count; i++) {
+        kith_route *r = &c->routes[i];
+        if (!r->asking || now - r->asked_ns < KITH_ROUTE_LOST_NS) continue;
+        r->asking = r->good = false;
+    }
+}
+
 /* All routes, or those that are better by kind and not known to work. */
 static void begin_round(kith_chooser *c, bool all, uint64_t now)
 {
+    forget_lost(c, now);
     for (size_t i = 0; i < c->count; i++) {
         kith_route *r = &c->routes[i];
         if (r->asking) continue;
@@ -130,9 +143,14 @@ static void trust(kith_chooser *c)
 
 /* ---- what is told ---- */
 
+static const size_t most_of[] = {[KITH_ROUTE_SAID] = KITH_ROUTES_SAID_MAX,
+                                 [KITH_ROUTE_SEEN] = KITH_ROUTES_SEEN_MAX,
+                                 [KITH_ROUTE_RELAY] = KITH_ROUTES_RELAY_MAX};
+
 void kith_chooser_offer(kith_chooser *c, kith_route_source source, const kith_addr *addrs, size_t count, uint64_t now)
 {
     bool news = false;
+    if (count > most_of[source]) count = most_of[source];
     for (size_t i = 0; i < c->count; i++) c->routes[i].sources &= ~BIT(source);
     for (size_t i = 0; i < count; i++) {
         kith_route *r = find(c, &addrs[i]);
@@ -150,6 +168,7 @@ void kith_chooser_told(kith_chooser *c, uint64_t now) { begin_round(c, c->suspec
 
 void kith_chooser_asked(kith_chooser *c, const kith_addr *from, uint64_t now)
 {
+    forget_lost(c, now);
     kith_route *r = find(c, from);
     bool asked_before = r && r->asked_ns;
     if (!r && (r = add(c, from))) r->sources = BIT(KITH_ROUTE_ASKED);
@@ -219,7 +238,7 @@ void kith_chooser_probed(kith_chooser *c, const kith_addr *addr, kith_err err, u
 {
     kith_route *r = find(c, addr);
     if (!r) return;
-    if (err && c->moving && !r->asking) c->moving = false; /* the move there failed */
+    if (err && c->moving && kith_addr_equal(&c->moving_to, addr)) c->moving = false; /* it failed, or will */
     r->asking = false;
     r->good = !err;
     if (err) {
@@ -315,9 +334,12 @@ static bool for_comfort(kith_chooser *c, kith_choice *out, uint64_t now)
 
 static bool move(kith_chooser *c, kith_choice *out, uint64_t now)
 {
-    if (!c->dialler || c->moving || now < c->not_before_ns) return false;
+    if (!c->dialler || c->moving || now < c->no_move_before_ns) return false;
     c->moving = c->suspect ? away(c, out, now) : for_comfort(c, out, now);
-    return c->moving;
+    if (!c->moving) return false;
+    c->moving_to = out->addr;
+    c->moving_ns = now;
+    return true;
 }
 
 static bool may_ask(kith_chooser *c, uint64_t now)
@@ -330,14 +352,25 @@ static bool may_ask(kith_chooser *c, uint64_t now)
     return true;
 }
 
-/* Whose turn it is: the one that was not asked for longest. */
+/* What worked before, then relays, which are nobody's mere claim, then the others. */
+static unsigned hope(const kith_route *r) { return r->answered_ns ? 2 : r->tier == KITH_TIER_RELAY; }
+
+/* In a silence each has its turn once, the most hopeful first; else the one that was not asked for longest. */
+static bool goes_before(const kith_chooser *c, const kith_route *a, const kith_route *b)
+{
+    bool first_a = c->suspect && a->asked_ns < c->suspect_ns, first_b = c->suspect && b->asked_ns < c->suspect_ns;
+    if (first_a != first_b) return first_a;
+    if (first_a && hope(a) != hope(b)) return hope(a) > hope(b);
+    return a->asked_ns < b->asked_ns;
+}
+
 static bool probe(kith_chooser *c, kith_choice *out, uint64_t now)
 {
     kith_route *next = NULL;
-    if (now < c->not_before_ns) return false;
+    if (now < c->no_probe_before_ns) return false;
     for (size_t i = 0; i < c->count; i++) {
         kith_route *r = &c->routes[i];
-        if (r->due && (!next || r->asked_ns < next->asked_ns)) next = r;
+        if (r->due && (!next || goes_before(c, r, next))) next = r;
     }
     if (!next || !may_ask(c, now)) return false;
     next->due = false;
@@ -370,6 +403,8 @@ static void on_time(kith_chooser *c, uint64_t now)
 
 bool kith_chooser_next(kith_chooser *c, kith_choice *out, uint64_t now)
 {
+    c->looked_ns = now;
+    forget_lost(c, now);
     on_time(c, now);
     if (c->announce) {
         c->announce = false;
@@ -387,9 +422,12 @@ bool kith_chooser_next(kith_chooser *c, kith_choice *out, uint64_t now)
 void kith_chooser_refused(kith_chooser *c, const kith_choice *choice, uint64_t now)
 {
     kith_route *r = find(c, &choice->addr);
-    c->not_before_ns = now + REFUSED_NS;
-    if (choice->kind == KITH_CHOOSE_MOVE) c->moving = false;
+    if (choice->kind == KITH_CHOOSE_MOVE) {
+        c->no_move_before_ns = now + REFUSED_NS;
+        c->moving = false;
+    }
     if (choice->kind != KITH_CHOOSE_PROBE || !r) return;
+    c->no_probe_before_ns = now + REFUSED_NS;
     r->asking = false;
     r->due = true;
 }
@@ -398,18 +436,19 @@ uint64_t kith_chooser_deadline_ns(const kith_chooser *c)
 {
     uint64_t at = c->announce || c->restart ? 0 : smaller(smaller(c->again_ns, c->retry_ns), c->measure_ns);
     kith_tier tier = c->routes[c->current].tier;
+    if (c->moving) at = smaller(at, c->moving_ns + KITH_ROUTE_LOST_NS);
     if (c->suspect && c->dialler && !c->moving && best(c, c->suspect_ns))
-        at = smaller(at, larger(grace_until(c), c->not_before_ns));
+        at = smaller(at, larger(grace_until(c), c->no_move_before_ns));
     for (size_t i = 0; i < c->count; i++) {
         const kith_route *r = &c->routes[i];
         uint64_t ask = c->asks ? 0 : c->asks_ns + KITH_ROUTE_ASK_EVERY_NS;
-        if (r->due) at = smaller(at, larger(ask, c->not_before_ns));
+        if (r->due) at = smaller(at, larger(ask, c->no_probe_before_ns));
         bool comfort = c->dialler && !c->moving && !c->suspect && i != c->current && r->good &&
-                       (r->tier < tier || r->better >= KITH_ROUTE_MARGIN_TURN);
+                       c->looked_ns < stale_at(r) && (r->tier < tier || r->better >= KITH_ROUTE_MARGIN_TURN);
         if (!comfort) continue;
-        uint64_t when = larger(r->shunned_until_ns, c->not_before_ns);
+        uint64_t when = larger(r->shunned_until_ns, c->no_move_before_ns);
         if (r->tier == tier) when = larger(when, c->held_until_ns);
-        if (when < r->answered_ns + KITH_ROUTE_FRESH_NS) at = smaller(at, when);
+        if (when < stale_at(r)) at = smaller(at, when);
     }
     return at;
 }

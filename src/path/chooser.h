@@ -11,14 +11,18 @@
  *   not answer and another did.
  * - Only the dialler moves (RFC 9000 section 9).  The other side's probes from elsewhere make the dialler look.
  *
- * What a peer says of its addresses is data: at most KITH_ROUTES_MAX, plausible ones, and KITH_ROUTE_ASKS_BURST of
- * probes at once, then one each KITH_ROUTE_ASK_EVERY_NS: no scanning and no reflection worth the name. */
+ * What a peer says of its addresses is data: at most KITH_ROUTES_SAID_MAX, plausible ones, and KITH_ROUTE_ASKS_BURST of
+ * probes at once, then one each KITH_ROUTE_ASK_EVERY_NS: no scanning and no reflection worth the name.  What one source
+ * says never keeps another's routes out, and where there is much to probe what worked before comes first. */
 #ifndef KITH_PATH_CHOOSER_H
 #define KITH_PATH_CHOOSER_H
 
 #include "base/addr.h"
 
-#define KITH_ROUTES_MAX         16
+#define KITH_ROUTES_MAX         36 /* in all; of what each source says no more than: */
+#define KITH_ROUTES_SAID_MAX    16
+#define KITH_ROUTES_SEEN_MAX    8
+#define KITH_ROUTES_RELAY_MAX   8
 #define KITH_ROUTE_ASKS_BURST   24
 #define KITH_ROUTE_ASK_EVERY_NS UINT64_C(500000000)
 #define KITH_ROUTE_PORT_MIN     1024 /* a peer's claims below are ignored: no node listens there, other services do */
@@ -30,10 +34,11 @@
 #define KITH_ROUTE_SUSPECT_NS  UINT64_C(50000000)     /* a suspected route has two round trips and at least this */
 #define KITH_ROUTE_AGAIN_NS    UINT64_C(1000000000)   /* all are silent: the next round, doubling */
 #define KITH_ROUTE_AGAIN_MAX   UINT64_C(2000000000)   /* up to this; the one in use is probed all the while */
-#define KITH_ROUTE_RESTART_NS  UINT64_C(1000000000)   /* after a longer silence QUIC begins anew on its route */
-#define KITH_ROUTE_MARGIN_NS   UINT64_C(2000000)      /* among equals: this and a quarter shorter */
-#define KITH_ROUTE_MARGIN_TURN 2                      /* measurements in a row */
-#define KITH_ROUTE_HOLD_NS     UINT64_C(10000000000)  /* after a move none for comfort, doubling when it goes back */
+#define KITH_ROUTE_LOST_NS     UINT64_C(5000000000) /* a probe or a move of which nothing was heard for so long failed */
+#define KITH_ROUTE_RESTART_NS  UINT64_C(1000000000)  /* after a longer silence QUIC begins anew on its route */
+#define KITH_ROUTE_MARGIN_NS   UINT64_C(2000000)     /* among equals: this and a quarter shorter */
+#define KITH_ROUTE_MARGIN_TURN 2                     /* measurements in a row */
+#define KITH_ROUTE_HOLD_NS     UINT64_C(10000000000) /* after a move none for comfort, doubling when it goes back */
 #define KITH_ROUTE_HOLD_MAX    UINT64_C(300000000000)
 
 typedef enum kith_tier { KITH_TIER_LAN, KITH_TIER_INTERNET, KITH_TIER_RELAY } kith_tier;
@@ -68,14 +73,18 @@ typedef struct kith_chooser {
     uint64_t suspect_ns, again_ns, again_after_ns;
     uint64_t retry_ns, retry_after_ns, measure_ns;
     bool moving;
-    uint64_t not_before_ns; /* a move that was refused */
+    kith_addr moving_to;
+    uint64_t moving_ns;                             /* since when */
+    uint64_t no_probe_before_ns, no_move_before_ns; /* one was refused */
+    uint64_t looked_ns;                             /* kith_chooser_next was asked last */
     uint64_t held_until_ns, hold_ns, moved_ns;
     kith_addr moved_from;
     uint64_t asks, asks_ns; /* token bucket */
 } kith_chooser;
 
 void kith_chooser_init(kith_chooser *c, bool dialler, const kith_addr *current, uint64_t now_ns);
-/* This source says: these, and no others.  Those that nobody names any more go, except the current one. */
+/* This source (SAID, SEEN or RELAY) says: these, and no others.  Those that nobody names any more go, except the
+ * current one. */
 void kith_chooser_offer(kith_chooser *c, kith_route_source source, const kith_addr *addrs, size_t count,
                         uint64_t now_ns);
 /* The peer told us its addresses (after kith_chooser_offer): it is probing now. */
@@ -108,7 +117,8 @@ void kith_chooser_refused(kith_chooser *c, const kith_choice *choice, uint64_t n
 uint64_t kith_chooser_deadline_ns(const kith_chooser *c); /* UINT64_MAX: none */
 
 /* May a peer say that it is there?  Unicast, a port from KITH_ROUTE_PORT_MIN, no loopback, not link-local (which means
- * nothing elsewhere). */
+ * nothing elsewhere); of IPv6 what is global (2000::/3) or of a local network (fc00::/7), so that no IPv4 address hides
+ * in it. */
 bool kith_route_plausible(const kith_addr *addr);
 
 #endif

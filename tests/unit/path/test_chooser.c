@@ -3,6 +3,7 @@
 #include "testlib.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define MS      UINT64_C(1000000)
 #define S       (1000 * MS)
@@ -420,6 +421,50 @@ static void what_may_be_claimed(void **state)
     }
     kith_addr r = relay();
     assert_false(kith_route_plausible(&r));
+    /* IPv4 in IPv6's clothes: loopback to who sends there, and no loopback to who only looks at the family. */
+    static const uint8_t hidden[][16] = {{[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1},
+                                         {[12] = 127, [15] = 1},
+                                         {[1] = 0x64, [2] = 0xff, [3] = 0x9b, [12] = 127, [15] = 1}};
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
+        kith_addr a = {.family = KITH_FAMILY_IPV6, .port = 5000};
+        memcpy(a.ip, hidden[i], sizeof a.ip);
+        assert_false(kith_route_plausible(&a));
+    }
+}
+
+/* A peer that names all it can, and a network where everything calls itself that peer, do not keep a relay out; and
+ * when the route in use dies the relay is asked before what nobody ever answered at. */
+static void many_claims_keep_no_relay_out(void **state)
+{
+    (void)state;
+    world w;
+    world_new(&w, true, (place){.addr = at("192.168.1.9:5000"), .rtt_ns = until_20_s});
+    w.busy = true;
+    kith_addr claims[KITH_ROUTES_MAX];
+    for (unsigned source = KITH_ROUTE_SAID; source <= KITH_ROUTE_SEEN; source++) {
+        for (unsigned k = 0; k < KITH_ROUTES_MAX; k++) {
+            claims[k] = at("203.0.113.0:5000");
+            claims[k].ip[3] = (uint8_t)(k + 100 * source);
+        }
+        kith_chooser_offer(&w.c, source, claims, KITH_ROUTES_MAX, w.now);
+    }
+    for (unsigned k = 0; k < 50; k++) {
+        kith_addr from = at("198.51.100.0:5000");
+        from.ip[3] = (uint8_t)k;
+        kith_chooser_asked(&w.c, &from, w.now);
+    }
+    place *p[] = {put(&w, relay(), eighty_ms)};
+    offer(&w, KITH_ROUTE_RELAY, p, 1);
+    w.now = 20 * S;
+    kith_chooser_silent(&w.c, w.now);
+    kith_choice choice = {0};
+    kith_addr asked[2];
+    for (size_t n = 0; n < 2;) { /* the silent one and the relay, before all those claims */
+        assert_true(kith_chooser_next(&w.c, &choice, w.now));
+        if (choice.kind == KITH_CHOOSE_PROBE) asked[n++] = choice.addr;
+    }
+    assert_true(kith_addr_equal(&asked[0], &w.in_use->addr) || kith_addr_equal(&asked[1], &w.in_use->addr));
+    assert_true(kith_addr_equal(&asked[0], &p[0]->addr) || kith_addr_equal(&asked[1], &p[0]->addr));
 }
 
 int main(void)
@@ -439,6 +484,7 @@ int main(void)
         TEST(claims_are_bounded),
         TEST(what_cannot_be_done_is_tried_later),
         TEST(what_may_be_claimed),
+        TEST(many_claims_keep_no_relay_out),
     };
     return cmocka_run_group_tests_name("path/chooser", tests, NULL, NULL);
 }
