@@ -174,7 +174,7 @@ void kith_relay_client_connected(kith_relay_client *client, const kith_addr *udp
     client->state = RELAY_CHALLENGED;
     client->register_by_ns = sum(now_ns, KITH_RELAY_REGISTER_NS);
     client->heard_ns = now_ns;
-    client->udp = (relay_udp){.remote = *udp};
+    client->udp = (relay_udp){.remote = *udp, .counter = kith__relay_random(client, UINT64_C(1) << 62)};
 }
 
 void kith_relay_client_ended(kith_relay_client *client, kith_err why, uint64_t now_ns)
@@ -218,11 +218,16 @@ static void ping(kith_relay_client *client, uint64_t now_ns)
     (void)kith__relay_put(client, &message); /* else it counts as lost */
 }
 
+uint64_t kith__relay_often(uint64_t wanted_ns, uint64_t usual_ns)
+{
+    if (!wanted_ns || wanted_ns > usual_ns) return usual_ns;
+    return wanted_ns < KITH_RELAY_OFTEN_NS ? KITH_RELAY_OFTEN_NS : wanted_ns;
+}
+
 /* Half of what the relay allows, so that one that is lost does not end it. */
 static uint64_t ping_every(const kith_relay_client *client)
 {
-    uint64_t half = client->limits.idle_ms * NS_PER_MS / 2;
-    return half > NS_PER_MS ? least(half, KITH_RELAY_PING_NS) : KITH_RELAY_PING_NS;
+    return kith__relay_often(client->limits.idle_ms * NS_PER_MS / 2, KITH_RELAY_PING_NS);
 }
 
 static bool on_registered(kith_relay_client *client, const kith_relay_message *message, uint64_t now_ns)

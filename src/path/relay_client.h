@@ -20,6 +20,7 @@
 
 #define KITH_RELAY_REGISTER_NS UINT64_C(10000000000) /* from `connected` to registered */
 #define KITH_RELAY_PING_NS     UINT64_C(20000000000) /* between pings; less where the relay's idle time asks for it */
+#define KITH_RELAY_OFTEN_NS    UINT64_C(300000000)   /* but nothing is said oftener, whatever limits a relay names */
 #define KITH_RELAY_PONG_NS     UINT64_C(10000000000) /* nothing heard for so long after a ping: lost */
 #define KITH_RELAY_STABLE_NS   UINT64_C(60000000000) /* registered for so long: failures before do not count */
 /* The n-th attempt in a row comes at a random time within a window of SPREAD * 2^n, at most SPREAD_MAX, that begins

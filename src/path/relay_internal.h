@@ -24,7 +24,7 @@ typedef struct relay_udp {
     uint8_t key[KITH_RELAY_UDP_KEY_SIZE];
     bool on;          /* it answered, and packets go over it */
     bool due;         /* a BIND is to be sent */
-    uint64_t counter; /* of the last BIND */
+    uint64_t counter; /* of the last BIND; they begin anywhere, so that nobody who has not seen one can answer it */
     uint64_t first;   /* of those whose answer counts: sent since we ask */
     unsigned tries;   /* unanswered, since we ask; 0: we do not */
     uint64_t at_ns;   /* the next try, or the next time to ask */
@@ -62,6 +62,8 @@ struct kith_relay_client {
 };
 
 uint64_t kith__relay_random(kith_relay_client *client, uint64_t below); /* in [0, below); 0 for 0 */
+/* How often to say something of which the relay's limits want it so often (0: they do not say). */
+uint64_t kith__relay_often(uint64_t wanted_ns, uint64_t usual_ns);
 void kith__relay_say(kith_relay_client *client, const kith_relay_event *event);
 /* Queue a message.  LIMIT, NOMEM. */
 kith_err kith__relay_put(kith_relay_client *client, const kith_relay_message *message);

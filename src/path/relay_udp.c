@@ -10,8 +10,7 @@
 
 static uint64_t keep(const kith_relay_client *client)
 {
-    uint64_t third = client->limits.udp_stale_ms * NS_PER_MS / 3;
-    return third > NS_PER_MS && third < KITH_RELAY_BIND_KEEP_NS ? third : KITH_RELAY_BIND_KEEP_NS;
+    return kith__relay_often(client->limits.udp_stale_ms * NS_PER_MS / 3, KITH_RELAY_BIND_KEEP_NS);
 }
 
 static void ask(kith_relay_client *client, uint64_t now_ns)

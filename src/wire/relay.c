@@ -118,6 +118,11 @@ static void write_text(kith_writer *w, uint64_t key, const kith_relay_text *text
 
 /* ---- reading ---- */
 
+static bool limits_good(const kith_relay_limits *l)
+{
+    return l->message_bytes >= KITH_RELAY_CONTROL_MAX && l->message_bytes <= KITH_RELAY_MESSAGE_MAX;
+}
+
 static void read_limits(kith_cbor_reader *r, kith_relay_limits *out)
 {
     kith_cbor_walk walk = kith_cbor_enter(r);
@@ -129,6 +134,7 @@ static void read_limits(kith_cbor_reader *r, kith_relay_limits *out)
     if (kith_cbor_need(r, &walk, 6)) out->mailboxes = read_u32(r);
     if (kith_cbor_need(r, &walk, 7)) out->mailbox_ms = read_u32(r);
     if (kith_cbor_need(r, &walk, 8)) out->message_bytes = read_u32(r);
+    if (!limits_good(out)) r->bad = true;
     kith_cbor_leave(r, &walk);
 }
 
@@ -274,7 +280,7 @@ static void write_registered(kith_writer *w, const kith_relay_message *m)
     uint8_t addr[IPV6_SIZE + PORT_SIZE];
     kith_writer a = kith_writer_of(addr, sizeof addr);
     write_addr(&a, &m->registered.observed);
-    if (!addr_good(&m->registered.observed)) w->bad = true;
+    if (!addr_good(&m->registered.observed) || !limits_good(l)) w->bad = true;
     write_bytes(w, 1, addr, kith_writer_size(&a));
     write_bytes(w, 2, m->registered.udp_key, KITH_RELAY_UDP_KEY_SIZE);
     kith_cbor_write_uint(w, 3);

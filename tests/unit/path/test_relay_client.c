@@ -123,6 +123,37 @@ static void pings_come_within_the_relays_idle_time(void **state)
     }
 }
 
+/* However short the times are that it names. */
+static void a_relay_does_not_keep_us_busy(void **state)
+{
+    (void)state;
+    static const uint32_t ms[] = {0, 1, 2, 3, 10, 100};
+    for (size_t i = 0; i < sizeof ms / sizeof *ms; i++) {
+        kith_relay_limits limits = usual_limits;
+        kith_addr udp;
+        unsigned woken = 0;
+        assert_ok(kith_addr_parse("192.0.2.1:443", &udp));
+        limits.idle_ms = limits.udp_stale_ms = limits.session_idle_ms = ms[i];
+        register_with(&udp, &limits);
+        for (uint64_t end = now + 60 * S; now < end; woken++) {
+            uint8_t bind[KITH_RELAY_BIND_SIZE], bound[KITH_RELAY_BOUND_MAX];
+            uint64_t counter;
+            size_t size;
+            while (kith_relay_client_bind(client, bind)) {
+                assert_non_null(kith_relay_read_bind(bind, sizeof bind, &counter));
+                size = kith_relay_write_bound(counter, &udp, bound);
+                kith_relay_client_datagram(client, bound, size, now, &data);
+            }
+            while (!client_is_silent()) relay_pongs();
+            (void)hear(KITH_RELAY_EVENT_UDP);
+            pass_to_deadline();
+        }
+        assert_in_range(woken, 1, 2 * 60 * S / KITH_RELAY_OFTEN_NS + 2);
+        kith_relay_client_free(client);
+        client = new_client(42);
+    }
+}
+
 static void a_relay_that_does_not_answer_is_lost(void **state)
 {
     (void)state;
@@ -433,6 +464,7 @@ int main(void)
         CASE(a_silent_relay_is_given_up),
         CASE(latency_is_measured),
         CASE(pings_come_within_the_relays_idle_time),
+        CASE(a_relay_does_not_keep_us_busy),
         CASE(a_relay_that_does_not_answer_is_lost),
         CASE(one_that_talks_is_not),
         CASE(failures_in_a_row_are_spread_wider),

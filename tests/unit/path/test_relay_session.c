@@ -397,6 +397,16 @@ static void datagrams_find_their_session(void **state)
     }
 }
 
+/* Who can send from the relay's address, but sees nothing of what we send there. */
+static void who_saw_no_bind_answers_none(void **state)
+{
+    (void)state;
+    counter = 0;
+    assert_true(client_binds());
+    for (uint64_t guess = 0; guess < 10000; guess++) relay_is_bound(guess);
+    assert_false(kith_relay_client_uses_udp(client));
+}
+
 static void only_answers_to_what_was_asked_count(void **state)
 {
     (void)state;
@@ -502,6 +512,7 @@ int main(void)
         UDP(udp_is_used_once_it_answers),
         UDP(datagrams_find_their_session),
         UDP(only_answers_to_what_was_asked_count),
+        UDP(who_saw_no_bind_answers_none),
         UDP(udp_that_never_answers),
         UDP(udp_that_stops),
         UDP(doubts_and_kicks),

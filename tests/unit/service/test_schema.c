@@ -280,7 +280,7 @@ static void relay(void **state)
             {.type = KITH_RELAY_REGISTERED,
              .registered = {.observed = {.family = with ? KITH_FAMILY_IPV6 : KITH_FAMILY_IPV4, .port = 1},
                             .udp_key = some,
-                            .limits = {1, 2, 3, 4, 5, 6, 7, 8},
+                            .limits = {1, 2, 3, 4, 5, 6, 7, 65007},
                             .software = {"kith", 4},
                             .unix_ms = (uint64_t)with}},
             {.type = KITH_RELAY_CONNECT, .session = 1, .run = offer, .connect = {some, maybe}},

@@ -51,7 +51,7 @@ static void registered_survives(void **state)
     uint8_t out[KITH_RELAY_CONTROL_MAX];
     kith_relay_message got, m = {.type = KITH_RELAY_REGISTERED,
                                  .registered = {.udp_key = bytes + 1,
-                                                .limits = {1, UINT64_MAX, 3, 4, 5, 6, UINT32_MAX, 8},
+                                                .limits = {1, UINT64_MAX, 3, 4, 5, 6, UINT32_MAX, 8704},
                                                 .software = {"kith 1", 6},
                                                 .unix_ms = 12}};
     assert_int_equal(kith_relay_write(&m, out, sizeof out), 0); /* no address */
@@ -62,6 +62,18 @@ static void registered_survives(void **state)
     assert_memory_equal(&got.registered.limits, &m.registered.limits, sizeof m.registered.limits);
     assert_int_equal(got.registered.unix_ms, 12);
     assert_int_equal(got.registered.software.size, 6);
+    /* Room for less than any message, or for more than there can be, is no limit. */
+    static const uint32_t no_limits[] = {0, 6, 7, 8, KITH_RELAY_CONTROL_MAX - 1, KITH_RELAY_MESSAGE_MAX + 1};
+    size_t size = kith_relay_write(&m, out, sizeof out),
+           at = size - 3 - (2 + 6) - 2; /* 8,704 stands before two more members */
+    assert_memory_equal(out + at, "\x19\x22\x00", 3);
+    memcpy(out + at, "\x19\x21\xff", 3);
+    assert_int_equal(kith_relay_read(out, size, &got), KITH_ERR_FORMAT);
+    for (size_t i = 0; i < sizeof no_limits / sizeof *no_limits; i++) {
+        m.registered.limits.message_bytes = no_limits[i];
+        assert_int_equal(kith_relay_write(&m, out, sizeof out), 0);
+    }
+    m.registered.limits.message_bytes = KITH_RELAY_MESSAGE_MAX;
     m.registered.software.size = KITH_RELAY_TEXT_MAX + 1;
     m.registered.software.data = (const char *)memset(out, 'x', KITH_RELAY_TEXT_MAX + 1);
     uint8_t other[KITH_RELAY_CONTROL_MAX];
