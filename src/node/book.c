@@ -140,7 +140,7 @@ void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *ad
         kith_list_append(&book->noted, &n->link);
     }
     memcpy(n->fingerprint, peer->fingerprint, sizeof n->fingerprint);
-    n->addr = *addr;
+    if (addr->family != KITH_FAMILY_RELAY) n->addr = *addr; /* which means nothing the next time */
     n->at_ms = core->env->base->wall_ms(core->env);
     if (kith_seen_note(book->seen, n->fingerprint, addr, n->at_ms)) return; /* no memory: known next time */
 }

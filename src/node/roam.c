@@ -5,6 +5,7 @@
 #include "node/lan.h"
 #include "node/relay.h"
 #include "path/chooser.h"
+#include "path/relays.h"
 #include "service/control.h"
 
 #include <string.h>
@@ -18,7 +19,6 @@ struct roam {
     kith_timer *timer;
     uint64_t first_ns;              /* nothing is done before */
     uint64_t messages, messages_ns; /* token bucket */
-    bool gone;                      /* the session ends: nothing is done any more */
 };
 
 static void step(struct roam *r);
@@ -27,23 +27,33 @@ static uint64_t now_of(const struct roam *r) { return kith__core_now(r->session-
 
 /* ---- our own addresses ---- */
 
+static void add_candidate(kith_candidates *out, const kith_addr *addr)
+{
+    if (out->count == KITH_CANDIDATES_MAX || !kith_route_plausible(addr)) return;
+    for (size_t i = 0; i < out->count; i++)
+        if (kith_addr_equal(&out->addrs[i], addr)) return;
+    out->addrs[out->count++] = *addr;
+}
+
+/* What relays see first: a device with very many addresses would otherwise not tell the one that works from outside. */
 static void our_candidates(const kith_core *core, kith_candidates *out)
 {
     kith_interface_addr found[INTERFACES_MAX];
-    kith_addr local = kith_core_local(core);
+    kith_addr local = kith_core_local(core), observed[KITH_RELAYS_MAX];
     out->count = 0;
     if (!kith_addr_is_any(&local)) { /* one address alone was asked for */
-        if (kith_route_plausible(&local)) out->addrs[out->count++] = local;
+        add_candidate(out, &local);
         return;
     }
-    size_t count = core->env->net->addresses(core->env, found, INTERFACES_MAX);
-    for (size_t i = 0; i < count && i < INTERFACES_MAX && out->count < KITH_CANDIDATES_MAX; i++) {
+    size_t count = kith__relays_observed(core, observed, KITH_RELAYS_MAX);
+    for (size_t i = 0; i < count; i++) add_candidate(out, &observed[i]);
+    count = core->env->net->addresses(core->env, found, INTERFACES_MAX);
+    for (size_t i = 0; i < count && i < INTERFACES_MAX; i++) {
         kith_addr a = found[i].addr;
         a.port = local.port;
         if (a.family == KITH_FAMILY_IPV6 && local.family == KITH_FAMILY_IPV4) continue;
-        if (kith_route_plausible(&a)) out->addrs[out->count++] = a;
+        add_candidate(out, &a);
     }
-    out->count += kith__relays_observed(core, out->addrs + out->count, KITH_CANDIDATES_MAX - out->count);
 }
 
 static void announce(struct roam *r)
@@ -52,8 +62,9 @@ static void announce(struct roam *r)
     kith_candidates ours;
     uint8_t message[KITH_CANDIDATES_ENCODED], prefix[8];
     size_t size;
+    if (!s->control_out || kith_stream_unsent(s->control_out) > ROAM_UNSENT_MAX) return;
     our_candidates(s->core, &ours);
-    if (!s->control_out || kith_candidates_write(&ours, message, sizeof message, &size)) return;
+    if (kith_candidates_write(&ours, message, sizeof message, &size)) return;
     kith_writer w = kith_writer_of(prefix, sizeof prefix);
     kith_write_varint(&w, size);
     kith_err err = kith_stream_write(s->control_out, prefix, kith_writer_size(&w));
@@ -94,7 +105,7 @@ static void set_timer(struct roam *r)
 static void step(struct roam *r)
 {
     kith_choice choice;
-    if (r->gone || now_of(r) < r->first_ns) return;
+    if (now_of(r) < r->first_ns) return;
     while (kith_chooser_next(&r->chooser, &choice, now_of(r)))
         if (carry_out(r, &choice)) kith_chooser_refused(&r->chooser, &choice, now_of(r));
     set_timer(r);
@@ -195,7 +206,7 @@ void kith__roam_event(session *s, const kith_quic_event *event)
     case KITH_QUIC_MOVED: moved(r, &event->remote); break;
     case KITH_QUIC_ASKED: kith_chooser_asked(&r->chooser, &event->remote, now); break;
     case KITH_QUIC_SILENT:
-        kith__relays_want(s->core);
+        if (!s->no_relay) kith__relays_want(s->core);
         kith__relays_doubt(s->core, &s->remote);
         offer_seen(r);
         offer_relays(r);

@@ -12,6 +12,7 @@
 #define ROAM_FIRST_NS      (SECOND_NS / 5) /* a session on a local network that is over before was in no need of this */
 #define ROAM_MESSAGES_MAX  8               /* candidates of the peer's at once, and one more each */
 #define ROAM_MESSAGE_EVERY (SECOND_NS / 2) /* of these; others are ignored */
+#define ROAM_UNSENT_MAX    8192            /* bytes for a peer that takes none: it is told no more */
 
 void kith__roam_begin(session *s); /* greeted, and not a stranger's: from now on it looks after itself */
 void kith__roam_end(session *s);   /* NULL inside is fine */
