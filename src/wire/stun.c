@@ -153,6 +153,18 @@ void kith_stun_write_request(const uint8_t id[static KITH_STUN_ID_SIZE], uint8_t
     write_header(&w, KITH_STUN_REQUEST, id);
 }
 
+void kith_stun_write_padded(const uint8_t id[static KITH_STUN_ID_SIZE], uint8_t *out, size_t size)
+{
+    kith_writer w = kith_writer_of(out, size);
+    write_header(&w, KITH_STUN_REQUEST, id);
+    if (size == KITH_STUN_REQUEST_SIZE) return;
+    size_t filling = size - KITH_STUN_HEADER - ATTRIBUTE_HEAD;
+    kith_write_u16(&w, KITH_STUN_FILLING);
+    kith_write_u16(&w, (uint16_t)filling);
+    memset(out + KITH_STUN_HEADER + ATTRIBUTE_HEAD, 0, filling);
+    set_length(&w, filling);
+}
+
 static void write_xor_mapped(kith_writer *w, const kith_addr *a)
 {
     const uint8_t *mask = w->start + 4; /* the cookie and the transaction id */

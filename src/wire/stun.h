@@ -33,6 +33,7 @@ typedef enum kith_stun_attribute {
     KITH_STUN_UNKNOWN_ATTRIBUTES = 0x000a,
     KITH_STUN_XOR_MAPPED_ADDRESS = 0x0020,
     KITH_STUN_FINGERPRINT = 0x8028,
+    KITH_STUN_FILLING = 0xff4b, /* not assigned: ours */
 } kith_stun_attribute;
 
 typedef struct kith_stun_message {
@@ -53,6 +54,9 @@ bool kith_stun_is(const void *data, size_t size);
  * MESSAGE-INTEGRITY is ignored, but for FINGERPRINT, which is last. */
 KITH_MUST_CHECK kith_err kith_stun_read(const void *data, size_t size, kith_stun_message *out);
 void kith_stun_write_request(const uint8_t id[static KITH_STUN_ID_SIZE], uint8_t out[static KITH_STUN_REQUEST_SIZE]);
+/* The same, made `size` bytes long by an attribute that who does not know it ignores: REQUEST_SIZE, or a multiple of 4
+ * that is larger, up to MESSAGE_MAX. */
+void kith_stun_write_padded(const uint8_t id[static KITH_STUN_ID_SIZE], uint8_t *out, size_t size);
 /* The answer to a request that came from `from`: its XOR-MAPPED-ADDRESS, and FINGERPRINT when the request had one; or
  * error 420 naming what was not understood.  The size; 0: it was no request, or `from` is no address. */
 size_t kith_stun_answer(const kith_stun_message *request, const kith_addr *from,
