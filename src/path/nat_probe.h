@@ -23,12 +23,12 @@
 #define KITH_NAT_SIZE_MAX  KITH_STUN_MESSAGE_MAX /* what a relay reads */
 
 /* RFC 8489 section 6.2.1, with fewer tries than its seven, so that people need not wait for 40 s: 5.5 s in all. */
-#define KITH_NAT_RTO_NS        UINT64_C(500000000) /* doubled each time, up to */
-#define KITH_NAT_RTO_MAX_NS    UINT64_C(2000000000)
-#define KITH_NAT_TRIES         4
-#define KITH_NAT_KNOCK_NS      UINT64_C(400000000) /* between knocks, of which a filter, or a loss, swallows each */
-#define KITH_NAT_KNOCK_TRIES   3
-#define KITH_NAT_BETWEEN_NS    UINT64_C(20000000) /* servers are not asked all at one moment */
+#define KITH_NAT_RTO_NS      UINT64_C(500000000) /* doubled each time, up to */
+#define KITH_NAT_RTO_MAX_NS  UINT64_C(2000000000)
+#define KITH_NAT_TRIES       4
+#define KITH_NAT_KNOCK_NS    UINT64_C(400000000) /* between knocks, of which a filter, or a loss, swallows each */
+#define KITH_NAT_KNOCK_TRIES 3
+#define KITH_NAT_BETWEEN_NS  UINT64_C(20000000) /* servers are not asked all at one moment */
 
 typedef enum kith_nat_answer { KITH_NAT_UNKNOWN, KITH_NAT_YES, KITH_NAT_NO } kith_nat_answer;
 /* What of the remote side counts, for a mapping or a filter. */

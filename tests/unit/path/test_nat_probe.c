@@ -238,12 +238,8 @@ int main(void)
 {
 #define PROBE(function) cmocka_unit_test_setup_teardown(function, set_up, NULL)
     const struct CMUnitTest tests[] = {
-        PROBE(asked_again_and_given_up),
-        PROBE(what_is_no_answer),
-        PROBE(no_round_trip_of_a_repeated_question),
-        PROBE(mapping_by_what_servers_saw),
-        PROBE(sizes_and_sockets),
-        PROBE(servers_have_a_limit),
+        PROBE(asked_again_and_given_up),    PROBE(what_is_no_answer), PROBE(no_round_trip_of_a_repeated_question),
+        PROBE(mapping_by_what_servers_saw), PROBE(sizes_and_sockets), PROBE(servers_have_a_limit),
     };
     return cmocka_run_group_tests_name("path/nat_probe", tests, NULL, NULL);
 }
