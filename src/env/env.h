@@ -111,12 +111,21 @@ typedef struct kith_ws_options {
     const char *ca_file;     /* PEM: authorities trusted besides the system's; NULL: none */
     uint32_t timeout_ms;     /* 0: KITH_WS_CONNECT_MS */
 } kith_ws_options;
+/* What is wrong with a server's certificate. */
+typedef enum kith_ws_certificate {
+    KITH_WS_CERTIFICATE_GOOD,
+    KITH_WS_CERTIFICATE_UNTRUSTED, /* not signed by who is trusted here */
+    KITH_WS_CERTIFICATE_EXPIRED,
+    KITH_WS_CERTIFICATE_EARLY, /* not valid yet */
+    KITH_WS_CERTIFICATE_NAME   /* another name's */
+} kith_ws_certificate;
 /* How it ended.
  * UNREACHABLE: no such name, no way, nobody there (or the proxy says so).   CERTIFICATE: it is not signed by who is
- * trusted here, is out of date, or is another name's.   DECLINED: an HTTP answer that is not a WebSocket of this
- * subprotocol; `status` is HTTP's.   NETWORK: the proxy declined.   TIMEOUT: not connected in time.   CLOSED: the peer
- * ended it; `status` is its close code (RFC 6455 section 7.4), 0 without one.   LOST: silence, or what is between gave
- * up.   PROTOCOL: the peer broke the rules, with a message larger than KITH_WS_MESSAGE_MAX among others.   NOMEM. */
+ * trusted here, is out of date, or is another name's; `status` is a kith_ws_certificate.   DECLINED: an HTTP answer
+ * that is not a WebSocket of this subprotocol; `status` is HTTP's.   NETWORK: the proxy declined.   TIMEOUT: not
+ * connected in time.   CLOSED: the peer ended it; `status` is its close code (RFC 6455 section 7.4), 0 without one.
+ * LOST: silence, or what is between gave up.   PROTOCOL: the peer broke the rules, with a message larger than
+ * KITH_WS_MESSAGE_MAX among others.   NOMEM. */
 typedef struct kith_ws_events {
     void (*connected)(void *user);
     void (*message)(void *user, uint8_t *data, size_t size); /* whole, binary, maybe empty; borrowed for the call */
@@ -140,6 +149,9 @@ typedef struct kith_env_ws {
     kith_addr (*remote)(const kith_ws *ws); /* once connected; NONE before, and through a proxy */
     /* What is queued is still sent, for KITH_WS_CLOSE_NS, and then a close with code 1000.  NULL is fine. */
     void (*close)(kith_ws *ws);
+    /* The proxy that `connect` would go through, "HOST:PORT" without user and password; "": none.  ARG: the URL;
+     * FORMAT: the environment names one that cannot be understood.  A table may leave it NULL: there are none. */
+    kith_err (*proxy)(kith_env *env, const char *url, char *out, size_t size);
 } kith_env_ws;
 
 /* ---- interfaces ---- */
@@ -149,6 +161,9 @@ typedef struct kith_interface_addr {
     kith_addr addr; /* port 0 */
 } kith_interface_addr;
 typedef struct kith_watch kith_watch;
+#define KITH_RESOLVED_MAX 8
+typedef struct kith_lookup kith_lookup;
+typedef void kith_resolved_fn(void *user, const kith_addr *addrs, size_t count); /* at most KITH_RESOLVED_MAX */
 typedef struct kith_env_net {
     /* Addresses of interfaces that are up, loopback excluded unless there is nothing else; at most cap; returns how
      * many there are. */
@@ -156,6 +171,11 @@ typedef struct kith_env_net {
     /* Call `changed` (debounced, 200 ms) when addresses or links come and go. */
     kith_err (*watch)(kith_env *env, void (*changed)(void *user), void *user, kith_watch **out);
     void (*unwatch)(kith_watch *watch); /* NULL is fine */
+    /* A name's addresses, or an address's own, with this port; `done` comes once, and the look-up is over.  No
+     * addresses: no such name, or nobody could be asked.  NOMEM; LIMIT: too many at once. */
+    kith_err (*resolve)(kith_env *env, const char *host, uint16_t port, kith_resolved_fn *done, void *user,
+                        kith_lookup **out);
+    void (*cancel)(kith_lookup *lookup); /* of one that is not over; NULL is fine */
 } kith_env_net;
 
 /* ---- the local network's service discovery (DNS-SD over mDNS: RFC 6762, 6763) ---- */

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "io/io_internal.h"
+#include "io/resolve.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -242,4 +243,17 @@ static void net_unwatch(kith_watch *watch)
     close(watch->fd);
 }
 
-const kith_env_net kith_io_net_table = {net_addresses, net_watch, net_unwatch};
+/* ---- names ---- */
+
+static kith_err net_resolve(kith_env *env, const char *host, uint16_t port, kith_resolved_fn *done, void *user,
+                            kith_lookup **out)
+{
+    kith_io_lookup *lookup;
+    kith_err err = kith_io_resolve(kith_io_of(env), host, port, done, user, &lookup);
+    if (!err) *out = (kith_lookup *)lookup;
+    return err;
+}
+
+static void net_cancel(kith_lookup *lookup) { kith_io_resolve_cancel((kith_io_lookup *)lookup); }
+
+const kith_env_net kith_io_net_table = {net_addresses, net_watch, net_unwatch, net_resolve, net_cancel};

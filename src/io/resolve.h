@@ -5,12 +5,12 @@
 
 #include "io/io.h"
 
-#define KITH_RESOLVE_ADDRS 8  /* taken of an answer */
+#define KITH_RESOLVE_ADDRS KITH_RESOLVED_MAX /* taken of an answer */
 #define KITH_RESOLVE_MAX   16 /* threads at once, in the process: those left behind count until they end */
 
 typedef struct kith_io_lookup kith_io_lookup;
 /* None: no such name, or nobody could be asked.  On the loop; the look-up is over and may not be cancelled any more. */
-typedef void kith_io_resolved(void *user, const kith_addr *addrs, size_t count);
+typedef kith_resolved_fn kith_io_resolved;
 /* The host is a name or an address; `port` is put into the answers.  NOMEM; LIMIT: too many at once. */
 KITH_MUST_CHECK kith_err kith_io_resolve(kith_io *io, const char *host, uint16_t port, kith_io_resolved *done,
                                          void *user, kith_io_lookup **out);

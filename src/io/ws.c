@@ -126,7 +126,8 @@ static kith_err start(kith_ws *ws)
     };
     kith_err err = kith_io_ws_place(ws, proxied ? addr : NULL, &info);
     if (err) return err;
-    ws->tcp = ws->established = ws->bad_certificate = false;
+    ws->tcp = ws->established = false;
+    ws->certificate = KITH_WS_CERTIFICATE_GOOD;
     ws->address_by_ns = has_more(ws) ? now(ws) + ADDRESS_NS : UINT64_MAX;
     ws->wsi = lws_client_connect_via_info(&info);
     return ws->wsi ? KITH_OK : KITH_ERR_UNREACHABLE;
@@ -207,8 +208,8 @@ static void on_failed(struct lws *wsi, kith_ws *ws, const char *what)
     ws->wsi = NULL;
     if (ws->timed_out) {
         end(ws, KITH_ERR_TIMEOUT, 0);
-    } else if (ws->bad_certificate) {
-        end(ws, KITH_ERR_CERTIFICATE, 0);
+    } else if (ws->certificate) {
+        end(ws, KITH_ERR_CERTIFICATE, ws->certificate);
     } else if (!tcp && has_more(ws)) {
         ws->again = true;
         set_timer(ws);
@@ -358,9 +359,9 @@ static void on_closed(struct lws *wsi, kith_ws *ws)
 static int check_certificate(struct lws *wsi, void *store_context, bool chain_good)
 {
     kith_ws *ws = wsi ? lws_get_opaque_user_data(wsi) : NULL;
-    if (ws && kith_io_ws_certificate_good(ws, store_context, chain_good)) return 0;
-    if (ws) ws->bad_certificate = true;
-    return 1;
+    if (!ws) return 1;
+    ws->certificate = kith_io_ws_certificate(ws, store_context, chain_good);
+    return ws->certificate != KITH_WS_CERTIFICATE_GOOD;
 }
 
 int kith_io_ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *unused, void *in, size_t size)
@@ -494,6 +495,19 @@ static void ws_close(kith_ws *ws)
     lws_callback_on_writable(ws->wsi);
 }
 
+static kith_err ws_proxy(kith_env *env, const char *text, char *out, size_t size)
+{
+    kith_io_proxy proxy;
+    kith_url url;
+    (void)env;
+    kith_err err = kith_url_parse(text, &url);
+    if (!err) err = kith_io_proxy_for(&url, getenv, &proxy);
+    if (err) return err;
+    const char *form = !proxy.host[0] ? "" : strchr(proxy.host, ':') ? "[%s]:%u" : "%s:%u";
+    snprintf(out, size, form, proxy.host, (unsigned)proxy.port);
+    return KITH_OK;
+}
+
 const kith_env_ws kith_io_ws_table = {
     .connect = ws_connect,
     .send = ws_send,
@@ -502,4 +516,5 @@ const kith_env_ws kith_io_ws_table = {
     .resume = ws_resume,
     .remote = ws_remote,
     .close = ws_close,
+    .proxy = ws_proxy,
 };

@@ -54,19 +54,31 @@ static kith_err make_tls(const kith_ws *ws, SSL_CTX **out)
     return KITH_OK;
 }
 
+static kith_ws_certificate chain_fault(int error)
+{
+    switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED: return KITH_WS_CERTIFICATE_EXPIRED;
+    case X509_V_ERR_CERT_NOT_YET_VALID: return KITH_WS_CERTIFICATE_EARLY;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: return KITH_WS_CERTIFICATE_NAME;
+    default: return KITH_WS_CERTIFICATE_UNTRUSTED;
+    }
+}
+
 /* Asked for each certificate of a chain.  The name is checked here for all kinds of hosts, since the library does not
  * know IPv6 addresses. */
-bool kith_io_ws_certificate_good(const kith_ws *ws, void *store_context, bool chain_good)
+kith_ws_certificate kith_io_ws_certificate(const kith_ws *ws, void *store_context, bool chain_good)
 {
     X509_STORE_CTX *context = store_context;
-    if (!chain_good) return false;
-    if (X509_STORE_CTX_get_error_depth(context) > 0) return true;
+    if (!chain_good) return chain_fault(X509_STORE_CTX_get_error(context));
+    if (X509_STORE_CTX_get_error_depth(context) > 0) return KITH_WS_CERTIFICATE_GOOD;
     X509 *certificate = X509_STORE_CTX_get_current_cert(context);
     kith_addr addr;
-    if (!certificate) return false;
-    if (ws->url.is_ipv6 || kith_addr_parse(ws->url.host, &addr) == KITH_OK)
-        return X509_check_ip_asc(certificate, ws->url.host, 0) == 1;
-    return X509_check_host(certificate, ws->url.host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+    if (!certificate) return KITH_WS_CERTIFICATE_UNTRUSTED;
+    bool right = ws->url.is_ipv6 || kith_addr_parse(ws->url.host, &addr) == KITH_OK
+                     ? X509_check_ip_asc(certificate, ws->url.host, 0) == 1
+                     : X509_check_host(certificate, ws->url.host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+    return right ? KITH_WS_CERTIFICATE_GOOD : KITH_WS_CERTIFICATE_NAME;
 }
 
 /* ---- virtual hosts ---- */

@@ -26,7 +26,8 @@ struct kith_ws {
     uint64_t connect_by_ns, address_by_ns, close_by_ns; /* UINT64_MAX: not yet, or no more */
     struct lws *wsi;                                    /* NULL: none */
     bool tcp, established; /* of this attempt: the socket is connected; it is a WebSocket */
-    bool bad_certificate, timed_out;
+    kith_ws_certificate certificate;
+    bool timed_out;
     bool again;                   /* start the next address, from the loop */
     bool paused, owed;            /* `writable` is owed */
     bool closing, closed_by_peer; /* by the user; with a close frame */
@@ -48,6 +49,6 @@ int kith_io_ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void 
  * cannot run on our loop (its libuv plug-in is missing). */
 KITH_MUST_CHECK kith_err kith_io_ws_place(kith_ws *ws, const kith_addr *proxy, struct lws_client_connect_info *info);
 /* Asked for each certificate of a chain: `store_context` is OpenSSL's X509_STORE_CTX. */
-bool kith_io_ws_certificate_good(const kith_ws *ws, void *store_context, bool chain_good);
+kith_ws_certificate kith_io_ws_certificate(const kith_ws *ws, void *store_context, bool chain_good);
 
 #endif

@@ -52,7 +52,7 @@ struct kith_sim {
     kith_list messages; /* of discovery, under way */
     kith_list segments; /* of byte streams, under way */
     uint64_t next_tcp;
-    kith_list names; /* of hosts, for WebSockets */
+    kith_list names; /* of hosts */
     kith_tcp *asked; /* whose owner is being asked for room; NULL when it was closed in that */
     uint8_t *rx;     /* where runs are joined */
 };
@@ -139,6 +139,11 @@ void kith__sim_tcp_free(sim_process *process);
 void kith__sim_ws_free(sim_process *process); /* its TCP and timers are silenced and freed as such */
 void kith__sim_ws_server_free(kith_link *link);
 void kith__sim_names_done(kith_sim *sim);
+/* A name's addresses, or an address's own, with this port; how many. */
+size_t kith__sim_name_find(kith_sim *sim, const char *host, uint16_t port, kith_addr *out, size_t cap);
+kith_err kith__sim_resolve(kith_env *env, const char *host, uint16_t port, kith_resolved_fn *done, void *user,
+                           kith_lookup **out);
+void kith__sim_cancel(kith_lookup *lookup);
 void kith__sim_watches_kill(sim_process *process);
 void kith__sim_watches_free(sim_process *process);
 void kith__sim_lan_kill(sim_process *process);

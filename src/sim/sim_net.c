@@ -540,7 +540,7 @@ static void net_unwatch(kith_watch *watch)
     kith_free(watch);
 }
 
-const kith_env_net kith__sim_net = {net_addresses, net_watch, net_unwatch};
+const kith_env_net kith__sim_net = {net_addresses, net_watch, net_unwatch, kith__sim_resolve, kith__sim_cancel};
 
 void kith__sim_watches_kill(sim_process *process)
 {

@@ -334,7 +334,13 @@ void kith_sim_ws_attach(kith_ws *ws, const kith_ws_events *events, void *user)
 
 const char *kith_sim_ws_host(const kith_ws *ws) { return ws->host; }
 
-const kith_env_ws kith__sim_ws = {ws_connect, ws_send, ws_queued, ws_pause, ws_resume, ws_remote, ws_close};
+const kith_env_ws kith__sim_ws = {.connect = ws_connect,
+                                  .send = ws_send,
+                                  .queued = ws_queued,
+                                  .pause = ws_pause,
+                                  .resume = ws_resume,
+                                  .remote = ws_remote,
+                                  .close = ws_close};
 
 /* Its TCP and its timer are the process's, too, and end with that. */
 void kith__sim_ws_free(sim_process *process)

@@ -13,67 +13,13 @@ struct kith_sim_ws_server {
     void *user;
 };
 
-/* ---- names ---- */
-
-typedef struct name {
-    kith_link link;
-    kith_addr addr;
-    char text[];
-} name;
-
-static name *find_name(kith_sim *sim, const char *text)
-{
-    KITH_EACH (link, &sim->names) {
-        name *n = KITH_OF(link, name, link);
-        if (strcmp(n->text, text) == 0) return n;
-    }
-    return NULL;
-}
-
-static void forget(name *n)
-{
-    if (!n) return;
-    kith_list_remove(&n->link);
-    kith_free(n);
-}
-
-kith_err kith_sim_name(kith_sim *sim, const char *text, const char *addr)
-{
-    kith_addr at;
-    if (!addr) {
-        forget(find_name(sim, text));
-        return KITH_OK;
-    }
-    kith_err err = kith_addr_parse(addr, &at);
-    if (err) return err;
-    size_t size = strlen(text) + 1;
-    name *n = kith_malloc(sizeof *n + size);
-    if (!n) return KITH_ERR_NOMEM;
-    forget(find_name(sim, text));
-    *n = (name){.addr = at};
-    memcpy(n->text, text, size);
-    kith_list_append(&sim->names, &n->link);
-    return KITH_OK;
-}
-
-void kith__sim_names_done(kith_sim *sim)
-{
-    KITH_EACH (link, &sim->names) forget(KITH_OF(link, name, link));
-}
-
 /* ---- the client's side ---- */
 
 void kith__sim_ws_find(kith_ws *ws)
 {
     kith_env *env = &ws->process->env;
-    const name *n = find_name(ws->process->sim, ws->url.host);
     kith_addr addr = {0};
-    if (n) {
-        addr = n->addr;
-    } else if (kith_addr_parse(ws->url.host, &addr)) {
-        addr.family = KITH_FAMILY_NONE;
-    }
-    addr.port = ws->url.port;
+    (void)kith__sim_name_find(ws->process->sim, ws->url.host, ws->url.port, &addr, 1);
     kith_err err = KITH_ERR_UNREACHABLE;
     ws->state = SIM_WS_OPENING;
     if (addr.family != KITH_FAMILY_NONE) err = env->tcp->connect(env, &addr, &kith__sim_ws_tcp_events, ws, &ws->tcp);
@@ -126,7 +72,8 @@ static void client_opening(kith_ws *ws, sim_ws_kind kind, const uint8_t *data, s
 {
     if (kind == SIM_WS_CERT && ws->url.secure && size >= 1) {
         if (data[0] || !is_ours(ws, data + 1, size - 1)) {
-            kith__sim_ws_end(ws, KITH_ERR_CERTIFICATE, 0);
+            kith__sim_ws_end(ws, KITH_ERR_CERTIFICATE,
+                             data[0] ? KITH_WS_CERTIFICATE_UNTRUSTED : KITH_WS_CERTIFICATE_NAME);
         } else {
             ask(ws);
         }

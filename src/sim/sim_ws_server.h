@@ -33,5 +33,7 @@ const char *kith_sim_ws_host(const kith_ws *ws);         /* what the client sent
 void kith_sim_ws_close_with(kith_ws *ws, unsigned code); /* as close */
 /* This name is at that address ("192.0.2.1"), for all hosts; NULL: it is not any more.  ARG, NOMEM. */
 KITH_MUST_CHECK kith_err kith_sim_name(kith_sim *sim, const char *name, const char *addr);
+/* And at that one, too; WebSockets take the first.  ARG, NOMEM. */
+KITH_MUST_CHECK kith_err kith_sim_name_too(kith_sim *sim, const char *name, const char *addr);
 
 #endif

@@ -619,28 +619,28 @@ static void good_certificates_of_name_and_address(void **state)
     }
 }
 
-static void bad_certificate(const char *certificate, const char *host, const char *ca)
+static void bad_certificate(const char *certificate, const char *host, const char *ca, kith_ws_certificate fault)
 {
     server *s = server_start(upgrade_and_echo, server_tls(certificate), 1);
     dial("wss", host, s, ca);
-    expect_end(KITH_ERR_CERTIFICATE, 0);
+    expect_end(KITH_ERR_CERTIFICATE, fault);
     assert_int_equal(c->connected, 0);
     server_end(s);
 }
 
-#define REFUSED(name, certificate, host, ca)                                                                           \
+#define REFUSED(name, certificate, host, ca, fault)                                                                    \
     static void name(void **state)                                                                                     \
     {                                                                                                                  \
         (void)state;                                                                                                   \
-        bad_certificate(certificate, host, ca);                                                                        \
+        bad_certificate(certificate, host, ca, KITH_WS_CERTIFICATE_##fault);                                           \
     }
-REFUSED(an_unknown_authority_is_refused, "good", "localhost", NULL)
-REFUSED(another_authority_is_refused, "other", "localhost", "ca")
-REFUSED(another_name_is_refused, "wrong", "localhost", "ca")
-REFUSED(another_address_is_refused, "wrong", "127.0.0.1", "ca")
-REFUSED(an_expired_one_is_refused, "expired", "localhost", "ca")
-REFUSED(one_of_the_future_is_refused, "future", "localhost", "ca")
-REFUSED(a_self_signed_one_is_refused, "other_ca", "localhost", "ca")
+REFUSED(an_unknown_authority_is_refused, "good", "localhost", NULL, UNTRUSTED)
+REFUSED(another_authority_is_refused, "other", "localhost", "ca", UNTRUSTED)
+REFUSED(another_name_is_refused, "wrong", "localhost", "ca", NAME)
+REFUSED(another_address_is_refused, "wrong", "127.0.0.1", "ca", NAME)
+REFUSED(an_expired_one_is_refused, "expired", "localhost", "ca", EXPIRED)
+REFUSED(one_of_the_future_is_refused, "future", "localhost", "ca", EARLY)
+REFUSED(a_self_signed_one_is_refused, "other_ca", "localhost", "ca", UNTRUSTED)
 
 /* Addresses of IPv6 are checked by us alone. */
 static void ipv6_certificates(void **state)
@@ -655,7 +655,7 @@ static void ipv6_certificates(void **state)
     c->connected = 0;
     s = server_start_at("::1", upgrade_and_echo, server_tls("good"), 1); /* for 127.0.0.1 */
     dial("wss", "[::1]", s, "ca");
-    expect_end(KITH_ERR_CERTIFICATE, 0);
+    expect_end(KITH_ERR_CERTIFICATE, KITH_WS_CERTIFICATE_NAME);
     assert_int_equal(c->connected, 0);
     server_end(s);
 }

@@ -221,8 +221,14 @@ static void who_does_not_agree(void **state)
         kith_err why;
         unsigned status;
     } cases[] = {
-        {"wss://relay.example/", {"kith-test", "other.example", false, false, 0}, KITH_ERR_CERTIFICATE, 0},
-        {"wss://relay.example/", {"kith-test", "relay.example", true, false, 0}, KITH_ERR_CERTIFICATE, 0},
+        {"wss://relay.example/",
+         {"kith-test", "other.example", false, false, 0},
+         KITH_ERR_CERTIFICATE,
+         KITH_WS_CERTIFICATE_NAME},
+        {"wss://relay.example/",
+         {"kith-test", "relay.example", true, false, 0},
+         KITH_ERR_CERTIFICATE,
+         KITH_WS_CERTIFICATE_UNTRUSTED},
         {"wss://relay.example/", {"kith-test", NULL, false, false, 0}, KITH_ERR_DECLINED, 0},
         {"ws://relay.example:443/", {"kith-test", "relay.example", false, false, 0}, KITH_ERR_DECLINED, 0},
         {"ws://relay.example:443/", {"another", NULL, false, false, 0}, KITH_ERR_DECLINED, 101},
