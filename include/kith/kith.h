@@ -167,9 +167,22 @@ typedef enum kith_event_kind {
     KITH_EVENT_MESSAGE,  /* connections: the next whole message: data, data_size */
     KITH_EVENT_WRITABLE, /* connections: kith_send_message said AGAIN, and would not now */
     KITH_EVENT_DATAGRAM, /* connections: a datagram: data, data_size */
+    KITH_EVENT_FINDING, /* doctor: check, state, message (how it is, or the cause), cure, result; and what was measured:
+                           name, address, rtt_ns, bytes, skew_ms */
 } kith_event_kind;
 
-/* The caller's memory, filled by kith_next_event; about 6 KiB. */
+/* How good a finding of kith_doctor is. */
+typedef enum kith_finding {
+    KITH_FINDING_GOOD = 1,
+    KITH_FINDING_WARNING, /* it works, and would do better otherwise */
+    KITH_FINDING_BAD,     /* it does not work */
+    KITH_FINDING_UNKNOWN  /* it could not be told */
+} kith_finding;
+#define KITH_CHECK_TEXT  16  /* what was looked at, and NUL */
+#define KITH_RESULT_TEXT 64  /* what was found, for programs, and NUL */
+#define KITH_CURE_TEXT   384 /* a sentence and NUL */
+
+/* The caller's memory, filled by kith_next_event; about 7 KiB. */
 typedef struct kith_event {
     kith_event_kind kind;
     kith_op op;        /* what it belongs to */
@@ -193,6 +206,12 @@ typedef struct kith_event {
      * NULL in a MESSAGE or DATAGRAM. */
     const void *data;
     size_t data_size;
+    /* findings */
+    kith_finding state;
+    char check[KITH_CHECK_TEXT];   /* "udp", "mapping", "relay" ...: kith-doctor(1) lists them */
+    char result[KITH_RESULT_TEXT]; /* a word for programs, such as "endpoint-independent"; "": the state says all */
+    char cure[KITH_CURE_TEXT];     /* what to do about it; "": nothing */
+    int64_t skew_ms;               /* this device's clock against a relay's: positive when ours is ahead */
 } kith_event;
 
 /* The next event; false when there is none now.  Never blocks.  Progress that was not read is brought up to date
@@ -234,6 +253,19 @@ KITH_API KITH_MUST_CHECK kith_err kith_ping(kith_node *node, const char *device_
 /* Report devices of this home that are, or appear, on the local network (SIGHTED), until cancelled: what they announce
  * proves nothing, kith_ping does.  Needs no password. */
 KITH_API KITH_MUST_CHECK kith_err kith_look(kith_node *node, kith_op *op);
+
+/* STUN servers that one examination may be given. */
+#define KITH_DOCTOR_STUN_MAX 4
+/* What else kith_doctor may ask; NULL: all 0. */
+typedef struct kith_doctor_options {
+    size_t size;
+    const char *const *stun; /* servers, "HOST:PORT" or "HOST" (port 3478), besides the relays; copied */
+    size_t stun_count;       /* at most KITH_DOCTOR_STUN_MAX */
+} kith_doctor_options;
+/* Say what this network allows and what is in the way: a FINDING for each thing looked at, within half a minute.  Needs
+ * no password, but does not register at relays without one.  END: OK however bad the findings are; STATE (one is under
+ * way), ARG (a server's name, or too many). */
+KITH_API KITH_MUST_CHECK kith_err kith_doctor(kith_node *node, const kith_doctor_options *options, kith_op *op);
 
 /* Which way to go. */
 typedef enum kith_path { KITH_PATH_ANY, KITH_PATH_UDP, KITH_PATH_TCP, KITH_PATH_RELAY } kith_path;

@@ -114,6 +114,13 @@ static void run_join(kith_node *node, command *c) { kith_core_join(node->core, c
 static void run_answer(kith_node *node, command *c) { kith_core_answer(node->core, c->op, c->yes); }
 static void run_ping(kith_node *node, command *c) { kith_core_ping(node->core, c->op, c->text[0], c->count); }
 static void run_look(kith_node *node, command *c) { kith_core_look(node->core, c->op); }
+
+static void run_doctor(kith_node *node, command *c)
+{
+    c->doctor.stun = (const char *const *)c->text;
+    kith_core_doctor(node->core, c->op, &c->doctor);
+}
+
 static void run_cancel(kith_node *node, command *c) { kith_core_cancel(node->core, c->op); }
 
 static void run_send(kith_node *node, command *c)
@@ -166,6 +173,18 @@ kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_
 kith_err kith_look(kith_node *node, kith_op *op)
 {
     return kith__command_issue(node, kith__command_starting(node, run_look), true, op);
+}
+
+kith_err kith_doctor(kith_node *node, const kith_doctor_options *options, kith_op *op)
+{
+    kith_doctor_options taken = {0};
+    if (!kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    if (taken.stun_count > KITH_DOCTOR_STUN_MAX || (taken.stun_count && !taken.stun)) return KITH_ERR_ARG;
+    command *c = kith__command_starting(node, run_doctor);
+    bool kept = c != NULL;
+    for (size_t i = 0; i < taken.stun_count && kept; i++) kept = kith__command_keep(c, i, taken.stun[i]);
+    if (c) c->doctor.stun_count = taken.stun_count;
+    return kith__command_issue(node, c, kept, op);
 }
 
 kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options,

@@ -32,8 +32,9 @@ typedef struct command {
     kith_receive_options receive;
     kith_connect_options connect;
     kith_serve_options serve;
+    kith_doctor_options doctor;
     kith_talk_message *message;
-    char *text[3];
+    char *text[KITH_DOCTOR_STUN_MAX];
     queued_event *end; /* for the operation's END, until the command is issued */
     bool embedded;     /* in the node itself: not to be freed */
 } command;

@@ -9,6 +9,7 @@
  *   relay    connections to relays, and sessions over them as addresses         relay.{h,c}
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
  *   talk     connections with messages: kept alive, and taken                   op_talk.c op_serve.c talk.h
+ *   doctor   what this network allows, and what is in the way                   doctor.h doctor_*.c
  *   op_*     what the application asked for: pair, join, ping, look, send, receive, connect, serve
  *
  * Nothing here is called from another thread, and every entry from the loop ends with core_pump. */
@@ -72,6 +73,7 @@ struct kith_core {
     struct book *book;
     struct receive_op *receiver; /* who takes files; one at a time */
     struct pair_op *host;        /* whose pairing code is open; one at a time */
+    struct doctor_op *doctor;    /* one at a time */
     size_t serving;              /* topics on which connections are taken */
     struct talk_ends *talk_ends; /* connections that others began and that are over; NULL: none */
 

@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WANTED_MAX 128 /* devices we know that are followed before strangers in a flood */
-#define FOUND_MAX  8   /* running nodes of one device, or with one tag, that are tried */
+#define WANTED_MAX     128 /* devices we know that are followed before strangers in a flood */
+#define INTERFACES_MAX 32  /* addresses of this machine that are compared */
+#define FOUND_MAX      8   /* running nodes of one device, or with one tag, that are tried */
 
 struct lan {
     kith_core *core;
@@ -19,6 +20,7 @@ struct lan {
     char instance[KITH_INSTANCE_OWN_SIZE];
     kith_lan_record announced;
     bool announcing;
+    char trial[KITH_INSTANCE_OWN_SIZE]; /* "": none */
 };
 
 /* A node is called after its instance, so that those in a session with it know whose addresses these are. */
@@ -198,6 +200,60 @@ size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_
     kith_sightings_want_tag(core->lan->sightings, &tag);
     size_t count = kith_sightings_find_tag(core->lan->sightings, tag, found, FOUND_MAX);
     return interleave(found, count < FOUND_MAX ? count : FOUND_MAX, out, nodes, cap);
+}
+
+/* ---- how well it works ---- */
+
+void kith__lan_trial(kith_core *core, uint16_t port)
+{
+    struct lan *l = core->lan;
+    kith_lan_record record = {.port = port};
+    kith_txt txt = {0};
+    if (!l || !l->lan || l->announcing) return;
+    kith_rng_bytes(&core->rng, txt.id, sizeof txt.id);
+    kith_instance_name(txt.id, 0, l->trial);
+    snprintf(record.instance, sizeof record.instance, "%s", l->trial);
+    record.txt_size = kith_txt_write(&txt, record.txt, sizeof record.txt);
+    if (core->env->lan->update(l->lan, &record)) l->trial[0] = 0;
+}
+
+void kith__lan_trial_end(kith_core *core)
+{
+    struct lan *l = core->lan;
+    if (!l || !l->trial[0]) return;
+    (void)kith_sightings_gone(l->sightings, l->trial);
+    l->trial[0] = 0;
+    if (!l->announcing && core->env->lan->update(l->lan, NULL))
+        kith__core_log(core, KITH_LOG_WARN, "a trial is still announced");
+}
+
+/* Its first address, when none of them is this machine's. */
+static bool is_elsewhere(kith_core *core, const kith_sighting *sighting)
+{
+    kith_interface_addr own[INTERFACES_MAX];
+    size_t count = core->env->net->addresses(core->env, own, INTERFACES_MAX);
+    for (size_t i = 0; i < count && i < INTERFACES_MAX; i++)
+        for (size_t j = 0; j < sighting->addr_count; j++)
+            if (kith_addr_same_ip(&own[i].addr, &sighting->addrs[j])) return false;
+    return sighting->addr_count > 0;
+}
+
+void kith__lan_census(kith_core *core, lan_census *out)
+{
+    const struct lan *l = core->lan;
+    *out = (lan_census){.usable = l && l->lan};
+    for (size_t i = 0; l && i < kith_sightings_count(l->sightings); i++) {
+        const kith_sighting *s = kith_sightings_at(l->sightings, i);
+        if (s->source != KITH_SIGHTING_LAN) continue;
+        if (strcmp(s->instance, l->instance) == 0 || strcmp(s->instance, l->trial) == 0) {
+            out->own = true;
+            continue;
+        }
+        out->others++;
+        if (!s->own || !is_elsewhere(core, s)) continue;
+        out->twin = true;
+        out->twin_at = s->addrs[0];
+    }
 }
 
 bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where)

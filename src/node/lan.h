@@ -21,6 +21,19 @@ bool kith__pair_tag(const kith_core *core, uint32_t *tag);
 struct session;
 bool kith__lan_is_named(const struct session *s,
                         const char *name); /* is this what the node at the other end is called? */
+/* What can be said of multicast here. */
+typedef struct lan_census {
+    bool usable;   /* mDNS could be started */
+    bool own;      /* our own announcement was heard */
+    size_t others; /* other running nodes, of any device */
+    bool twin;     /* one of them has this device's id, and is not on this machine: */
+    kith_addr twin_at;
+} lan_census;
+/* Announce something that means nothing to others, unless this node is announced anyway, until it is told to stop: what
+ * is heard of it shows whether announcements work. */
+void kith__lan_trial(kith_core *core, uint16_t port);
+void kith__lan_trial_end(kith_core *core);
+void kith__lan_census(kith_core *core, lan_census *out);
 bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where);
 /* Report to look operations what is new. (op_look.c) */
 void kith__look_again(kith_core *core);

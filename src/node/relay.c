@@ -39,6 +39,7 @@ typedef struct relay_link {
     bool flushing;
     kith_err why;  /* the last connection ended, or never was */
     uint64_t said; /* kith_relay_error: what the relay had against it; 0: nothing */
+    bool superseded; /* once, by somebody else who is this node */
     bool has_mailbox;
     uint32_t mailbox;
     uint64_t again_ns; /* somebody who was not there may be looked for again */
@@ -273,6 +274,7 @@ static void lost(relay_link *l, const kith_relay_event *event)
     kith_relays_down(&l->all->choice, l->index, now_of(l));
     l->why = event->why;
     l->said = event->code;
+    l->superseded = l->superseded || event->code == KITH_RELAY_ERROR_SUPERSEDED;
     l->has_mailbox = false;
     l->observed = (kith_addr){0};
     all_gone(l);
@@ -519,6 +521,13 @@ const char *kith__relays_trouble(const kith_core *core, char *out, size_t size)
         if (is_up(&all->links[i])) return NULL;
     snprintf(out, size, "the relay %.100s cannot be used: %s", all->links[0].url, trouble_of(&all->links[0]));
     return out;
+}
+
+bool kith__relays_superseded(const kith_core *core)
+{
+    for (size_t i = 0; core->relays && i < core->relays->count; i++)
+        if (core->relays->links[i].superseded) return true;
+    return false;
 }
 
 void kith__relays_doubt(kith_core *core, const kith_addr *addr)

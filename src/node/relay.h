@@ -38,6 +38,8 @@ KITH_MUST_CHECK kith_err kith__relays_send(kith_core *core, const kith_packet *r
 /* Datagrams that came: true when they are a relay's, and dealt with. */
 bool kith__relays_datagrams(kith_core *core, const kith_packet *run);
 void kith__relays_done_with(kith_core *core, const kith_addr *addr); /* no session uses it any more */
+/* Somebody else registered as this very node (fingerprint and instance) at one of them. */
+bool kith__relays_superseded(const kith_core *core);
 /* Nothing comes over this one although packets went there: perhaps it is the datagrams to the relay. */
 void kith__relays_doubt(kith_core *core, const kith_addr *addr);
 
