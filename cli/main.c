@@ -23,6 +23,7 @@ const cli_command *const commands[] = {
     &cmd_receive,
     &cmd_rename,
     &cmd_forget,
+    &cmd_doctor,
     &cmd_relay,
     &cmd_completion,
     &cmd_version,
@@ -40,7 +41,6 @@ const cli_command *const commands[] = {
     LATER("recovery", "make a new recovery code"),
     LATER("backup", "write an encrypted backup"),
     LATER("restore", "bring a backup back"),
-    LATER("doctor", "say what this network allows"),
     LATER("config", "read or set a setting"),
     NULL,
 };

@@ -35,6 +35,7 @@ typedef enum option_id {
     OPT_EXPIRES,
     OPT_CODE_FILE,
     OPT_COUNT,
+    OPT_STUN,
     OPT_TO,
     OPT_FROM,
     OPT_DIR,

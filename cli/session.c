@@ -241,6 +241,15 @@ int session_look(session *s)
     return kith_err_exit(open_node(s, NULL, &problem));
 }
 
+int session_open_without(session *s)
+{
+    kith_problem problem;
+    kith_err err = open_node(s, NULL, &problem);
+    return err ? out_problem(err, problem.message) : 0;
+}
+
+bool session_has_password(const session *s) { return password_file(s) || session_may_ask(s); }
+
 void session_close(session *s)
 {
     kith_close(s->node);

@@ -56,6 +56,8 @@ int session_password(session *s, bool is_new, secret *out); /* from the file, or
 int session_open(session *s);                               /* the node with its keys; asks for the password */
 int session_open_with(session *s, secret *password);        /* the same with a password that is there; wipes it */
 int session_look(session *s);                               /* the node without keys; an error is not said */
+int session_open_without(session *s);                       /* the same; it is said */
+bool session_has_password(const session *s);                /* one is named, or may be asked for */
 void session_close(session *s);
 
 bool session_may_ask(const session *s);

@@ -309,6 +309,12 @@ static void fill(const kith_node *node, const step *s, kith_event *e)
     e->rtt_ns = (uint64_t)number(s, "rtt_ns");
     e->seconds = (double)number(s, "seconds");
     e->already = number(s, "already") != 0;
+    e->state = (kith_finding)number(s, "state");
+    e->skew_ms = number(s, "skew_ms");
+    member(s, "check", e->check, sizeof e->check);
+    member(s, "result", e->result, sizeof e->result);
+    member(s, "cure", e->cure, sizeof e->cure);
+    member(s, "address", e->address, sizeof e->address);
 }
 
 static bool end(kith_node *node, kith_event *e, kith_err err, const char *message)
@@ -323,9 +329,10 @@ static bool end(kith_node *node, kith_event *e, kith_err err, const char *messag
 
 static kith_event_kind kind_of(const char *name)
 {
-    static const char *const names[] = {"",       "end",      "code",    "expiring",  "attempt", "ask",
-                                        "paired", "pong",     "sighted", "connected", "waiting", "offer",
-                                        "start",  "progress", "file",    "sent",      "failed"};
+    static const char *const names[] = {"",        "end",      "code",     "expiring",  "attempt", "ask",
+                                        "paired",  "pong",     "sighted",  "connected", "waiting", "offer",
+                                        "start",   "progress", "file",     "sent",      "failed",  "incoming",
+                                        "message", "writable", "datagram", "finding"};
     for (size_t i = 1; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name)) return (kith_event_kind)i;
     fprintf(stderr, "fake: no event \"%s\"\n", name);
@@ -372,7 +379,7 @@ static kith_err begin(kith_node *node, const char *name, kith_op *op)
     *op = ++node->op;
     node->cancelled = node->declined = node->waited = false;
     snprintf(node->name, sizeof node->name, "%s", name);
-    if (!node->keys && strcmp(name, "look") != 0) return KITH_ERR_PASSWORD;
+    if (!node->keys && strcmp(name, "look") != 0 && strcmp(name, "doctor") != 0) return KITH_ERR_PASSWORD;
     arm(node, 0);
     return KITH_OK;
 }
@@ -406,6 +413,13 @@ kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_
 }
 
 kith_err kith_look(kith_node *node, kith_op *op) { return begin(node, "look", op); }
+
+kith_err kith_doctor(kith_node *node, const kith_doctor_options *options, kith_op *op)
+{
+    for (size_t i = 0; i < options->stun_count; i++) trace("stun %s", options->stun[i]);
+    trace("doctor keys=%d", node->keys);
+    return begin(node, "doctor", op);
+}
 
 kith_err kith_send_file(kith_node *node, const char *device_id, const char *path, const kith_send_options *options,
                         kith_op *op)

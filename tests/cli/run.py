@@ -208,12 +208,12 @@ def test_usage():
         has(r.stderr, part)
         assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
         equal(r.stdout, "")
-    for word in "get up down inbox log sync verify trust revoke passwd recovery backup restore doctor config".split():
+    for word in "get up down inbox log sync verify trust revoke passwd recovery backup restore config".split():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
     for line in ("passwd --recovery", "up --dir x", "get H -o F", "get H -oF -x", "verify laptop --ok", "config --unset k", "log show --limit 3",
-                 "log append --model=m", "--dir x up", "--git doctor", "up --bogus"):
+                 "log append --model=m", "--dir x up", "--git config", "up --bogus"):
         r = p.run(*line.split())
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
@@ -872,6 +872,69 @@ def test_receive_asks():
         t.expect("[y/N] ")
         equal(t.wait(), 130)
         assert t.seen.startswith(f"\r\npic: {sentence}\r\n"), t.seen  # on a line of its own
+
+
+# ---- doctor ----
+
+DOCTOR = """doctor finding check=udp state=1 message=datagrams_get_out rtt_ns=2500000 address=198.51.100.7:5000
+doctor finding check=mapping state=2 result=address-dependent message=another_port cure=keep_ports
+doctor finding check=multicast state=4 message=nobody_else cure=run_another
+"""
+DOCTOR_BAD = DOCTOR + "doctor finding check=clock state=3 result=skewed message=ahead%0aof cure=set_it skew_ms=600000 name=wss://r.example bytes=1280\n"
+
+
+def test_doctor():
+    p = Place(script=DOCTOR + "doctor end\n")
+    r = p.run("doctor")
+    equal(r.returncode, 0, r.stderr)
+    equal(r.stdout.splitlines(), [
+        "good    udp       datagrams get out",
+        "warning mapping   another port", "                  to do: keep ports",
+        "unknown multicast nobody else", "                  to do: run another"])
+    has(r.stderr, "1 good, 1 could be better, 0 bad, 1 cannot be told")
+    has(p.trace(), "doctor keys=0")  # without a relay nobody has to know who asks
+    p = Place(script=DOCTOR_BAD + "doctor end\n")
+    equal(p.run("doctor").returncode, 1)
+    r = p.run("--json", "doctor", "--stun", "a.example", "--stun=[2001:db8::1]:5")
+    equal(r.returncode, 1)
+    has(p.trace(), "stun a.example\nstun [2001:db8::1]:5\n")
+    got = events(r.stdout)
+    equal(got[0], {"event": "finding", "check": "udp", "state": "good", "says": "datagrams get out", "cure": None, "rtt_ms": 2.5,
+                   "address": "198.51.100.7:5000"})
+    equal(got[3], {"event": "finding", "check": "clock", "state": "bad", "says": "ahead\nof", "cure": "set it", "result": "skewed",
+                   "address": "192.0.2.9:4433", "name": "wss://r.example", "bytes": 1280, "skew_ms": 600000})
+    equal(got[4:], [{"event": "done", "good": 1, "warning": 1, "bad": 1, "unknown": 1}])
+
+
+def test_doctor_and_the_password():
+    p = Place(script=DOCTOR + "doctor end\n")
+    relay = ["--relay", "wss://r.example"]
+    equal(p.locked("doctor", *relay).returncode, 0)
+    has(p.trace(), "doctor keys=1")
+    p = Place(script=DOCTOR + "doctor end\n")
+    equal(p.run("doctor", *relay).returncode, 0)  # no terminal, no file: what can be seen without
+    has(p.trace(), "doctor keys=0")
+    p.password.write_text("wrong\n")
+    equal(p.locked("doctor", *relay).returncode, 4)
+    t = p.terminal("doctor", *relay)
+    t.expect("This device's password: ")
+    t.type_blind("secret\n")
+    equal(t.wait(), 0)
+    equal(p.trace().count("doctor keys=1"), 1)
+
+
+def test_doctor_without_a_home():
+    p = Place(identity=False)
+    r = p.run("--json", "doctor")
+    equal(r.returncode, 1)
+    got = events(r.stdout)
+    equal([(e["event"], e.get("check"), e.get("state")) for e in got], [("finding", "home", "bad"), ("done", None, None)])
+    has(got[0]["says"], "kith init")
+    has(got[0]["cure"], "kith doctor")
+    equal(got[1]["bad"], 1)
+    equal(p.trace(), "")
+    equal(Place().run("doctor", *["--stun=x"] * 5).returncode, 2)
+    equal(Place(script="doctor end err=-2 message=no_server\n").run("doctor", "--stun", "?").returncode, 2)
 
 
 # ---- completion ----
