@@ -22,8 +22,8 @@ static void print(const kith_event *e)
 
 static void print_json(const kith_event *e)
 {
-    json_t *object = json_pack("{s:s, s:s, s:s, s:o}", "event", "finding", "check", e->check, "state",
-                               states[e->state], "says", out_json_text(e->message));
+    json_t *object = json_pack("{s:s, s:s, s:s, s:o}", "event", "finding", "check", e->check, "state", states[e->state],
+                               "says", out_json_text(e->message));
     json_object_set_new(object, "cure", *e->cure ? out_json_text(e->cure) : json_null());
     if (*e->result) json_object_set_new(object, "result", out_json_text(e->result));
     if (*e->name) json_object_set_new(object, "name", out_json_text(e->name));
@@ -109,9 +109,10 @@ const cli_command cmd_doctor = {
     .name = "doctor",
     .arguments = "",
     .summary = "say what this network allows",
-    .about = "Look at this device's home and clock, the local network, the NAT and firewalls on the way, and the relays: "
-             "what works, and for each thing that does not why, and what to do.  Exit status 1 when something is bad.  "
-             "Asks for the password only where there are relays to register with.",
+    .about =
+        "Look at this device's home and clock, the local network, the NAT and firewalls on the way, and the relays: "
+        "what works, and for each thing that does not why, and what to do.  Exit status 1 when something is bad.  "
+        "Asks for the password only where there are relays to register with.",
     .options = options,
     .run = run,
 };

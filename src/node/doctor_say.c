@@ -81,8 +81,9 @@ static void measured(kith_event *e, const kith_nat_question *q)
 static const char *home_cure(kith_err err)
 {
     switch (err) {
-    case KITH_ERR_EXPOSED: return "take the others' rights away (chmod 600 FILE); if somebody may have read it, make a "
-                                  "new identity";
+    case KITH_ERR_EXPOSED:
+        return "take the others' rights away (chmod 600 FILE); if somebody may have read it, make a "
+               "new identity";
     case KITH_ERR_DAMAGED: return "put the file back from a backup";
     case KITH_ERR_PERMISSION: return "run Kith as the user whose home it is, or give the files to this one (chown)";
     case KITH_ERR_VERSION: return "upgrade Kith on this device";
@@ -102,11 +103,13 @@ static void say_home(doctor_op *d)
     else if (h->err)
         tell(d, &e, "home", KITH_FINDING_BAD, kith_err_name(h->err), home_cure(h->err), "%s", h->problem.message);
     else if (h->has_info && (h->info.mode & OTHERS_ACCESS))
-        tell(d, &e, "home", KITH_FINDING_WARNING, "open-folder", "take the others' rights away: chmod 700 on that folder",
+        tell(d, &e, "home", KITH_FINDING_WARNING, "open-folder",
+             "take the others' rights away: chmod 700 on that folder",
              "others on this machine may look into %.300s (mode %o), though not read its secrets", folder,
              (unsigned)h->info.mode);
     else
-        tell(d, &e, "home", KITH_FINDING_GOOD, "", "", "the identity is complete, and its secrets are its owner's alone");
+        tell(d, &e, "home", KITH_FINDING_GOOD, "", "",
+             "the identity is complete, and its secrets are its owner's alone");
 }
 
 /* The one that agrees most with us: of two relays one may be wrong itself. */
@@ -134,7 +137,8 @@ static void say_clock(doctor_op *d)
         if (off >= SKEW_WARN_MS) {
             tell(d, &e, "clock", off >= SKEW_BAD_MS ? KITH_FINDING_BAD : KITH_FINDING_WARNING, "skewed", set,
                  "this device's clock is %" PRId64 " s %s that of the relay %.200s: certificates and codes may seem "
-                 "expired", off / 1000, way, by->url);
+                 "expired",
+                 off / 1000, way, by->url);
             return;
         }
         tell(d, &e, "clock", KITH_FINDING_GOOD, "", "", "right to %.1f s, by the clock of the relay %.200s",
@@ -186,7 +190,8 @@ static void say_certificate(doctor_op *d, const doctor_relay *r, kith_event *e)
         break;
     default:
         bad(d, e, "certificate-untrusted",
-            "sign in where this network asks to; else somebody is in between, or the operator has an authority of his own",
+            "sign in where this network asks to; else somebody is in between, or the operator has an authority of his "
+            "own",
             "its certificate is not signed by an authority that is trusted here");
     }
 }
@@ -201,15 +206,17 @@ static void say_no_way(doctor_op *d, const doctor_relay *r, kith_event *e)
         bad(d, e, "no-name", "see whether it is written right, and whether this device has a name server that answers",
             s->late ? "looking up the name %.200s takes too long" : "there is no address for the name %.200s", s->host);
     else
-        bad(d, e, "unreachable", "see whether the relay runs, and whether this network lets connections out to that port",
+        bad(d, e, "unreachable",
+            "see whether the relay runs, and whether this network lets connections out to that port",
             "nobody there accepts connections to port %u", (unsigned)s->port);
 }
 
 static void say_declined(doctor_op *d, const doctor_relay *r, kith_event *e)
 {
     if (is_portal(r))
-        bad(d, e, "not-a-relay", "sign in where this network asks to (open any page in a browser); else see whether the "
-                                 "address is right",
+        bad(d, e, "not-a-relay",
+            "sign in where this network asks to (open any page in a browser); else see whether the "
+            "address is right",
             "what answers is a web page (HTTP status %u), not a relay", r->status);
     else if (r->status)
         bad(d, e, "not-a-relay", "see whether the address is right, with its port and path",
@@ -227,13 +234,14 @@ static void say_refused(doctor_op *d, const doctor_relay *r, kith_event *e)
     else if (r->code == KITH_RELAY_ERROR_VERSION)
         bad(d, e, "version", "upgrade the older of the two", "it speaks another version of the protocol");
     else if (r->code == KITH_RELAY_ERROR_AUTHORITY)
-        bad(d, e, "authority", "use the name its operator gave it; if that is this one, it passes us on to another relay",
+        bad(d, e, "authority",
+            "use the name its operator gave it; if that is this one, it passes us on to another relay",
             "it is not called %.200s", r->server->host);
     else if (r->code == KITH_RELAY_ERROR_SIGNATURE)
         bad(d, e, "signature", "see the findings about the home", "it does not take this device's signature");
     else
-        bad(d, e, "refused", "try again in some minutes; else ask its operator",
-            "it ended the connection: %s", kith_err_text(r->why));
+        bad(d, e, "refused", "try again in some minutes; else ask its operator", "it ended the connection: %s",
+            kith_err_text(r->why));
 }
 
 static void say_failed(doctor_op *d, const doctor_relay *r, kith_event *e)
@@ -248,7 +256,8 @@ static void say_failed(doctor_op *d, const doctor_relay *r, kith_event *e)
         break;
     case KITH_ERR_FORMAT:
         if (r->bad_proxy)
-            bad(d, e, "proxy", "write it as http://HOST:PORT", "the environment names a proxy that cannot be understood");
+            bad(d, e, "proxy", "write it as http://HOST:PORT",
+                "the environment names a proxy that cannot be understood");
         else
             bad(d, e, "authorities", "see whether the file is there and can be read",
                 "the file of additional authorities cannot be used");
@@ -259,7 +268,8 @@ static void say_failed(doctor_op *d, const doctor_relay *r, kith_event *e)
         else if (!*r->proxy && !r->server->count)
             say_no_way(d, r, e);
         else
-            bad(d, e, "timeout", "see whether the relay runs, and whether this network lets connections out to that port",
+            bad(d, e, "timeout",
+                "see whether the relay runs, and whether this network lets connections out to that port",
                 "no answer from port %u: something on the way swallows it", (unsigned)r->server->port);
         break;
     default: say_refused(d, r, e);
@@ -279,8 +289,10 @@ static void say_relay(doctor_op *d, const doctor_relay *r)
         return;
     }
     if (!r->registered) {
-        tell(d, &e, "relay", KITH_FINDING_GOOD, "", "", "%.200s: answers; not registered with, since that takes the "
-             "device's password", r->url);
+        tell(d, &e, "relay", KITH_FINDING_GOOD, "", "",
+             "%.200s: answers; not registered with, since that takes the "
+             "device's password",
+             r->url);
         return;
     }
     char by_udp[64] = "";
@@ -325,7 +337,8 @@ static void say_proxy(doctor_op *d)
             tell(d, &e, "proxy", KITH_FINDING_WARNING, r->proxy,
                  "where datagrams get out without it, have no_proxy name the relay",
                  "the environment's proxy %.200s is between this device and the relay: packets go over TCP, which is "
-                 "slower", r->proxy);
+                 "slower",
+                 r->proxy);
         else
             tell(d, &e, "proxy", KITH_FINDING_BAD, r->proxy,
                  "see whether https_proxy and http_proxy are right, or have no_proxy name the relay",
@@ -371,7 +384,8 @@ static void say_ipv6(doctor_op *d)
     else if (q)
         tell(d, &e, "ipv6", KITH_FINDING_GOOD, "", "", "works, without a NAT");
     else if (!d->has_ipv6)
-        tell(d, &e, "ipv6", KITH_FINDING_WARNING, "none", "have the router, or the provider, turn IPv6 on: it needs no NAT",
+        tell(d, &e, "ipv6", KITH_FINDING_WARNING, "none",
+             "have the router, or the provider, turn IPv6 on: it needs no NAT",
              "this device has no IPv6 address of the internet: this network gives none out");
     else if (!asked_over(d, KITH_FAMILY_IPV6))
         tell(d, &e, "ipv6", KITH_FINDING_UNKNOWN, "", "name a relay or a STUN server that has an IPv6 address (--stun)",
@@ -412,7 +426,8 @@ static bool say_nat(doctor_op *d)
             tell(d, &e, "nat", KITH_FINDING_GOOD, "nat", "", "there is a NAT: this device is seen as %s", e.address);
         return true;
     default:
-        tell(d, &e, "nat", KITH_FINDING_UNKNOWN, "", "see the findings about udp", "nobody said how this device is seen");
+        tell(d, &e, "nat", KITH_FINDING_UNKNOWN, "", "see the findings about udp",
+             "nobody said how this device is seen");
         return false;
     }
 }
@@ -480,15 +495,17 @@ static void say_hairpin(doctor_op *d)
         tell(d, &e, "hairpin", KITH_FINDING_GOOD, "yes", "", "this device reaches its own outside address");
         break;
     case KITH_NAT_NO:
-        tell(d, &e, "hairpin", KITH_FINDING_WARNING, "no",
-             "turn on \"hairpin\" or \"loopback\" NAT in the router; one local network for both devices does as well",
-             "this device's own outside address is not reached from inside: two devices behind this NAT that do not see "
-             "each other on the local network meet only through a relay");
+        tell(
+            d, &e, "hairpin", KITH_FINDING_WARNING, "no",
+            "turn on \"hairpin\" or \"loopback\" NAT in the router; one local network for both devices does as well",
+            "this device's own outside address is not reached from inside: two devices behind this NAT that do not see "
+            "each other on the local network meet only through a relay");
         break;
     case KITH_NAT_UNKNOWN:
-        tell(d, &e, "hairpin", KITH_FINDING_UNKNOWN, "", "see the finding about mapping",
-             "whether this device's outside address is reached from inside cannot be told where the port may be another "
-             "one each time");
+        tell(
+            d, &e, "hairpin", KITH_FINDING_UNKNOWN, "", "see the finding about mapping",
+            "whether this device's outside address is reached from inside cannot be told where the port may be another "
+            "one each time");
         break;
     }
 }
@@ -522,7 +539,8 @@ static void say_mtu(doctor_op *d)
         tell(d, &e, "mtu", KITH_FINDING_BAD, "too-small",
              "have what is on the way (tunnel, VPN, PPPoE) use an MTU of 1,280 or more; TCP and relays work meanwhile",
              "small datagrams get out, those of %d bytes do not, and QUIC needs them: something on the way has an MTU "
-             "below %u", KITH_NAT_QUIC_SIZE, KITH_NAT_QUIC_SIZE + DATAGRAM_EXTRA);
+             "below %u",
+             KITH_NAT_QUIC_SIZE, KITH_NAT_QUIC_SIZE + DATAGRAM_EXTRA);
 }
 
 /* ---- between ---- */
@@ -559,7 +577,8 @@ static void say_firewall(doctor_op *d)
     bool udp = any_answer(d) != NULL;
     if (half) snprintf(e.name, sizeof e.name, "%s", half->url);
     if (only_https(d))
-        tell(d, &e, "firewall", KITH_FINDING_WARNING, "only-443", "use a relay at port 443, or have the other port let out",
+        tell(d, &e, "firewall", KITH_FINDING_WARNING, "only-443",
+             "use a relay at port 443, or have the other port let out",
              "the only relay that is reached is at port 443: a firewall seems to let nothing else out");
     else if (half && udp)
         tell(d, &e, "firewall", KITH_FINDING_WARNING, "udp-to-relay",
@@ -590,10 +609,11 @@ static void say_multicast(doctor_op *d)
         tell(d, &e, "multicast", KITH_FINDING_GOOD, "heard", "", "announcements of %zu other node%s are heard",
              d->lan.others, d->lan.others == 1 ? "" : "s");
     else if (d->lan.own)
-        tell(d, &e, "multicast", KITH_FINDING_UNKNOWN, "own",
-             "run \"kith receive\" on another device here, and this again",
-             "this device hears its own announcement, but nobody else makes one now: whether the network passes them on "
-             "cannot be told");
+        tell(
+            d, &e, "multicast", KITH_FINDING_UNKNOWN, "own",
+            "run \"kith receive\" on another device here, and this again",
+            "this device hears its own announcement, but nobody else makes one now: whether the network passes them on "
+            "cannot be told");
     else
         tell(d, &e, "multicast", KITH_FINDING_BAD, "silent",
              "let UDP port 5353 through this device's firewall, in and out; guest networks often forbid it altogether",
@@ -606,12 +626,14 @@ static void say_identity(doctor_op *d)
         "keep it on one of them: on the other, move the home away, run \"kith init\" and pair anew";
     kith_event e = {0};
     bool superseded = kith__relays_superseded(d->op.core);
-    for (size_t i = 0; i < d->relay_count; i++) superseded = superseded || d->relays[i].code == KITH_RELAY_ERROR_SUPERSEDED;
+    for (size_t i = 0; i < d->relay_count; i++)
+        superseded = superseded || d->relays[i].code == KITH_RELAY_ERROR_SUPERSEDED;
     if (d->lan.twin) {
         kith_addr_text(&d->lan.twin_at, e.address);
         tell(d, &e, "identity", KITH_FINDING_BAD, "twice", cure,
              "another machine, at %s, announces this device's identity: its home was copied, and the two take each "
-             "other's connections", e.address);
+             "other's connections",
+             e.address);
     } else if (superseded) {
         tell(d, &e, "identity", KITH_FINDING_BAD, "twice", cure,
              "somebody else registers at the relay as this very node: its home was copied, or the machine cloned while "

@@ -37,8 +37,8 @@ typedef struct relay_link {
     kith_timer *timer;
     kith_addr udp, observed; /* the relay's; ours as it sees it, over UDP */
     bool flushing;
-    kith_err why;  /* the last connection ended, or never was */
-    uint64_t said; /* kith_relay_error: what the relay had against it; 0: nothing */
+    kith_err why;    /* the last connection ended, or never was */
+    uint64_t said;   /* kith_relay_error: what the relay had against it; 0: nothing */
     bool superseded; /* once, by somebody else who is this node */
     bool has_mailbox;
     uint32_t mailbox;

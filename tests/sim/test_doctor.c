@@ -188,9 +188,9 @@ static const struct nat_case {
     bool hairpin;
     const char *says_mapping, *says_filtering, *says_hairpin, *says_ports; /* "": cannot be told */
 } nats[] = {
-#define EI  KITH_SIM_NAT_ENDPOINT_INDEPENDENT
-#define AD  KITH_SIM_NAT_ADDRESS_DEPENDENT
-#define APD KITH_SIM_NAT_ADDRESS_AND_PORT_DEPENDENT
+#define EI    KITH_SIM_NAT_ENDPOINT_INDEPENDENT
+#define AD    KITH_SIM_NAT_ADDRESS_DEPENDENT
+#define APD   KITH_SIM_NAT_ADDRESS_AND_PORT_DEPENDENT
 #define S_EI  "endpoint-independent"
 #define S_AD  "address-dependent"
 #define S_APD "address-and-port-dependent"
@@ -227,9 +227,9 @@ static void every_nat_is_named(void **state)
             (void)expect(&w, "filtering", *n->says_filtering ? KITH_FINDING_GOOD : KITH_FINDING_UNKNOWN,
                          n->says_filtering);
             (void)expect(&w, "hairpin",
-                         !*n->says_hairpin  ? KITH_FINDING_UNKNOWN
-                         : n->hairpin       ? KITH_FINDING_GOOD
-                                            : KITH_FINDING_WARNING,
+                         !*n->says_hairpin ? KITH_FINDING_UNKNOWN
+                         : n->hairpin      ? KITH_FINDING_GOOD
+                                           : KITH_FINDING_WARNING,
                          n->says_hairpin);
             (void)expect(&w, "ports", KITH_FINDING_GOOD, n->says_ports);
             (void)expect(&w, "udp", KITH_FINDING_GOOD, "");
@@ -693,7 +693,8 @@ static void a_bad_day(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         static world w;
-        const kith_sim_link link = {.delay_ns = 30 * KITH_SIM_MS, .jitter_ns = 20 * KITH_SIM_MS, .loss = 0.1, .mtu = 1500};
+        const kith_sim_link link = {
+            .delay_ns = 30 * KITH_SIM_MS, .jitter_ns = 20 * KITH_SIM_MS, .loss = 0.1, .mtu = 1500};
         world_make(&w, seed, &KITH_SIM_NAT_PORT_RESTRICTED);
         kith_sim_lan_set_link(w.net, &link);
         kith_sim_set_send_again(w.v.host, 0.2);
