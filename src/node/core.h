@@ -9,6 +9,7 @@
  *   relay    connections to relays, and sessions over them as addresses         relay.{h,c}
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
  *   talk     connections with messages: kept alive, and taken                   op_talk.c op_serve.c talk.h
+ *   transfer one file of a receive                                              transfer.c receive.h
  *   doctor   what this network allows, and what is in the way                   doctor.h doctor_*.c
  *   op_*     what the application asked for: pair, join, ping, look, send, receive, connect, serve
  *
