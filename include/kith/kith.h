@@ -12,6 +12,11 @@
  *
  *     while (kith_wait_event(node, -1, &event) && !(event.kind == KITH_EVENT_END && event.op == op)) show(&event);
  *
+ * Who looks for the names of the design: connect is kith_connect; send and receive are kith_send_message and MESSAGE;
+ * send_file is kith_send_file and waiting for its END, share_file the same without waiting; receive_file is
+ * kith_receive_file; remote_device and is_connected are kith_remote_device and kith_is_connected.  docs/embedding.md
+ * has the whole table.
+ *
  * What a call is given (text, options, passwords, messages) is copied where it is needed longer: the caller may release
  * it when the call returns.  Pointers must not be NULL unless it is said that they may.  Outputs belong to the caller
  * and, on failure, are as they were, except kith_problem, which then says why.
@@ -155,10 +160,10 @@ typedef enum kith_event_kind {
     KITH_EVENT_CONNECTED, /* send, connections: the device answered, at first and after each return: device, path,
                              address */
     KITH_EVENT_WAITING,   /* send, connections: the device went away; going on when it is back: err */
-    KITH_EVENT_OFFER, /* receive: transfer is offered by device and policy says to ask: name, bytes_total; answer with
-                         kith_answer(transfer) */
-    KITH_EVENT_START, /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before */
-    KITH_EVENT_PROGRESS, /* send, receive: bytes of bytes_total, at most 10 a second */
+    KITH_EVENT_OFFER,     /* receive: transfer is offered by device, and is to be asked about: name (never with a "/"),
+                             bytes_total; answer with kith_receive_file(transfer) or kith_answer(transfer) */
+    KITH_EVENT_START,     /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before */
+    KITH_EVENT_PROGRESS,  /* send, receive: bytes of bytes_total, at most 10 a second */
     KITH_EVENT_FILE, /* receive: whole, checked and in place: name, path_name, bytes_total, hash; already = an identical
                         file was there */
     KITH_EVENT_SENT, /* send: the receiver has it: hash, bytes_total, seconds */
@@ -243,8 +248,8 @@ KITH_API KITH_MUST_CHECK kith_err kith_pair(kith_node *node, const kith_pair_opt
  * KEY_CHANGED, ID_CHANGED. */
 KITH_API KITH_MUST_CHECK kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options,
                                             kith_op *op);
-/* Answer an ASK (its op) or an OFFER (its transfer).  An answer to a question that is gone is ignored: what became of
- * it was said by an event.  NOMEM. */
+/* Answer an ASK (its op) or an OFFER (its transfer; yes: it comes into the receive's folder).  An answer to a question
+ * that is gone is ignored: what became of it was said by an event.  NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_answer(kith_node *node, kith_op question, bool yes);
 
 /* `count` pings, a second apart; 0: until cancelled.  A PONG for each that came back.  END: NOT_FOUND (not paired
@@ -285,19 +290,31 @@ KITH_API KITH_MUST_CHECK kith_err kith_send_file(kith_node *node, const char *de
 
 /* Where the name of what comes is taken: both stay ("name (2)"), what was there does, or what comes replaces it. */
 typedef enum kith_conflict { KITH_CONFLICT_KEEP, KITH_CONFLICT_SKIP, KITH_CONFLICT_OVERWRITE } kith_conflict;
-/* What kith_receive takes, and where to; only `size` and `folder` are needed. */
+/* What kith_receive takes, and where to; only `size`, and `folder` or `ask`, are needed. */
 typedef struct kith_receive_options {
     size_t size;
-    const char *folder; /* must exist */
+    const char *folder; /* must exist; NULL: there is none, and kith_receive_file says where each is to go */
     const char *from;   /* device id; NULL: any trusted device */
-    bool yes;           /* accept contacts without asking (own devices are always accepted) */
+    bool yes;           /* accept contacts without asking (own devices are accepted anyway) */
     bool once;          /* END after the first transfer that ended, well or not */
     kith_conflict conflict;
+    bool ask; /* OFFER for everything, whoever sends it and whatever `yes` says.  Without a `folder` kith_answer can
+                 only decline */
 } kith_receive_options;
-/* Take what trusted devices send, until cancelled: for each transfer OFFER (contacts, unless `yes`), START, PROGRESS,
- * and FILE or FAILED, which does not end the receiving.  Names are cleaned: nothing is written outside of `folder`.  A
- * node receives once at a time.  END: STATE (it does already), ARG (`from` is no id). */
+/* Take what trusted devices send, until cancelled: for each transfer OFFER (contacts unless `yes`; with `ask` all),
+ * START, PROGRESS, and FILE or FAILED, which does not end the receiving.  Names are cleaned: nothing is written outside
+ * of `folder`.  A node receives once at a time.  ARG also: neither `folder` nor `ask`.  END: STATE (it does already),
+ * ARG (`from` is no id). */
 KITH_API KITH_MUST_CHECK kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op);
+/* Answer an OFFER: take this one file to `path`, whatever its sender calls it.  (kith_answer declines it.)  The folder
+ * of `path` must exist; `conflict` says what becomes of a file that is there.  The transfer goes on as any other, with
+ * the receive's op: START, PROGRESS, and FILE (path_name: where it is, which is not `path` where both stay) or FAILED.
+ * An earlier attempt is continued when its folder is the same, whatever the name.  FAILED: NO_FILE, PERMISSION,
+ * NO_SPACE, IO: the folder cannot be used; NOT_ALLOWED: the last part of `path` cannot be a file's name (it is "." or
+ * "..", begins with ".kith-", is longer than 255 bytes, or no UTF-8).  An OFFER that is gone, or answered: nothing
+ * happens.  ARG: NULL, no file name in `path`, or it does not fit into KITH_PATH_NAME_MAX; NOMEM. */
+KITH_API KITH_MUST_CHECK kith_err kith_receive_file(kith_node *node, kith_op transfer, const char *path,
+                                                    kith_conflict conflict);
 
 /* ---- connections with messages ----
  * A connection is with a device, not with an address: it goes over whatever way there is now, and when that is lost it

@@ -136,6 +136,11 @@ static void run_receive(kith_node *node, command *c)
     kith_core_receive(node->core, c->op, &c->receive);
 }
 
+static void run_receive_file(kith_node *node, command *c)
+{
+    kith_core_receive_file(node->core, c->op, c->text[0], c->conflict);
+}
+
 kith_err kith_pair(kith_node *node, const kith_pair_options *options, kith_op *op)
 {
     kith_pair_options taken = {0};
@@ -203,11 +208,22 @@ kith_err kith_send_file(kith_node *node, const char *device_id, const char *path
 kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op)
 {
     kith_receive_options taken = {0};
-    if (!options || !kith__options_take(&taken, sizeof taken, options) || !taken.folder) return KITH_ERR_ARG;
+    if (!options || !kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    if (!taken.folder && !taken.ask) return KITH_ERR_ARG;
     command *c = kith__command_starting(node, run_receive);
     if (c) c->receive = taken;
     return kith__command_issue(node, c,
                                c && kith__command_keep(c, 0, taken.folder) && kith__command_keep(c, 1, taken.from), op);
+}
+
+kith_err kith_receive_file(kith_node *node, kith_op transfer, const char *path, kith_conflict conflict)
+{
+    size_t size = path ? strlen(path) : 0;
+    if (size == 0 || size >= KITH_PATH_NAME_MAX || path[size - 1] == '/') return KITH_ERR_ARG;
+    command *c = kith__command_new(node, run_receive_file);
+    if (c) c->op = transfer;
+    if (c) c->conflict = conflict;
+    return kith__command_issue(node, c, c && kith__command_keep(c, 0, path), NULL);
 }
 
 void kith_cancel(kith_node *node, kith_op op)

@@ -30,6 +30,7 @@ typedef struct command {
     kith_pair_options pair;
     kith_send_options send;
     kith_receive_options receive;
+    kith_conflict conflict;
     kith_connect_options connect;
     kith_serve_options serve;
     kith_doctor_options doctor;

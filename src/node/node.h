@@ -63,6 +63,7 @@ void kith_core_doctor(kith_core *core, kith_op op, const kith_doctor_options *op
 void kith_core_send_file(kith_core *core, kith_op op, const char *device_id, const char *path,
                          const kith_send_options *options);
 void kith_core_receive(kith_core *core, kith_op op, const kith_receive_options *options);
+void kith_core_receive_file(kith_core *core, kith_op transfer, const char *path, kith_conflict conflict);
 void kith_core_connect(kith_core *core, kith_op op, const char *device_id, const kith_connect_options *options);
 void kith_core_serve(kith_core *core, kith_op op, const char *topic, const kith_serve_options *options);
 /* Takes the message.  The owner counts what was not confirmed, so that it stays below KITH_UNDELIVERED_MAX. */

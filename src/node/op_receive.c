@@ -70,13 +70,14 @@ kith_err kith__receive_serve(channel *c)
 
 void kith__receive_offered(transfer *t)
 {
-    if (t->op->yes || kith_permit_of(KITH_SERVICE_FILE, t->standing) == KITH_ALLOW) {
+    const receive_op *r = t->op;
+    if (!r->ask && (r->yes || kith_permit_of(KITH_SERVICE_FILE, t->standing) == KITH_ALLOW)) {
         kith__transfer_begin(t);
         return;
     }
     kith_event event = {.kind = KITH_EVENT_OFFER};
     kith__transfer_describe(t, &event);
-    kith__core_emit(t->op->op.core, &event);
+    kith__core_emit(r->op.core, &event);
 }
 
 static transfer *find_transfer(receive_op *r, kith_op id)
@@ -92,11 +93,28 @@ static bool receive_answer(op *o, kith_op question, bool yes)
 {
     transfer *t = find_transfer((receive_op *)o, question);
     if (!t || t->stage != ASKING) return t != NULL;
-    if (yes)
+    if (yes && t->op->folder)
         kith__transfer_begin(t);
     else
-        kith__transfer_refuse(t, KITH_ERR_DECLINED, KITH_ERR_DECLINED, NULL);
+        kith__transfer_refuse(t, KITH_ERR_DECLINED, KITH_ERR_DECLINED,
+                              yes ? "declined: there is no folder to take it into" : NULL);
     return true;
+}
+
+static kith_incoming_conflict conflict_of(kith_conflict conflict)
+{
+    switch (conflict) {
+    case KITH_CONFLICT_SKIP: return KITH_INCOMING_SKIP;
+    case KITH_CONFLICT_OVERWRITE: return KITH_INCOMING_OVERWRITE;
+    default: return KITH_INCOMING_KEEP;
+    }
+}
+
+void kith_core_receive_file(kith_core *core, kith_op id, const char *path, kith_conflict conflict)
+{
+    transfer *t = core->receiver ? find_transfer(core->receiver, id) : NULL;
+    if (t && t->stage == ASKING) kith__transfer_begin_at(t, path, conflict_of(conflict));
+    kith__core_pump(core);
 }
 
 static bool receive_cancel_part(op *o, kith_op part)
@@ -123,7 +141,8 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
     receive_op *r = kith_calloc(1, sizeof *r);
     if (r) kith_list_init(&r->transfers);
     if (r && options->folder) r->folder = kith_strdup(options->folder);
-    kith_err err = !options->folder ? KITH_ERR_ARG : r && r->folder ? KITH_OK : KITH_ERR_NOMEM;
+    kith_err err = !r || (options->folder && !r->folder) ? KITH_ERR_NOMEM : KITH_OK;
+    if (!err && !options->folder && !options->ask) err = KITH_ERR_ARG;
     if (!err && options->from && kith_uuid_parse(options->from, r->from)) err = KITH_ERR_ARG;
     if (err) {
         kith__core_refuse(core, id, err, NULL);
@@ -132,10 +151,9 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
     }
     r->has_from = options->from != NULL;
     r->yes = options->yes;
+    r->ask = options->ask;
     r->once = options->once;
-    r->conflict = options->conflict == KITH_CONFLICT_SKIP        ? KITH_INCOMING_SKIP
-                  : options->conflict == KITH_CONFLICT_OVERWRITE ? KITH_INCOMING_OVERWRITE
-                                                                 : KITH_INCOMING_KEEP;
+    r->conflict = conflict_of(options->conflict);
     if (!kith__core_begin(core, &r->op, id, &kind)) {
         receive_free(&r->op);
         return;

@@ -45,6 +45,9 @@ struct transfer {
     kith_device_info device;
     kith_standing standing;
     kith_file_rx *rx;
+    /* Chosen for this one; NULL: the receive's folder, the sender's name. */
+    char *folder; /* as it stands in a path, with its "/"; "": the one the process works in */
+    char *name;
     kith_incoming_config config;
     kith_incoming_place place;
     kith_incoming_result result;
@@ -64,9 +67,9 @@ struct transfer {
 
 struct receive_op {
     op op;
-    char *folder;
+    char *folder; /* NULL: none */
     uint8_t from[KITH_UUID_SIZE];
-    bool has_from, yes, once, over;
+    bool has_from, yes, ask, once, over;
     kith_incoming_conflict conflict;
     kith_list transfers; /* all of them; `count` */
     size_t count;
@@ -83,8 +86,10 @@ KITH_MUST_CHECK kith_err kith__transfer_new(receive_op *r, kith_op id, channel *
 void kith__transfer_free(transfer *t);
 /* The members of an event that say which transfer, of what, from whom and over which way. */
 void kith__transfer_describe(const transfer *t, kith_event *event);
-/* The offer is taken: find or make its files and let it come. */
+/* The offer is taken: find or make its files and let it come.  There must be a folder. */
 void kith__transfer_begin(transfer *t);
+/* The same, into this place. */
+void kith__transfer_begin_at(transfer *t, const char *path, kith_incoming_conflict conflict);
 /* It is not.  The sender is told `said`, the application `why` with this message (NULL: the error's own). */
 void kith__transfer_refuse(transfer *t, kith_err said, kith_err why, const char *message);
 /* End it, not by the sender: he is told `said` (CLOSED: he may try again; DECLINED).  One about to be complete goes

@@ -1,5 +1,5 @@
-/* One file on its way in: its chunks are checked and written by workers while more arrive, and what arrived outlives the
- * transfer. */
+/* One file on its way in: its chunks are checked and written by workers while more arrive, and what arrived outlives
+ * the transfer. */
 #include "base/mem.h"
 #include "node/receive.h"
 #include "service/wire_error.h"
@@ -38,6 +38,8 @@ void kith__transfer_free(transfer *t)
     r->op.core->env->timers->close(t->timer);
     kith_list_remove(&t->link);
     r->count--;
+    kith_free(t->folder);
+    kith_free(t->name);
     kith_free(t);
 }
 
@@ -112,6 +114,8 @@ static const char *explain(kith_err err)
     case KITH_ERR_CANCELLED: return "the sender stopped: what arrived is kept, and goes on when it is sent again";
     case KITH_ERR_AGAIN: return "another `kith receive` is taking this file into this folder";
     case KITH_ERR_STATE: return "the sender began anew: it goes on as another transfer";
+    case KITH_ERR_NO_FILE: return "the folder it should go into is not there";
+    case KITH_ERR_DECLINED: return "declined";
     case KITH_ERR_NOT_ALLOWED: return "refused: its name could be an attack";
     case KITH_ERR_UNTRUSTED: return "the sender was forgotten here";
     case KITH_ERR_CHANGED: return "the file changed at the sender while it was sent: it has to be sent anew";
@@ -157,6 +161,7 @@ static void open_run(kith_job *job)
 {
     transfer *t = KITH_OF(job, transfer, job);
     t->job_err = kith_incoming_open(&t->config, &t->resume.tree, &t->incoming);
+    if (t->job_err == KITH_ERR_ARG) t->job_err = KITH_ERR_NO_FILE; /* too long a name: nothing can be there */
     if (!t->job_err) t->job_err = kith_incoming_reserve(t->incoming);
     t->resume.groups = t->resume.tree.groups;
 }
@@ -193,7 +198,8 @@ static void open_done(kith_job *job)
  * sender has started anew.  The newer one wins. */
 static bool same_file(const transfer *a, const transfer *b)
 {
-    return memcmp(&a->config.id, &b->config.id, sizeof a->config.id) == 0;
+    return memcmp(&a->config.id, &b->config.id, sizeof a->config.id) == 0 &&
+           strcmp(a->config.folder, b->config.folder) == 0;
 }
 
 void kith__transfer_begin(transfer *t)
@@ -212,6 +218,28 @@ void kith__transfer_begin(transfer *t)
     if (wait) return;
     t->jobs++;
     submit(t, open_run, open_done);
+}
+
+void kith__transfer_begin_at(transfer *t, const char *path, kith_incoming_conflict conflict)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char clean[KITH_FILE_NAME_SIZE];
+    if (kith_file_name_clean(name, strlen(name), clean) || strcmp(clean, name) != 0) {
+        kith__transfer_refuse(t, KITH_ERR_DECLINED, KITH_ERR_NOT_ALLOWED,
+                              "no file can have the name chosen for it here");
+        return;
+    }
+    t->folder = kith_strdup(path);
+    t->name = kith_strdup(name);
+    if (!t->folder || !t->name) {
+        refuse(t, KITH_ERR_NOMEM);
+        return;
+    }
+    t->folder[name - path] = '\0';
+    t->config.folder = *t->folder ? t->folder : ".";
+    t->place.name = t->name;
+    t->place.conflict = conflict;
+    kith__transfer_begin(t);
 }
 
 static void start_waiting(receive_op *r)
@@ -367,6 +395,13 @@ static void place_run(kith_job *job)
     t->job_err = kith_incoming_finish(t->incoming, &t->place, &t->result);
 }
 
+static void say_where(const transfer *t, kith_event *event)
+{
+    const char *folder = t->folder ? t->folder : t->op->folder, *between = t->folder ? "" : "/";
+    int n = snprintf(event->path_name, sizeof event->path_name, "%s%s%s", folder, between, t->result.name);
+    if (n < 0 || (size_t)n >= sizeof event->path_name) *event->path_name = '\0'; /* too long to be said */
+}
+
 static void place_done(kith_job *job)
 {
     transfer *t = KITH_OF(job, transfer, job);
@@ -384,8 +419,7 @@ static void place_done(kith_job *job)
         event.bytes = event.bytes_total;
         event.seconds = (double)(kith__core_now(core) - t->started_ns) / (double)SECOND_NS;
         snprintf(event.name, sizeof event.name, "%s", t->result.name);
-        int n = snprintf(event.path_name, sizeof event.path_name, "%s/%s", t->op->folder, t->result.name);
-        if (n < 0 || (size_t)n >= sizeof event.path_name) *event.path_name = 0;
+        say_where(t, &event);
         kith__core_emit(core, &event);
         flush(t);
         linger(t);

@@ -64,6 +64,46 @@ static void pair_ping_and_send(void **state)
     assert_int_equal(kith_mem_live(), live);
 }
 
+/* Each file is asked about, and goes where the answer says. */
+static void each_to_its_place(void **state)
+{
+    (void)state;
+    need_network();
+    kith_node *one = start("one"), *two = start("two");
+    kith_device_info device;
+    kith_problem problem;
+    kith_op op, receiving;
+    if (kith_find(path("one"), "two", &device, &problem)) fail_msg("%s", problem.message);
+    kith_receive_options receive = {.size = sizeof receive, .ask = true};
+    assert_ok(kith_receive(two, &receive, &receiving));
+    make_file("film", 3000000);
+    assert_int_equal(mkdir(path("own"), 0700), 0);
+    for (int i = 0; i < 2; i++) {
+        char place[256];
+        snprintf(place, sizeof place, "%s", path("own/renamed"));
+        assert_ok(kith_send_file(one, device.id, path("film"), NULL, &op));
+        kith_event offer = await(two, KITH_EVENT_OFFER);
+        assert_int_equal(offer.op, receiving);
+        assert_string_equal(offer.name, "film");
+        assert_string_equal(offer.device.name, "one");
+        assert_ok(kith_receive_file(two, offer.transfer, place, KITH_CONFLICT_OVERWRITE));
+        memset(place, 'x', sizeof place - 1);
+        kith_event file = await(two, KITH_EVENT_FILE);
+        assert_int_equal(file.transfer, offer.transfer);
+        assert_string_equal(file.path_name, path("own/renamed"));
+        assert_int_equal(await(one, KITH_EVENT_END).err, KITH_OK);
+        same_file("film", "own/renamed");
+        make_file("film", 2000000); /* the next one replaces it */
+    }
+    assert_ok(kith_send_file(one, device.id, path("film"), NULL, &op));
+    kith_op transfer = await(two, KITH_EVENT_OFFER).transfer;
+    assert_ok(kith_answer(two, transfer, true)); /* where to? */
+    assert_int_equal(await(two, KITH_EVENT_FAILED).err, KITH_ERR_DECLINED);
+    assert_int_equal(await(one, KITH_EVENT_END).err, KITH_ERR_DECLINED);
+    kith_close(one);
+    kith_close(two);
+}
+
 static void wrong_calls_are_said(void **state)
 {
     (void)state;
@@ -108,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(pair_ping_and_send),
+        TEST(each_to_its_place),
         TEST(wrong_calls_are_said),
         TEST(a_wrong_password_opens_nothing),
     };

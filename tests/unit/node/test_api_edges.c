@@ -177,6 +177,12 @@ static void options_of_other_sizes(void **state)
         poll(&p, 1, 100);
     } while (!kith_next_event(node, &event));
     assert_int_equal(event.kind, KITH_EVENT_CODE);
+    kith_receive_options receive = {.size = offsetof(kith_receive_options, ask), .ask = true};
+    assert_int_equal(kith_receive(node, &receive, &op), KITH_ERR_ARG); /* it knows no `ask`: it needs a folder */
+    receive.folder = base;
+    assert_ok(kith_receive(node, &receive, &op));
+    receive = (kith_receive_options){.size = sizeof receive, .ask = true};
+    assert_ok(kith_receive(node, &receive, &op)); /* ... and this one does not: STATE comes as its END */
     kith_close(node);
 }
 
@@ -192,6 +198,17 @@ static void null_is_an_argument_error(void **state)
     assert_int_equal(kith_send_file(node, "x", NULL, NULL, &op), KITH_ERR_ARG);
     assert_int_equal(kith_receive(node, NULL, &op), KITH_ERR_ARG);
     assert_int_equal(kith_receive(node, &receive, &op), KITH_ERR_ARG);
+    static const char *const nameless[] = {NULL, "", "/", "folder/", "/a/folder/"};
+    for (size_t i = 0; i < sizeof nameless / sizeof *nameless; i++)
+        assert_int_equal(kith_receive_file(node, 1, nameless[i], KITH_CONFLICT_KEEP), KITH_ERR_ARG);
+    char path[KITH_PATH_NAME_MAX + 1];
+    memset(path, 'p', sizeof path);
+    path[KITH_PATH_NAME_MAX] = 0;
+    assert_int_equal(kith_receive_file(node, 1, path, KITH_CONFLICT_KEEP), KITH_ERR_ARG);
+    assert_ok(kith_receive_file(node, 1, path + 1, KITH_CONFLICT_KEEP)); /* that it is no OFFER is no error */
+    kith_mem_fail_at(1, true);
+    assert_int_equal(kith_receive_file(node, 1, "file", KITH_CONFLICT_KEEP), KITH_ERR_NOMEM);
+    kith_mem_fail_at(0, false);
     kith_close(node);
     kith_device_info device;
     kith_problem problem;
