@@ -1,6 +1,6 @@
 /* One file, to a place of its own.     receive_as HOME PATH [SIZE_MAX]
- * The first file that an own device offers, and that is not larger, becomes PATH, whatever its sender calls it; what was
- * there is replaced.  All others are declined.  The home's password is in $KITH_PASSWORD. */
+ * The first file that an own device offers, and that is not larger, becomes PATH, whatever its sender calls it; what
+ * was there is replaced.  All others are declined.  The home's password is in $KITH_PASSWORD. */
 #include <kith/kith.h>
 
 #include <stdio.h>

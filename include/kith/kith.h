@@ -282,9 +282,10 @@ typedef struct kith_send_options {
     kith_path path;      /* the only one to go over; ANY: the fastest there is */
 } kith_send_options;
 /* Send the file at `path` to a device that receives: CONNECTED, START, PROGRESS, and SENT once it is on the disk there.
- * What arrived earlier is not sent again, also after either side was killed.  END: NOT_FOUND (not paired here),
- * NO_FILE, NOT_REGULAR, PERMISSION, IO (the file), UNREACHABLE, UNTRUSTED, NOT_ALLOWED (it does not receive from us),
- * DECLINED, CHANGED (the file, meanwhile), REMOTE_STORAGE, LOST. */
+ * What arrived earlier is not sent again, also after either side was killed; nor is a file of up to 8 MiB that an own
+ * device has in its place already.  END: NOT_FOUND (not paired here), NO_FILE, NOT_REGULAR, PERMISSION, IO (the file),
+ * UNREACHABLE, UNTRUSTED, NOT_ALLOWED (it does not receive from us), DECLINED, CHANGED (the file, meanwhile),
+ * REMOTE_STORAGE, LOST. */
 KITH_API KITH_MUST_CHECK kith_err kith_send_file(kith_node *node, const char *device_id, const char *path,
                                                  const kith_send_options *options, kith_op *op);
 

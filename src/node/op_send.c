@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "node/dial.h"
 #include "node/relay.h"
-#include "service/file.h"
+#include "service/file_message.h"
 #include "service/wire_error.h"
 #include "store/outgoing.h"
 
@@ -19,8 +19,9 @@
 #define BREAKS_MAX        8               /* in a row without a chunk more at the receiver: then it is given up */
 #define BREAK_PAUSE_NS    (SECOND_NS / 2) /* before the device is looked for again, times the breaks in a row */
 
-#define BUSY_PAUSE_NS (2 * SECOND_NS)
-#define SPARE_NS      (2 * SECOND_NS) /* a twin that says nothing for so long is as gone as the session that was lost */
+#define HASH_FIRST_MAX (8 * KITH_GROUP_SIZE) /* a file up to this size is hashed before it is offered (some ms) */
+#define BUSY_PAUSE_NS  (2 * SECOND_NS)
+#define SPARE_NS       (2 * SECOND_NS) /* a twin that says nothing for so long is as gone as the session that was lost */
 
 typedef enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_LENT } slot_state;
 
@@ -514,6 +515,28 @@ static void choose_name(const send_op *s, char out[static KITH_FILE_NAME_MAX + 1
         kith_printable(name, strlen(name), out, KITH_FILE_NAME_MAX + 1);
 }
 
+/* Where it is cheap the offer has the hash, so that a receiver who has the file need not be sent it.  What goes wrong
+ * here is seen again when it is sent. */
+static void hash_first(send_op *s)
+{
+    kith_tree tree;
+    uint8_t cv[KITH_BLAKE3_SIZE];
+    kith_err err = KITH_OK;
+    uint8_t *data = s->header.size <= HASH_FIRST_MAX ? kith_malloc(KITH_GROUP_SIZE) : NULL;
+    if (!data) return;
+    uint64_t groups = kith_file_groups(s->header.size);
+    kith_tree_init(&tree);
+    for (uint64_t i = 0; !err && i < groups; i++) {
+        size_t size = kith_file_group_size(s->header.size, i);
+        err = kith_outgoing_read(s->file, kith_file_group_offset(i), data, size);
+        if (!err) kith_group_cv(data, size, i, groups == 1, cv);
+        if (!err) kith_tree_add(&tree, cv);
+    }
+    kith_free(data);
+    s->header.has_hash = !err;
+    if (!err) kith_tree_root(&tree, s->header.hash);
+}
+
 static void open_run(kith_job *job)
 {
     send_op *s = KITH_OF(job, send_op, open_job);
@@ -525,6 +548,7 @@ static void open_run(kith_job *job)
     s->header.executable = facts.executable;
     memcpy(s->header.tag, facts.tag, sizeof s->header.tag);
     choose_name(s, s->header.name);
+    hash_first(s);
 }
 
 static void open_done(kith_job *job)

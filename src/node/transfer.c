@@ -130,7 +130,8 @@ static void fail(transfer *t, kith_err err, const char *message)
     bool known = t->stage != OFFERING, by_sender = !message && err == KITH_ERR_CANCELLED;
     if (t->stage == ENDING) return;
     if (by_sender) event.err = KITH_ERR_CLOSED; /* cancelled there: here nobody did */
-    t->useless = err == KITH_ERR_CHANGED;
+    /* CORRUPT: with what we have of it the sender gets another hash than it knew. */
+    t->useless = err == KITH_ERR_CHANGED || (err == KITH_ERR_CORRUPT && kith_file_rx_by_peer(t->rx));
     kith__transfer_describe(t, &event);
     snprintf(event.message, sizeof event.message, "%s", message ? message : explain(err));
     event.bytes = t->stage >= RECEIVING ? kith_file_rx_progress(t->rx) : 0;
@@ -157,12 +158,18 @@ void kith__transfer_refuse(transfer *t, kith_err said, kith_err why, const char 
 
 static void refuse(transfer *t, kith_err err) { kith__transfer_refuse(t, err, err, NULL); }
 
+/* With the hash in the offer, a file that is here already need not come.  Only for own devices: anybody else could ask
+ * by offers what is in the folder. */
 static void open_run(kith_job *job)
 {
     transfer *t = KITH_OF(job, transfer, job);
     t->job_err = kith_incoming_open(&t->config, &t->resume.tree, &t->incoming);
     if (t->job_err == KITH_ERR_ARG) t->job_err = KITH_ERR_NO_FILE; /* too long a name: nothing can be there */
-    if (!t->job_err) t->job_err = kith_incoming_reserve(t->incoming);
+    const kith_file_header *header = kith_file_rx_header(t->rx);
+    bool found = false;
+    if (!t->job_err && header->has_hash && t->standing == KITH_STANDING_OWN)
+        t->job_err = kith_incoming_find(t->incoming, &t->place, header->hash, &t->resume.tree, &found);
+    if (!t->job_err && !found) t->job_err = kith_incoming_reserve(t->incoming);
     t->resume.groups = t->resume.tree.groups;
 }
 
@@ -408,8 +415,11 @@ static void place_done(kith_job *job)
     kith_core *core = t->op->op.core;
     uint8_t root[KITH_BLAKE3_SIZE];
     t->jobs--;
-    kith_file_rx_finish(t->rx, t->job_err);
-    if (t->job_err) {
+    bool changed = t->job_err == KITH_ERR_CHANGED; /* what was found here: the sender, told so, offers it again */
+    kith_file_rx_finish(t->rx, changed ? KITH_ERR_CLOSED : t->job_err);
+    if (changed) {
+        fail(t, KITH_ERR_STATE, "the same file was here, and has changed meanwhile: it comes as another transfer");
+    } else if (t->job_err) {
         failed(t, t->job_err);
     } else {
         kith_event event = {.kind = KITH_EVENT_FILE, .already = t->result.already};

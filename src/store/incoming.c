@@ -30,6 +30,9 @@ struct kith_incoming {
     bool settled;    /* the part is durable, with its mode and time */
     kith_err unsafe; /* why it could not be made so: never again with this object */
     bool done;       /* neither file is ours any more */
+    bool found;      /* in the folder already: where, and how it was when it was read */
+    char found_name[KITH_FILE_NAME_SIZE];
+    kith_file_info found_info;
 
     pthread_mutex_t mutex; /* over what follows, and the journal's records */
     uint64_t kept;         /* groups in order from the start: those in the journal and the tree */
@@ -327,34 +330,88 @@ static kith_err settle(kith_incoming *in, const kith_incoming_place *place)
     return err;
 }
 
-/* Whether the file there has these very bytes.  What cannot be read is another one. */
-static kith_err compare(kith_incoming *in, const char *path, bool *same)
+static bool same_info(const kith_file_info *a, const kith_file_info *b)
+{
+    return a->kind == b->kind && a->size == b->size && a->device == b->device && a->inode == b->inode &&
+           a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
+}
+
+/* Whether the file there has the bytes of this root; *tree is over it then, and *info as it was before it was read.
+ * What cannot be read is another one. */
+static kith_err compare(kith_incoming *in, const char *path, const uint8_t *root, kith_tree *tree, kith_file_info *info,
+                        bool *same)
 {
     kith_file *file = NULL;
-    kith_file_info info;
-    uint8_t cv[KITH_BLAKE3_SIZE], root[KITH_BLAKE3_SIZE], ours[KITH_BLAKE3_SIZE];
-    kith_tree tree;
+    uint8_t cv[KITH_BLAKE3_SIZE], found[KITH_BLAKE3_SIZE];
     size_t got;
     *same = false;
-    if (in->disk->stat(in->env, path, false, &info) || info.kind != KITH_FILE_REGULAR || info.size != in->id.size)
+    if (in->disk->stat(in->env, path, false, info) || info->kind != KITH_FILE_REGULAR || info->size != in->id.size)
         return KITH_OK;
     uint8_t *buffer = kith_malloc(KITH_GROUP_SIZE);
     if (!buffer) return KITH_ERR_NOMEM;
     kith_err err = in->disk->open(in->env, path, KITH_FILE_READ | KITH_FILE_NOFOLLOW, 0, &file);
-    kith_tree_init(&tree);
+    kith_tree_init(tree);
     for (uint64_t i = 0; !err && i < in->groups; i++) {
         size_t size = group_size(in->id.size, i);
         err = cancelled(in) ? KITH_ERR_CANCELLED : in->disk->read(file, i * KITH_GROUP_SIZE, buffer, size, &got);
         if (!err && got != size) err = KITH_ERR_CHANGED;
         if (!err) kith_group_cv(buffer, size, i, in->groups == 1, cv);
-        if (!err) kith_tree_add(&tree, cv);
+        if (!err) kith_tree_add(tree, cv);
     }
     in->disk->close(file);
     kith_free(buffer);
     if (err) return err == KITH_ERR_CANCELLED || err == KITH_ERR_NOMEM ? err : KITH_OK;
-    kith_tree_root(&tree, root);
-    kith_tree_root(&in->tree, ours);
-    *same = memcmp(root, ours, sizeof root) == 0;
+    kith_tree_root(tree, found);
+    *same = memcmp(root, found, sizeof found) == 0;
+    return KITH_OK;
+}
+
+/* The number-th name (1, 2, ...) that a file of this clean one may get. */
+static void nth_name(const char *name, unsigned number, char out[static KITH_FILE_NAME_SIZE])
+{
+    if (number > 1)
+        kith_file_name_numbered(name, number, out);
+    else
+        memcpy(out, name, KITH_FILE_NAME_SIZE);
+}
+
+kith_err kith_incoming_find(kith_incoming *in, const kith_incoming_place *place,
+                            const uint8_t root[static KITH_BLAKE3_SIZE], kith_tree *tree, bool *found)
+{
+    char name[KITH_FILE_NAME_SIZE];
+    unsigned names = place->conflict == KITH_INCOMING_KEEP ? NAME_TRIES : place->conflict == KITH_INCOMING_SKIP;
+    kith_file_info info;
+    kith_tree over;
+    bool same = false;
+    if (in->done || in->found) return KITH_ERR_STATE;
+    kith_err err = kith_file_name_clean(place->name, strlen(place->name), name);
+    for (unsigned number = 1; !err && !same && number <= names; number++) {
+        nth_name(name, number, in->found_name);
+        char *path = path_of(in->folder, in->found_name);
+        if (!path) return KITH_ERR_NOMEM;
+        bool there = in->disk->stat(in->env, path, false, &info) == KITH_OK;
+        if (there) err = compare(in, path, root, &over, &in->found_info, &same);
+        kith_free(path);
+        if (!there) break;
+    }
+    if (err) return err;
+    in->found = *found = same;
+    if (same) *tree = over;
+    return KITH_OK;
+}
+
+/* What was found is there as it was. */
+static kith_err confirm(kith_incoming *in, kith_incoming_result *r)
+{
+    kith_file_info info;
+    char *path = path_of(in->folder, in->found_name);
+    if (!path) return KITH_ERR_NOMEM;
+    kith_err err = in->disk->stat(in->env, path, false, &info);
+    kith_free(path);
+    if (err == KITH_ERR_NO_FILE || (!err && !same_info(&info, &in->found_info))) return KITH_ERR_CHANGED;
+    if (err) return err;
+    memcpy(r->name, in->found_name, sizeof r->name);
+    r->already = true;
     return KITH_OK;
 }
 
@@ -370,7 +427,10 @@ static kith_err place_at(kith_incoming *in, const char *path, const kith_incomin
         return KITH_OK;
     }
     if (there && !(plain && place->conflict == KITH_INCOMING_OVERWRITE)) {
-        err = compare(in, path, already);
+        uint8_t ours[KITH_BLAKE3_SIZE];
+        kith_tree over;
+        kith_tree_root(&in->tree, ours);
+        err = compare(in, path, ours, &over, &info, already);
         return err || *already ? err : KITH_ERR_EXISTS;
     }
     err = settle(in, place);
@@ -384,8 +444,7 @@ static kith_err place_somewhere(kith_incoming *in, const char *name, const kith_
 {
     kith_err err = KITH_ERR_EXISTS;
     for (unsigned number = 1; err == KITH_ERR_EXISTS && number <= NAME_TRIES; number++) {
-        memcpy(r->name, name, KITH_FILE_NAME_SIZE);
-        if (number > 1) kith_file_name_numbered(name, number, r->name);
+        nth_name(name, number, r->name);
         char *path = path_of(in->folder, r->name);
         if (!path) return KITH_ERR_NOMEM;
         for (int look = 0; err == KITH_ERR_EXISTS && look < 2; look++) err = place_at(in, path, place, &r->already);
@@ -398,10 +457,10 @@ kith_err kith_incoming_finish(kith_incoming *in, const kith_incoming_place *plac
 {
     char name[KITH_FILE_NAME_SIZE];
     kith_incoming_result result = {.already = false};
-    if (in->done || in->kept != in->groups) return KITH_ERR_STATE;
+    if (in->done || (!in->found && in->kept != in->groups)) return KITH_ERR_STATE;
     if (in->unsafe) return in->unsafe;
     kith_err err = kith_file_name_clean(place->name, strlen(place->name), name);
-    if (!err) err = place_somewhere(in, name, place, &result);
+    if (!err) err = in->found ? confirm(in, &result) : place_somewhere(in, name, place, &result);
     if (err) return err;
     in->done = true;
     if (result.already)

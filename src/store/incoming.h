@@ -19,9 +19,7 @@
 
 #include <stdatomic.h>
 
-#define KITH_BOOT_ID_SIZE 16
-#define KITH_INCOMING_DIRECT                                                                                           \
-    (UINT64_C(64) << 20) /* a file of this size or more goes past the page cache (KITH_FILE_DIRECT) */
+#define KITH_BOOT_ID_SIZE    16
 #define KITH_INCOMING_DIRECT (UINT64_C(64) << 20) /* a file this large or larger goes past the page cache */
 #define KITH_INCOMING_WINDOW 64                   /* how far a group kept may be ahead of the first that is not */
 
@@ -73,7 +71,15 @@ typedef struct kith_incoming_result {
     bool already; /* that file was there before: an identical one (KEEP), or any (SKIP); what arrived is gone */
 } kith_incoming_result;
 
-/* With every group kept: make it durable and give it its name.  NOT_ALLOWED: the name is one that kith_file_name_clean
+/* Is the file in the folder already, byte for byte (its root is `root`), under the place's name, or with KEEP one that
+ * this would become?  Then *found, *tree is the tree over all of it, and finish is due without a group being kept.
+ * Every file of these names and of this size is read.  Never found with OVERWRITE: what was there would keep its time
+ * and mode.  NOT_ALLOWED: the name, as in finish; STATE: it was found or done before; CANCELLED; NOMEM. */
+KITH_MUST_CHECK kith_err kith_incoming_find(kith_incoming *in, const kith_incoming_place *place,
+                                            const uint8_t root[static KITH_BLAKE3_SIZE], kith_tree *tree, bool *found);
+
+/* With every group kept: make it durable and give it its name.  Where the file was found, nothing but looking whether
+ * it is as it was then: CHANGED.  NOT_ALLOWED: the name is one that kith_file_name_clean
  * refuses.  EXISTS: too many of this name.  STATE: groups are missing, or it was done.  After an error it may be tried
  * again, except that what could not be synced needs a new attempt (close, and open again), and that when only the
  * folder could not be synced the file has its name. */

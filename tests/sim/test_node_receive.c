@@ -1,120 +1,5 @@
 /* Files that are asked about one by one, and taken to a place of the application's choice. */
-#include "base/mem.h"
-#include "hostile_world.h"
-#include "node/session.h"
-#include "service/file_message.h"
-
-#define NODE    "192.168.1.10"
-#define MIB     ((size_t)KITH_GROUP_SIZE)
-#define FILE_4M (4 * MIB)
-
-/* `sender` is a node of an own device, `bad` is whatever a test makes him. */
-typedef struct world {
-    kith_sim *sim;
-    kith_sim_lan *lan;
-    victim node, sender;
-    hostile bad;
-    char node_id[KITH_UUID_TEXT_SIZE];
-    int64_t live;
-} world;
-
-static void know(victim *v, const victim *other)
-{
-    trusting t = {.forget = false};
-    kith_problem problem = {0};
-    assert_ok(kith_peer_make(other->self.device.id, other->self.public_key, kith_sim_host_name(other->host), "", "",
-                             KITH_PEER_OWN, 1, &t.peer));
-    assert_ok(kith_home_update_trust(v->home, change_trust, &t, &problem));
-}
-
-static void world_make(world *w)
-{
-    memset(w, 0, sizeof *w);
-    w->live = kith_mem_live();
-    assert_ok(kith_crypto_init());
-    assert_ok(kith_sim_new(12, &w->sim));
-    if (getenv("KITH_TRACE")) kith_sim_trace_to(w->sim, stderr);
-    assert_ok(kith_sim_lan_new(w->sim, "lan", &w->lan));
-    victim_make(&w->node, w->sim, w->lan, "node", NODE);
-    victim_make(&w->sender, w->sim, w->lan, "sender", "192.168.1.11");
-    know(&w->node, &w->sender);
-    know(&w->sender, &w->node);
-    kith_uuid_text(w->node.self.device.id, w->node_id);
-    hostile_make(&w->bad, w->sim, w->lan, "bad", "192.168.1.100");
-}
-
-static void world_free(world *w)
-{
-    victim_close(&w->node);
-    victim_close(&w->sender);
-    hostile_free(&w->bad);
-    kith_sim_free(w->sim);
-    assert_int_equal(kith_mem_live(), w->live);
-}
-
-static void run(world *w, uint64_t ns) { kith_sim_run_for(w->sim, ns); }
-
-static uint8_t content[FILE_4M];
-
-static void put(kith_sim_host *host, const char *path, uint8_t kind, size_t size)
-{
-    for (size_t i = 0; i < size; i++) content[i] = (uint8_t)((i * 2654435761u >> 13) + kind);
-    assert_ok(kith_sim_put_file(host, path, content, size, 0644));
-}
-
-static void check_file(const world *w, const char *path, uint8_t kind, size_t size)
-{
-    uint8_t *found;
-    size_t found_size;
-    kith_err err = kith_sim_get_file(w->node.host, path, &found, &found_size);
-    if (err) fail_msg("%s: %s", path, kith_err_name(err));
-    for (size_t i = 0; i < size; i++) content[i] = (uint8_t)((i * 2654435761u >> 13) + kind);
-    assert_int_equal(found_size, size);
-    assert_memory_equal(found, content, size);
-    kith_free(found);
-}
-
-static void count_name(void *user, const char *name)
-{
-    (void)name;
-    ++*(size_t *)user;
-}
-
-static size_t files_in(const world *w, const char *folder)
-{
-    size_t count = 0;
-    assert_ok(w->node.env->file->list(w->node.env, folder, count_name, &count));
-    return count;
-}
-
-static kith_op receive(world *w, const kith_receive_options *options)
-{
-    kith_receive_options o = *options;
-    o.size = sizeof o;
-    kith_core_receive(w->node.core, ++w->node.last_op, &o);
-    return w->node.last_op;
-}
-
-static const kith_receive_options asking = {.ask = true};
-
-/* Send /film, and what is asked then: the transfer. */
-static kith_op offered(world *w)
-{
-    size_t before = count_events(&w->node, KITH_EVENT_OFFER);
-    kith_send_options options = {.size = sizeof options};
-    kith_core_send_file(w->sender.core, ++w->sender.last_op, w->node_id, "/film", &options);
-    run(w, 2 * KITH_SIM_S);
-    assert_int_equal(count_events(&w->node, KITH_EVENT_OFFER), before + 1);
-    return last_event(&w->node, KITH_EVENT_OFFER)->transfer;
-}
-
-static kith_err sending_ended(const world *w)
-{
-    const kith_event *end = last_event(&w->sender, KITH_EVENT_END);
-    assert_non_null(end);
-    assert_int_equal(end->op, w->sender.last_op);
-    return end->err;
-}
+#include "receive_world.h"
 
 /* An own device's file waits for the answer, then goes where it says, under the name it says. */
 static void to_a_place_of_its_own(void **state)
@@ -475,8 +360,8 @@ static void without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(to_a_place_of_its_own), TEST(places),        TEST(no_place_at_all),   TEST(yes_and_no),
-        TEST(nowhere_to_go),         TEST(contacts_too),  TEST(nothing_to_answer), TEST(interrupted),
+        TEST(to_a_place_of_its_own), TEST(places),         TEST(no_place_at_all),   TEST(yes_and_no),
+        TEST(nowhere_to_go),         TEST(contacts_too),   TEST(nothing_to_answer), TEST(interrupted),
         TEST(twice_at_once),         TEST(without_memory),
     };
     return cmocka_run_group_tests_name("sim/node_receive", tests, NULL, NULL);
