@@ -23,15 +23,6 @@ typedef struct world {
     int64_t live;
 } world;
 
-static inline void know(victim *v, const victim *other)
-{
-    trusting t = {.forget = false};
-    kith_problem problem = {0};
-    assert_ok(kith_peer_make(other->self.device.id, other->self.public_key, kith_sim_host_name(other->host), "", "",
-                             KITH_PEER_OWN, 1, &t.peer));
-    assert_ok(kith_home_update_trust(v->home, change_trust, &t, &problem));
-}
-
 static inline void world_make(world *w)
 {
     memset(w, 0, sizeof *w);
