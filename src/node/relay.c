@@ -26,6 +26,7 @@ typedef struct place {
     uint32_t tag;
     uint8_t fingerprint[32];
     uint64_t since_ns;
+    uint64_t ends_ns; /* nobody uses it: it ends then; 0: somebody does */
 } place;
 
 typedef struct relay_link {
@@ -122,14 +123,52 @@ static void all_gone(relay_link *l)
     for (size_t i = 0; i < RELAY_PLACES_MAX; i++) l->places[i].state = PLACE_FREE;
 }
 
+static bool in_use(kith_core *core, const kith_addr *addr)
+{
+    KITH_EACH (at, &core->sessions)
+        if (kith_addr_equal(&KITH_OF(at, session, link)->remote, addr)) return true;
+    return false;
+}
+
+static void end_place(relay_link *l, place *p)
+{
+    kith_relay_client_end(l->client, p->session, false);
+    place_gone(l, p, KITH_ERR_CLOSED);
+    p->state = PLACE_FREE;
+}
+
 void kith__relays_done_with(kith_core *core, const kith_addr *addr)
 {
     relay_link *l;
     place *p = place_at(core->relays, addr, &l);
     if (!p) return;
-    if (p->state == PLACE_OPEN && l->client) kith_relay_client_end(l->client, p->session, false);
-    p->state = PLACE_FREE;
+    if (p->state == PLACE_OPEN)
+        p->ends_ns = now_of(l) + RELAY_LINGER_NS;
+    else
+        p->state = PLACE_FREE;
     flush(l);
+}
+
+/* The last words have gone; it may be in use again. */
+static void end_unused(relay_link *l)
+{
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        place *p = &l->places[i];
+        kith_addr addr = address_of(l, p);
+        if (p->state != PLACE_OPEN || !p->ends_ns || p->ends_ns > now_of(l)) continue;
+        p->ends_ns = 0;
+        if (!in_use(l->all->core, &addr)) end_place(l, p);
+    }
+}
+
+static uint64_t places_deadline(const relay_link *l)
+{
+    uint64_t at = NEVER;
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        const place *p = &l->places[i];
+        if (p->state == PLACE_OPEN && p->ends_ns && p->ends_ns < at) at = p->ends_ns;
+    }
+    return at;
 }
 
 /* ---- what comes ---- */
@@ -147,6 +186,26 @@ static void data_in(relay_link *l, const kith_relay_data *data)
     if (p) packets_in(l, p, data->data, data->size, data->segment);
 }
 
+/* Who opens many and uses none does not keep others out. */
+static void make_room(relay_link *l, const uint8_t from[static 32])
+{
+    place *oldest = NULL, *of_device = NULL;
+    size_t all = 0, same = 0;
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        place *p = &l->places[i];
+        if (p->state != PLACE_OPEN || !p->theirs) continue;
+        bool of_it = memcmp(p->fingerprint, from, sizeof p->fingerprint) == 0;
+        kith_addr addr = address_of(l, p);
+        all++;
+        same += of_it;
+        if (in_use(l->all->core, &addr)) continue;
+        if (!oldest || p->since_ns < oldest->since_ns) oldest = p;
+        if (of_it && (!of_device || p->since_ns < of_device->since_ns)) of_device = p;
+    }
+    place *p = same >= RELAY_DEVICE_MAX ? of_device : all >= RELAY_THEIRS_MAX ? oldest : NULL;
+    if (p) end_place(l, p);
+}
+
 /* Somebody connects.  Who serves nothing, or does not know them and has no code open, was never there. */
 static void incoming(relay_link *l, const kith_relay_event *event)
 {
@@ -157,6 +216,7 @@ static void incoming(relay_link *l, const kith_relay_event *event)
     bool known = kith__session_find(core, CARRIER_DATAGRAM, event->from, NULL) ||
                  kith__session_find(core, CARRIER_STREAM, event->from, NULL);
     bool wanted = !core->closing && (serves || known);
+    if (wanted) make_room(l, event->from);
     place *p = wanted ? place_new(l) : NULL;
     if (!p) {
         kith_relay_client_end(l->client, event->session, true);
@@ -341,8 +401,9 @@ static void flush(relay_link *l)
         if (core->env->udp->send(core->datagrams->udp, &packet)) break; /* lost: it is sent again */
     }
     set_choice(l);
-    uint64_t at = kith_relay_client_deadline_ns(l->client);
-    core->env->timers->set(l->timer, l->again_ns && l->again_ns < at ? l->again_ns : at);
+    uint64_t at = kith_relay_client_deadline_ns(l->client), places = places_deadline(l);
+    if (l->again_ns && l->again_ns < at) at = l->again_ns;
+    core->env->timers->set(l->timer, places < at ? places : at);
     l->flushing = false;
 }
 
@@ -351,6 +412,7 @@ static void on_timer(void *user)
     relay_link *l = user;
     kith_core *core = l->all->core;
     kith_relay_client_expire(l->client, now_of(l));
+    end_unused(l);
     bool again = l->again_ns && now_of(l) >= l->again_ns;
     if (again) l->again_ns = 0;
     flush(l);
@@ -443,6 +505,7 @@ static place *place_for(relay_link *l, const uint8_t *fingerprint, uint32_t tag)
         place *p = &l->places[i];
         if (p->state == PLACE_FREE || p->theirs || p->by_tag != !fingerprint) continue;
         if (fingerprint ? memcmp(p->fingerprint, fingerprint, sizeof p->fingerprint) != 0 : p->tag != tag) continue;
+        p->ends_ns = 0;
         if (p->state != PLACE_GONE) return p;
         if (now_of(l) < p->since_ns + RELAY_AGAIN_NS) return NULL;
         p->state = PLACE_FREE;

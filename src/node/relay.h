@@ -12,6 +12,9 @@
 #include "node/core.h"
 
 #define RELAY_PLACES_MAX 64              /* sessions at one relay, asked for or in use */
+#define RELAY_THEIRS_MAX 40              /* of these opened by others: the oldest that no session uses gives way, and */
+#define RELAY_DEVICE_MAX 16              /* of one device's */
+#define RELAY_LINGER_NS  (SECOND_NS / 5) /* one that nobody uses ends after this: the last words go over it */
 #define RELAY_AGAIN_NS   (3 * SECOND_NS) /* a device that was not there is asked for again after this */
 
 /* Read the URLs, connect to nobody yet.  ARG, with a sentence in *problem; NOMEM. */
@@ -37,7 +40,7 @@ const char *kith__relays_trouble(const kith_core *core, char *out, size_t size);
 KITH_MUST_CHECK kith_err kith__relays_send(kith_core *core, const kith_packet *run);
 /* Datagrams that came: true when they are a relay's, and dealt with. */
 bool kith__relays_datagrams(kith_core *core, const kith_packet *run);
-void kith__relays_done_with(kith_core *core, const kith_addr *addr); /* no session uses it any more */
+void kith__relays_done_with(kith_core *core, const kith_addr *addr); /* no session uses it any more: it ends soon */
 /* Somebody else registered as this very node (fingerprint and instance) at one of them. */
 bool kith__relays_superseded(const kith_core *core);
 /* Nothing comes over this one although packets went there: perhaps it is the datagrams to the relay. */

@@ -140,7 +140,8 @@ typedef struct line { /* one connection of his */
     kith_conn *conn; /* NULL: over */
     kith_stream *control;
     bool dialler, connected, greeted;
-    bool heard; /* the node said hello */
+    bool heard;         /* the node said hello */
+    size_t heard_bytes; /* on its control stream */
     kith_err err;
     uint64_t code;
     void *user;
@@ -196,7 +197,8 @@ static inline void hostile_event(void *user, const kith_quic_event *event)
     if (event->kind == KITH_QUIC_ACCEPTED || event->kind == KITH_QUIC_CONNECTED) l->connected = true;
     if (event->kind == KITH_QUIC_CONNECTED && !h->silent) say_hello(h, l);
     if (event->kind == KITH_QUIC_READABLE && kith_stream_id(event->stream) & 2) {
-        while (kith_stream_peek(event->stream, &data, &size, &fin)) kith_stream_consume(event->stream, size);
+        for (; kith_stream_peek(event->stream, &data, &size, &fin); l->heard_bytes += size)
+            kith_stream_consume(event->stream, size);
         l->heard = true;
         if (!l->greeted && !h->silent) say_hello(h, l);
     }
