@@ -21,7 +21,7 @@ typedef struct evil_client {
     bool registered;
     uint8_t fingerprint[32], instance[8];
     uint32_t last_incoming;
-    unsigned connects, gones, pings; /* that it said */
+    unsigned connects, gones, pings;     /* that it said */
     uint8_t offer[KITH_RELAY_OFFER_MAX]; /* its last */
     size_t offer_size, offer_segment;
 } evil_client;
@@ -177,8 +177,8 @@ static inline void evil_connect(evil_client *c, const kith_relay_message *m)
 {
     uint8_t udp_id[8] = {3};
     evil_client *to = m->type == KITH_RELAY_CONNECT ? evil_find(m->connect.target) : NULL;
-    evil_say(c, &(kith_relay_message){
-                    .type = KITH_RELAY_CONNECTED, .session = m->session, .connected = {.udp_id = udp_id}});
+    evil_say(
+        c, &(kith_relay_message){.type = KITH_RELAY_CONNECTED, .session = m->session, .connected = {.udp_id = udp_id}});
     if (!to || evil.session_count == EVIL_SESSIONS_MAX) {
         evil_gone(c, m->session, KITH_RELAY_GONE_UNREACHABLE);
         return;
@@ -196,9 +196,8 @@ static inline void evil_usual(evil_client *c, const kith_relay_message *m)
         kith_fingerprint(m->reg.device_id, m->reg.public_key, c->fingerprint);
         memcpy(c->instance, m->reg.instance, sizeof c->instance);
         c->registered = true;
-        evil_say(c,
-                 &(kith_relay_message){.type = KITH_RELAY_REGISTERED,
-                                       .registered = {.observed = observed, .udp_key = key, .limits = evil.limits}});
+        evil_say(c, &(kith_relay_message){.type = KITH_RELAY_REGISTERED,
+                                          .registered = {.observed = observed, .udp_key = key, .limits = evil.limits}});
         break;
     }
     case KITH_RELAY_PING: evil_say(c, &(kith_relay_message){.type = KITH_RELAY_PONG, .ping = m->ping}); break;
