@@ -2,7 +2,7 @@
  *
  *   op_doctor.c     its life: sockets, names, what to wait for
  *   doctor_relay.c  one relay: connecting, registering, measuring
- *   doctor_say.c    the findings in words, when all is known
+ *   doctor_say.c    the findings in words, when all is known; doctor_say_relay.c: those about relays
  *
  * It has sockets of its own: what the node's has sent before would have opened the filters that are to be looked at. It
  * registers as an instance of its own, so that the node's sessions at the same relay stay. */
@@ -10,6 +10,7 @@
 #define KITH_NODE_DOCTOR_H
 
 #include "base/url.h"
+#include "identity/sibling.h"
 #include "node/core.h"
 #include "node/lan.h"
 #include "path/nat_probe.h"
@@ -58,6 +59,10 @@ typedef struct doctor_relay {
     int64_t skew_ms;
     bool has_clock;
     char software[DOCTOR_SOFTWARE];
+    uint8_t instance[KITH_RELAY_INSTANCE_SIZE]; /* ours there */
+    uint32_t sibling_session;                   /* with another node of this identity, if there is one; 0: not asked */
+    bool sibling_over;                          /* nobody answered, or */
+    kith_sibling sibling;                       /* somebody did */
     bool flushing;
 } doctor_relay;
 
@@ -105,5 +110,15 @@ void kith__doctor_relay_end(doctor_relay *r);
 
 /* ---- doctor_say.c ---- */
 void kith__doctor_say(doctor_op *d);
+/* Fill in and emit; `e` has what was measured. */
+void kith__doctor_tell(doctor_op *d, kith_event *e, const char *check, kith_finding state, const char *result,
+                       const char *cure, const char *format, ...) __attribute__((format(printf, 7, 8)));
+/* The first address of it that answered over this family (0: any); NULL: none. */
+const kith_nat_question *kith__doctor_answer(const doctor_op *d, const doctor_server *s, unsigned family);
+const kith_nat_question *kith__doctor_any_answer(const doctor_op *d); /* of any server, IPv4 first; NULL: none */
+size_t kith__doctor_connected(const doctor_op *d);                    /* relays reached over TCP */
+
+/* ---- doctor_say_relay.c ---- */
+void kith__doctor_say_relays(doctor_op *d);
 
 #endif

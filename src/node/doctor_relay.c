@@ -32,6 +32,17 @@ static void on_connected(void *user)
     kith__doctor_step(r->doctor);
 }
 
+/* What an own node says; others cannot, since the session is with our own fingerprint. */
+static void take_data(doctor_relay *r, const kith_relay_data *data)
+{
+    kith_core *core = r->doctor->op.core;
+    uint8_t boot[KITH_SIBLING_BOOT_SIZE];
+    if (!data->data || data->session != r->sibling_session || r->sibling_over) return;
+    core->env->base->boot_id(core->env, boot);
+    r->sibling = kith_sibling_read(core->config.seed, boot, r->instance, data->data, data->size);
+    r->sibling_over = r->sibling != KITH_SIBLING_NONE;
+}
+
 static void on_message(void *user, uint8_t *bytes, size_t size)
 {
     doctor_relay *r = user;
@@ -39,7 +50,8 @@ static void on_message(void *user, uint8_t *bytes, size_t size)
     kith_relay_data data;
     if (!r->challenged && !kith_relay_read(bytes, size, &message)) r->challenged = message.type == KITH_RELAY_CHALLENGE;
     if (r->client) {
-        kith_relay_client_input(r->client, bytes, size, now_of(r), &data); /* no packets are ours */
+        kith_relay_client_input(r->client, bytes, size, now_of(r), &data);
+        take_data(r, &data);
     } else if (r->challenged) {
         kith__doctor_relay_end(r); /* to go on takes keys */
     } else {
@@ -83,7 +95,8 @@ static kith_err client_new(doctor_relay *r)
     config.authority = authority;
     memcpy(config.device_id, core->signer.uuid, sizeof config.device_id);
     memcpy(config.public_key, core->signer.public_key, sizeof config.public_key);
-    kith_rng_bytes(&core->rng, config.instance, sizeof config.instance);
+    kith_rng_bytes(&core->rng, r->instance, sizeof r->instance);
+    memcpy(config.instance, r->instance, sizeof config.instance);
     config.token = (const uint8_t *)core->config.relay_token;
     config.token_size = core->config.relay_token ? strlen(core->config.relay_token) : 0;
     kith_rng_bytes(&core->rng, (uint8_t *)&config.seed, sizeof config.seed);
@@ -100,6 +113,8 @@ static void registered(doctor_relay *r, const kith_relay_event *event)
         r->skew_ms = env->base->wall_ms(env) - (int64_t)event->unix_ms;
     }
     kith_printable((const char *)event->software.data, event->software.size, r->software, sizeof r->software);
+    const uint8_t *own = r->doctor->op.core->signer.fingerprint;
+    if (kith_relay_client_connect(r->client, own, NULL, NULL, &r->sibling_session)) r->sibling_over = true;
 }
 
 static void react(doctor_relay *r, const kith_relay_event *event)
@@ -117,6 +132,8 @@ static void react(doctor_relay *r, const kith_relay_event *event)
         fail(r, event->why);
         break;
     case KITH_RELAY_EVENT_INCOMING: kith_relay_client_end(r->client, event->session, true); break;
+    case KITH_RELAY_EVENT_GONE:
+    case KITH_RELAY_EVENT_LIMITED: r->sibling_over = r->sibling_over || event->session == r->sibling_session; break;
     case KITH_RELAY_EVENT_UDP: r->udp = r->udp || event->on; break;
     default: break;
     }
@@ -124,7 +141,7 @@ static void react(doctor_relay *r, const kith_relay_event *event)
 
 static bool is_done(const doctor_relay *r)
 {
-    if (!r->registered || !kith_relay_client_rtt_ns(r->client)) return false;
+    if (!r->registered || !r->sibling_over || !kith_relay_client_rtt_ns(r->client)) return false;
     bool waits = r->doctor->has_sockets && r->remote.family != KITH_FAMILY_NONE;
     return r->udp || !waits || now_of(r) >= r->registered_ns + DOCTOR_BIND_NS;
 }
@@ -163,9 +180,10 @@ void kith__doctor_relay_flush(doctor_relay *r)
 
 bool kith__doctor_relay_datagram(doctor_relay *r, const kith_addr *from, uint8_t *data, size_t size)
 {
-    kith_relay_data unused;
+    kith_relay_data packets;
     if (!r->client || !kith_addr_equal(&r->remote, from)) return false;
-    kith_relay_client_datagram(r->client, data, size, now_of(r), &unused);
+    kith_relay_client_datagram(r->client, data, size, now_of(r), &packets);
+    take_data(r, &packets);
     return true;
 }
 

@@ -10,17 +10,11 @@
 
 #define SKEW_WARN_MS   INT64_C(30000)
 #define SKEW_BAD_MS    INT64_C(300000) /* certificates, and codes that live for 5 minutes */
-#define HTTPS_PORT     443u
 #define OTHERS_ACCESS  077u
-#define HTTP_SIGN_IN   511u /* RFC 6585 section 6 */
-#define NS_PER_MS      1e6
 #define DATAGRAM_EXTRA 28u /* bytes of IPv4's and UDP's headers */
 
-/* Fill in and emit; `e` has what was measured. */
-static void tell(doctor_op *d, kith_event *e, const char *check, kith_finding state, const char *result,
-                 const char *cure, const char *format, ...) __attribute__((format(printf, 7, 8)));
-static void tell(doctor_op *d, kith_event *e, const char *check, kith_finding state, const char *result,
-                 const char *cure, const char *format, ...)
+void kith__doctor_tell(doctor_op *d, kith_event *e, const char *check, kith_finding state, const char *result,
+                       const char *cure, const char *format, ...)
 {
     va_list list;
     e->kind = KITH_EVENT_FINDING;
@@ -37,8 +31,7 @@ static void tell(doctor_op *d, kith_event *e, const char *check, kith_finding st
 
 /* ---- what was seen ---- */
 
-/* The first address of it that answered over this family (NONE: any); NULL: none. */
-static const kith_nat_question *answer_of(const doctor_op *d, const doctor_server *s, unsigned family)
+const kith_nat_question *kith__doctor_answer(const doctor_op *d, const doctor_server *s, unsigned family)
 {
     for (size_t i = 0; i < s->count; i++) {
         const kith_nat_question *q = kith_nat_probe_server(&d->probe, s->asked[i]);
@@ -56,13 +49,13 @@ static bool asked_over(const doctor_op *d, unsigned family)
     }
 }
 
-static const kith_nat_question *any_answer(const doctor_op *d)
+const kith_nat_question *kith__doctor_any_answer(const doctor_op *d)
 {
     const kith_nat_question *four = kith_nat_probe_first(&d->probe, KITH_FAMILY_IPV4);
     return four ? four : kith_nat_probe_first(&d->probe, KITH_FAMILY_IPV6);
 }
 
-static size_t connected_count(const doctor_op *d)
+size_t kith__doctor_connected(const doctor_op *d)
 {
     size_t n = 0;
     for (size_t i = 0; i < d->relay_count; i++) n += d->relays[i].connected;
@@ -98,18 +91,19 @@ static void say_home(doctor_op *d)
     const doctor_home *h = &d->at_home;
     const char *folder = kith_home_folder(d->op.core->home);
     if (d->home)
-        tell(d, &e, "home", KITH_FINDING_BAD, "slow", "look at the disk it is on",
-             "the files in %.300s could not be read in time", folder);
+        kith__doctor_tell(d, &e, "home", KITH_FINDING_BAD, "slow", "look at the disk it is on",
+                          "the files in %.300s could not be read in time", folder);
     else if (h->err)
-        tell(d, &e, "home", KITH_FINDING_BAD, kith_err_name(h->err), home_cure(h->err), "%s", h->problem.message);
+        kith__doctor_tell(d, &e, "home", KITH_FINDING_BAD, kith_err_name(h->err), home_cure(h->err), "%s",
+                          h->problem.message);
     else if (h->has_info && (h->info.mode & OTHERS_ACCESS))
-        tell(d, &e, "home", KITH_FINDING_WARNING, "open-folder",
-             "take the others' rights away: chmod 700 on that folder",
-             "others on this machine may look into %.300s (mode %o), though not read its secrets", folder,
-             (unsigned)h->info.mode);
+        kith__doctor_tell(d, &e, "home", KITH_FINDING_WARNING, "open-folder",
+                          "take the others' rights away: chmod 700 on that folder",
+                          "others on this machine may look into %.300s (mode %o), though not read its secrets", folder,
+                          (unsigned)h->info.mode);
     else
-        tell(d, &e, "home", KITH_FINDING_GOOD, "", "",
-             "the identity is complete, and its secrets are its owner's alone");
+        kith__doctor_tell(d, &e, "home", KITH_FINDING_GOOD, "", "",
+                          "the identity is complete, and its secrets are its owner's alone");
 }
 
 /* The one that agrees most with us: of two relays one may be wrong itself. */
@@ -135,215 +129,23 @@ static void say_clock(doctor_op *d)
         e.skew_ms = by->skew_ms;
         snprintf(e.name, sizeof e.name, "%s", by->url);
         if (off >= SKEW_WARN_MS) {
-            tell(d, &e, "clock", off >= SKEW_BAD_MS ? KITH_FINDING_BAD : KITH_FINDING_WARNING, "skewed", set,
-                 "this device's clock is %" PRId64 " s %s that of the relay %.200s: certificates and codes may seem "
-                 "expired",
-                 off / 1000, way, by->url);
+            kith__doctor_tell(
+                d, &e, "clock", off >= SKEW_BAD_MS ? KITH_FINDING_BAD : KITH_FINDING_WARNING, "skewed", set,
+                "this device's clock is %" PRId64 " s %s that of the relay %.200s: certificates and codes may seem "
+                "expired",
+                off / 1000, way, by->url);
             return;
         }
-        tell(d, &e, "clock", KITH_FINDING_GOOD, "", "", "right to %.1f s, by the clock of the relay %.200s",
-             (double)off / 1000, by->url);
+        kith__doctor_tell(d, &e, "clock", KITH_FINDING_GOOD, "", "",
+                          "right to %.1f s, by the clock of the relay %.200s", (double)off / 1000, by->url);
     } else if (created && now < created) {
-        tell(d, &e, "clock", KITH_FINDING_BAD, "behind", set,
-             "this device's clock says a time before its identity was made: it was set back, or has lost its battery");
+        kith__doctor_tell(
+            d, &e, "clock", KITH_FINDING_BAD, "behind", set,
+            "this device's clock says a time before its identity was made: it was set back, or has lost its battery");
     } else {
-        tell(d, &e, "clock", KITH_FINDING_UNKNOWN, "", "name a relay that can be registered with (--relay, a password)",
-             "there is no other clock to compare this device's with");
-    }
-}
-
-/* ---- relays ---- */
-
-static bool is_portal(const doctor_relay *r)
-{
-    return r->why == KITH_ERR_DECLINED &&
-           ((r->status >= 200 && r->status < 400) || r->status == HTTP_SIGN_IN); /* a page, or sent to one */
-}
-
-static void bad(doctor_op *d, kith_event *e, const char *result, const char *cure, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-static void bad(doctor_op *d, kith_event *e, const char *result, const char *cure, const char *format, ...)
-{
-    char text[sizeof e->message];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    tell(d, e, "relay", KITH_FINDING_BAD, result, cure, "%.200s: %s", e->name, text);
-}
-
-static void say_certificate(doctor_op *d, const doctor_relay *r, kith_event *e)
-{
-    const char *host = r->server->host;
-    switch (r->status) {
-    case KITH_WS_CERTIFICATE_EXPIRED:
-        bad(d, e, "certificate-expired", "if this device's clock is right, tell the relay's operator to renew it",
-            "its certificate is out of date");
-        break;
-    case KITH_WS_CERTIFICATE_EARLY:
-        bad(d, e, "certificate-early", "look at this device's clock: it is probably behind",
-            "its certificate is not valid yet");
-        break;
-    case KITH_WS_CERTIFICATE_NAME:
-        bad(d, e, "certificate-name", "use the name the relay has its certificate for, or tell its operator",
-            "its certificate is for another name than %.200s", host);
-        break;
-    default:
-        bad(d, e, "certificate-untrusted",
-            "sign in where this network asks to; else somebody is in between, or the operator has an authority of his "
-            "own",
-            "its certificate is not signed by an authority that is trusted here");
-    }
-}
-
-static void say_no_way(doctor_op *d, const doctor_relay *r, kith_event *e)
-{
-    const doctor_server *s = r->server;
-    if (*r->proxy)
-        bad(d, e, "proxy", "see whether the proxy is right (https_proxy, http_proxy), or have no_proxy name the relay",
-            "the proxy %.100s is not there, or does not reach it", r->proxy);
-    else if (!s->count)
-        bad(d, e, "no-name", "see whether it is written right, and whether this device has a name server that answers",
-            s->late ? "looking up the name %.200s takes too long" : "there is no address for the name %.200s", s->host);
-    else
-        bad(d, e, "unreachable",
-            "see whether the relay runs, and whether this network lets connections out to that port",
-            "nobody there accepts connections to port %u", (unsigned)s->port);
-}
-
-static void say_declined(doctor_op *d, const doctor_relay *r, kith_event *e)
-{
-    if (is_portal(r))
-        bad(d, e, "not-a-relay",
-            "sign in where this network asks to (open any page in a browser); else see whether the "
-            "address is right",
-            "what answers is a web page (HTTP status %u), not a relay", r->status);
-    else if (r->status)
-        bad(d, e, "not-a-relay", "see whether the address is right, with its port and path",
-            "what answers there refuses to be a relay (HTTP status %u)", r->status);
-    else
-        bad(d, e, "not-a-relay", "see whether the address is right, and ws:// or wss:// as the relay has it",
-            "what accepts connections there does not speak HTTP, or closes them at once");
-}
-
-static void say_refused(doctor_op *d, const doctor_relay *r, kith_event *e)
-{
-    if (r->code == KITH_RELAY_ERROR_TOKEN)
-        bad(d, e, "token", "ask its operator for a token, and name its file with --relay-token-file",
-            "it does not take us without a token, or not with this one");
-    else if (r->code == KITH_RELAY_ERROR_VERSION)
-        bad(d, e, "version", "upgrade the older of the two", "it speaks another version of the protocol");
-    else if (r->code == KITH_RELAY_ERROR_AUTHORITY)
-        bad(d, e, "authority",
-            "use the name its operator gave it; if that is this one, it passes us on to another relay",
-            "it is not called %.200s", r->server->host);
-    else if (r->code == KITH_RELAY_ERROR_SIGNATURE)
-        bad(d, e, "signature", "see the findings about the home", "it does not take this device's signature");
-    else
-        bad(d, e, "refused", "try again in some minutes; else ask its operator", "it ended the connection: %s",
-            kith_err_text(r->why));
-}
-
-static void say_failed(doctor_op *d, const doctor_relay *r, kith_event *e)
-{
-    switch (r->why) {
-    case KITH_ERR_CERTIFICATE: say_certificate(d, r, e); break;
-    case KITH_ERR_UNREACHABLE: say_no_way(d, r, e); break;
-    case KITH_ERR_DECLINED: say_declined(d, r, e); break;
-    case KITH_ERR_NETWORK:
-        bad(d, e, "proxy", "see whether the proxy needs a user and password, or have no_proxy name the relay",
-            "the proxy %.100s declined to connect there", r->proxy);
-        break;
-    case KITH_ERR_FORMAT:
-        if (r->bad_proxy)
-            bad(d, e, "proxy", "write it as http://HOST:PORT",
-                "the environment names a proxy that cannot be understood");
-        else
-            bad(d, e, "authorities", "see whether the file is there and can be read",
-                "the file of additional authorities cannot be used");
-        break;
-    case KITH_ERR_TIMEOUT:
-        if (r->connected)
-            bad(d, e, "slow", "try again; if it stays so the relay is overloaded", "it does not finish registering us");
-        else if (!*r->proxy && !r->server->count)
-            say_no_way(d, r, e);
-        else
-            bad(d, e, "timeout",
-                "see whether the relay runs, and whether this network lets connections out to that port",
-                "no answer from port %u: something on the way swallows it", (unsigned)r->server->port);
-        break;
-    default: say_refused(d, r, e);
-    }
-}
-
-static void say_relay(doctor_op *d, const doctor_relay *r)
-{
-    kith_event e = {.rtt_ns = r->rtt_ns};
-    const kith_nat_question *datagram = answer_of(d, r->server, 0);
-    snprintf(e.name, sizeof e.name, "%s", r->url);
-    if (r->remote.family != KITH_FAMILY_NONE) kith_addr_text(&r->remote, e.address);
-    if (r->why || (!r->registered && !r->challenged)) {
-        doctor_relay late = *r;
-        if (!late.why) late.why = KITH_ERR_TIMEOUT;
-        say_failed(d, &late, &e);
-        return;
-    }
-    if (!r->registered) {
-        tell(d, &e, "relay", KITH_FINDING_GOOD, "", "",
-             "%.200s: answers; not registered with, since that takes the "
-             "device's password",
-             r->url);
-        return;
-    }
-    char by_udp[64] = "";
-    if (r->udp && datagram && datagram->rtt_ns)
-        snprintf(by_udp, sizeof by_udp, ", %.1f ms over UDP", (double)datagram->rtt_ns / NS_PER_MS);
-    tell(d, &e, "relay", KITH_FINDING_GOOD, r->software, "", "%.200s: registered, %.1f ms over WebSocket%s; runs %s%s",
-         r->url, (double)r->rtt_ns / NS_PER_MS, by_udp, *r->software ? r->software : "something unnamed",
-         r->udp ? "" : "; packets go over the WebSocket");
-}
-
-static void say_relays(doctor_op *d)
-{
-    kith_event e = {0};
-    for (size_t i = 0; i < d->relay_count; i++) say_relay(d, &d->relays[i]);
-    if (!d->relay_count)
-        tell(d, &e, "relay", KITH_FINDING_WARNING, "none", "name one with --relay URL, or in KITH_RELAY",
-             "no relay is used: devices that are not on this local network are not found");
-}
-
-static void say_portal(doctor_op *d)
-{
-    kith_event e = {0};
-    for (size_t i = 0; i < d->relay_count; i++) {
-        if (!is_portal(&d->relays[i])) continue;
-        snprintf(e.name, sizeof e.name, "%s", d->relays[i].url);
-        tell(d, &e, "portal", KITH_FINDING_BAD, "web-page", "open any page in a browser and sign in",
-             "this network seems to want a sign-in first: a web page (HTTP status %u) answers in a relay's place",
-             d->relays[i].status);
-        return;
-    }
-    if (connected_count(d)) tell(d, &e, "portal", KITH_FINDING_GOOD, "", "", "nothing answers in a relay's place");
-}
-
-static void say_proxy(doctor_op *d)
-{
-    for (size_t i = 0; i < d->relay_count; i++) {
-        const doctor_relay *r = &d->relays[i];
-        kith_event e = {0};
-        if (!*r->proxy) continue;
-        snprintf(e.name, sizeof e.name, "%s", r->proxy);
-        if (r->connected)
-            tell(d, &e, "proxy", KITH_FINDING_WARNING, r->proxy,
-                 "where datagrams get out without it, have no_proxy name the relay",
-                 "the environment's proxy %.200s is between this device and the relay: packets go over TCP, which is "
-                 "slower",
-                 r->proxy);
-        else
-            tell(d, &e, "proxy", KITH_FINDING_BAD, r->proxy,
-                 "see whether https_proxy and http_proxy are right, or have no_proxy name the relay",
-                 "the environment's proxy %.200s does not get us to the relay", r->proxy);
-        return;
+        kith__doctor_tell(d, &e, "clock", KITH_FINDING_UNKNOWN, "",
+                          "name a relay that can be registered with (--relay, a password)",
+                          "there is no other clock to compare this device's with");
     }
 }
 
@@ -352,25 +154,28 @@ static void say_proxy(doctor_op *d)
 static void say_udp(doctor_op *d)
 {
     kith_event e = {0};
-    const kith_nat_question *q = any_answer(d);
+    const kith_nat_question *q = kith__doctor_any_answer(d);
     measured(&e, q);
     if (q)
-        tell(d, &e, "udp", KITH_FINDING_GOOD, "", "", "datagrams get out and back");
+        kith__doctor_tell(d, &e, "udp", KITH_FINDING_GOOD, "", "", "datagrams get out and back");
     else if (!d->has_sockets)
-        tell(d, &e, "udp", KITH_FINDING_BAD, "no-socket", "see --listen, and how many files this user may have open",
-             "no sockets for datagrams can be had here");
+        kith__doctor_tell(d, &e, "udp", KITH_FINDING_BAD, "no-socket",
+                          "see --listen, and how many files this user may have open",
+                          "no sockets for datagrams can be had here");
     else if (!asked_over(d, 0))
-        tell(d, &e, "udp", KITH_FINDING_UNKNOWN, "", "name a relay (--relay) or a STUN server (--stun HOST:PORT)",
-             "there is nobody to ask for an answer: no relay or STUN server %s",
-             d->server_count ? "has an address" : "was named");
-    else if (connected_count(d))
-        tell(d, &e, "udp", KITH_FINDING_BAD, "blocked",
-             "have UDP let out, at least to the relay's port; until then everything goes through the relay over TCP",
-             "datagrams get no answer, although a relay answers over TCP: this network, or a firewall, drops UDP");
+        kith__doctor_tell(d, &e, "udp", KITH_FINDING_UNKNOWN, "",
+                          "name a relay (--relay) or a STUN server (--stun HOST:PORT)",
+                          "there is nobody to ask for an answer: no relay or STUN server %s",
+                          d->server_count ? "has an address" : "was named");
+    else if (kith__doctor_connected(d))
+        kith__doctor_tell(
+            d, &e, "udp", KITH_FINDING_BAD, "blocked",
+            "have UDP let out, at least to the relay's port; until then everything goes through the relay over TCP",
+            "datagrams get no answer, although a relay answers over TCP: this network, or a firewall, drops UDP");
     else
-        tell(d, &e, "udp", KITH_FINDING_BAD, "no-answer",
-             "see whether this device is on the internet at all, and whether the servers named run",
-             "datagrams get no answer, and nothing else does: no network, or the servers are down");
+        kith__doctor_tell(d, &e, "udp", KITH_FINDING_BAD, "no-answer",
+                          "see whether this device is on the internet at all, and whether the servers named run",
+                          "datagrams get no answer, and nothing else does: no network, or the servers are down");
 }
 
 static void say_ipv6(doctor_op *d)
@@ -379,20 +184,23 @@ static void say_ipv6(doctor_op *d)
     const kith_nat_question *q = kith_nat_probe_first(&d->probe, KITH_FAMILY_IPV6);
     measured(&e, q);
     if (q && kith_nat_probe_translated(&d->probe, KITH_FAMILY_IPV6) == KITH_NAT_YES)
-        tell(d, &e, "ipv6", KITH_FINDING_WARNING, "translated", "have the router give out addresses instead (RFC 7084)",
-             "IPv6 works, but a NAT changes the addresses");
+        kith__doctor_tell(d, &e, "ipv6", KITH_FINDING_WARNING, "translated",
+                          "have the router give out addresses instead (RFC 7084)",
+                          "IPv6 works, but a NAT changes the addresses");
     else if (q)
-        tell(d, &e, "ipv6", KITH_FINDING_GOOD, "", "", "works, without a NAT");
+        kith__doctor_tell(d, &e, "ipv6", KITH_FINDING_GOOD, "", "", "works, without a NAT");
     else if (!d->has_ipv6)
-        tell(d, &e, "ipv6", KITH_FINDING_WARNING, "none",
-             "have the router, or the provider, turn IPv6 on: it needs no NAT",
-             "this device has no IPv6 address of the internet: this network gives none out");
+        kith__doctor_tell(d, &e, "ipv6", KITH_FINDING_WARNING, "none",
+                          "have the router, or the provider, turn IPv6 on: it needs no NAT",
+                          "this device has no IPv6 address of the internet: this network gives none out");
     else if (!asked_over(d, KITH_FAMILY_IPV6))
-        tell(d, &e, "ipv6", KITH_FINDING_UNKNOWN, "", "name a relay or a STUN server that has an IPv6 address (--stun)",
-             "this device has an IPv6 address, but no server to ask has one");
+        kith__doctor_tell(d, &e, "ipv6", KITH_FINDING_UNKNOWN, "",
+                          "name a relay or a STUN server that has an IPv6 address (--stun)",
+                          "this device has an IPv6 address, but no server to ask has one");
     else
-        tell(d, &e, "ipv6", KITH_FINDING_BAD, "no-answer", "see the router's IPv6 settings, or turn IPv6 off there",
-             "this device has an IPv6 address, but datagrams get no answer over IPv6");
+        kith__doctor_tell(d, &e, "ipv6", KITH_FINDING_BAD, "no-answer",
+                          "see the router's IPv6 settings, or turn IPv6 off there",
+                          "this device has an IPv6 address, but datagrams get no answer over IPv6");
 }
 
 static bool is_carrier_grade(const kith_addr *a) /* RFC 6598 */
@@ -415,19 +223,21 @@ static bool say_nat(doctor_op *d)
     measured(&e, q);
     switch (kith_nat_probe_translated(&d->probe, KITH_FAMILY_IPV4)) {
     case KITH_NAT_NO:
-        tell(d, &e, "nat", KITH_FINDING_GOOD, "none", "", "there is no NAT: this device is seen at its own address, %s",
-             e.address);
+        kith__doctor_tell(d, &e, "nat", KITH_FINDING_GOOD, "none", "",
+                          "there is no NAT: this device is seen at its own address, %s", e.address);
         return false;
     case KITH_NAT_YES:
         if (behind_carrier(d))
-            tell(d, &e, "nat", KITH_FINDING_WARNING, "carrier", "ask the provider for an address of one's own, or IPv6",
-                 "there is a NAT of the provider's: this device is seen as %s, which it shares with others", e.address);
+            kith__doctor_tell(
+                d, &e, "nat", KITH_FINDING_WARNING, "carrier", "ask the provider for an address of one's own, or IPv6",
+                "there is a NAT of the provider's: this device is seen as %s, which it shares with others", e.address);
         else
-            tell(d, &e, "nat", KITH_FINDING_GOOD, "nat", "", "there is a NAT: this device is seen as %s", e.address);
+            kith__doctor_tell(d, &e, "nat", KITH_FINDING_GOOD, "nat", "", "there is a NAT: this device is seen as %s",
+                              e.address);
         return true;
     default:
-        tell(d, &e, "nat", KITH_FINDING_UNKNOWN, "", "see the findings about udp",
-             "nobody said how this device is seen");
+        kith__doctor_tell(d, &e, "nat", KITH_FINDING_UNKNOWN, "", "see the findings about udp",
+                          "nobody said how this device is seen");
         return false;
     }
 }
@@ -439,27 +249,32 @@ static void say_mapping(doctor_op *d)
     kith_event e = {0};
     switch (kith_nat_probe_mapping(&d->probe, KITH_FAMILY_IPV4)) {
     case KITH_NAT_BY_NOTHING:
-        tell(d, &e, "mapping", KITH_FINDING_GOOD, "endpoint-independent", "",
-             "the NAT gives one address to all remote sides (endpoint-independent): direct ways can be found");
+        kith__doctor_tell(
+            d, &e, "mapping", KITH_FINDING_GOOD, "endpoint-independent", "",
+            "the NAT gives one address to all remote sides (endpoint-independent): direct ways can be found");
         break;
     case KITH_NAT_BY_ADDRESS:
-        tell(d, &e, "mapping", KITH_FINDING_WARNING, "address-dependent", cure,
-             "the NAT gives another port for each remote address (address-dependent): a device behind a strict NAT is "
-             "reached only through a relay");
+        kith__doctor_tell(
+            d, &e, "mapping", KITH_FINDING_WARNING, "address-dependent", cure,
+            "the NAT gives another port for each remote address (address-dependent): a device behind a strict NAT is "
+            "reached only through a relay");
         break;
     case KITH_NAT_BY_ADDRESS_AND_PORT:
-        tell(d, &e, "mapping", KITH_FINDING_WARNING, "address-and-port-dependent", cure,
-             "the NAT gives another port for each remote side (address and port-dependent, \"symmetric\"): a device "
-             "behind a strict NAT is reached only through a relay");
+        kith__doctor_tell(
+            d, &e, "mapping", KITH_FINDING_WARNING, "address-and-port-dependent", cure,
+            "the NAT gives another port for each remote side (address and port-dependent, \"symmetric\"): a device "
+            "behind a strict NAT is reached only through a relay");
         break;
     case KITH_NAT_BY_ADDRESS_MAYBE_PORT:
-        tell(d, &e, "mapping", KITH_FINDING_WARNING, "dependent", cure,
-             "the NAT gives another port for each remote address (\"symmetric\"): a device behind a strict NAT is "
-             "reached only through a relay");
+        kith__doctor_tell(
+            d, &e, "mapping", KITH_FINDING_WARNING, "dependent", cure,
+            "the NAT gives another port for each remote address (\"symmetric\"): a device behind a strict NAT is "
+            "reached only through a relay");
         break;
     case KITH_NAT_BY_UNKNOWN:
-        tell(d, &e, "mapping", KITH_FINDING_UNKNOWN, "", "name a second relay, or a STUN server (--stun HOST:PORT)",
-             "only one address answered: whether the NAT gives another port for another remote side cannot be told");
+        kith__doctor_tell(
+            d, &e, "mapping", KITH_FINDING_UNKNOWN, "", "name a second relay, or a STUN server (--stun HOST:PORT)",
+            "only one address answered: whether the NAT gives another port for another remote side cannot be told");
         break;
     }
 }
@@ -469,21 +284,22 @@ static void say_filtering(doctor_op *d)
     kith_event e = {0};
     switch (kith_nat_probe_filtering(&d->probe)) {
     case KITH_NAT_BY_NOTHING:
-        tell(d, &e, "filtering", KITH_FINDING_GOOD, "endpoint-independent", "",
-             "the NAT lets anybody in to an address in use (endpoint-independent)");
+        kith__doctor_tell(d, &e, "filtering", KITH_FINDING_GOOD, "endpoint-independent", "",
+                          "the NAT lets anybody in to an address in use (endpoint-independent)");
         break;
     case KITH_NAT_BY_ADDRESS:
-        tell(d, &e, "filtering", KITH_FINDING_GOOD, "address-dependent", "",
-             "the NAT lets in whom this device has sent to, from any port (address-dependent)");
+        kith__doctor_tell(d, &e, "filtering", KITH_FINDING_GOOD, "address-dependent", "",
+                          "the NAT lets in whom this device has sent to, from any port (address-dependent)");
         break;
     case KITH_NAT_BY_ADDRESS_AND_PORT:
-        tell(d, &e, "filtering", KITH_FINDING_GOOD, "address-and-port-dependent", "",
-             "the NAT lets in only the very remote sides this device has sent to (address and port-dependent)");
+        kith__doctor_tell(
+            d, &e, "filtering", KITH_FINDING_GOOD, "address-and-port-dependent", "",
+            "the NAT lets in only the very remote sides this device has sent to (address and port-dependent)");
         break;
     default:
-        tell(d, &e, "filtering", KITH_FINDING_UNKNOWN, "",
-             "nothing needs to be done: two devices that try at once are let in by either kind",
-             "whom the NAT lets in cannot be told from inside, since it does not turn packets around");
+        kith__doctor_tell(d, &e, "filtering", KITH_FINDING_UNKNOWN, "",
+                          "nothing needs to be done: two devices that try at once are let in by either kind",
+                          "whom the NAT lets in cannot be told from inside, since it does not turn packets around");
     }
 }
 
@@ -492,17 +308,18 @@ static void say_hairpin(doctor_op *d)
     kith_event e = {0};
     switch (kith_nat_probe_hairpin(&d->probe)) {
     case KITH_NAT_YES:
-        tell(d, &e, "hairpin", KITH_FINDING_GOOD, "yes", "", "this device reaches its own outside address");
+        kith__doctor_tell(d, &e, "hairpin", KITH_FINDING_GOOD, "yes", "",
+                          "this device reaches its own outside address");
         break;
     case KITH_NAT_NO:
-        tell(
+        kith__doctor_tell(
             d, &e, "hairpin", KITH_FINDING_WARNING, "no",
             "turn on \"hairpin\" or \"loopback\" NAT in the router; one local network for both devices does as well",
             "this device's own outside address is not reached from inside: two devices behind this NAT that do not see "
             "each other on the local network meet only through a relay");
         break;
     case KITH_NAT_UNKNOWN:
-        tell(
+        kith__doctor_tell(
             d, &e, "hairpin", KITH_FINDING_UNKNOWN, "", "see the finding about mapping",
             "whether this device's outside address is reached from inside cannot be told where the port may be another "
             "one each time");
@@ -514,10 +331,10 @@ static void say_ports(doctor_op *d)
 {
     kith_event e = {0};
     if (kith_nat_probe_keeps_ports(&d->probe) == KITH_NAT_YES)
-        tell(d, &e, "ports", KITH_FINDING_GOOD, "kept", "", "the NAT keeps port numbers");
+        kith__doctor_tell(d, &e, "ports", KITH_FINDING_GOOD, "kept", "", "the NAT keeps port numbers");
     else
-        tell(d, &e, "ports", KITH_FINDING_GOOD, "changed", "",
-             "the NAT changes port numbers, which does no harm while it gives one to all remote sides");
+        kith__doctor_tell(d, &e, "ports", KITH_FINDING_GOOD, "changed", "",
+                          "the NAT changes port numbers, which does no harm while it gives one to all remote sides");
 }
 
 static void say_mtu(doctor_op *d)
@@ -526,98 +343,52 @@ static void say_mtu(doctor_op *d)
     size_t largest = kith_nat_probe_largest(&d->probe);
     e.bytes = largest;
     if (!largest)
-        tell(d, &e, "mtu", KITH_FINDING_UNKNOWN, "", "see the findings about udp",
-             "how large datagrams may be cannot be told: none was answered");
+        kith__doctor_tell(d, &e, "mtu", KITH_FINDING_UNKNOWN, "", "see the findings about udp",
+                          "how large datagrams may be cannot be told: none was answered");
     else if (largest >= KITH_NAT_SIZE_MAX)
-        tell(d, &e, "mtu", KITH_FINDING_GOOD, "", "", "datagrams of %zu bytes, the largest a relay answers, get out",
-             largest);
+        kith__doctor_tell(d, &e, "mtu", KITH_FINDING_GOOD, "", "",
+                          "datagrams of %zu bytes, the largest a relay answers, get out", largest);
     else if (largest >= KITH_NAT_QUIC_SIZE)
-        tell(d, &e, "mtu", KITH_FINDING_WARNING, "small", "have the tunnel or VPN on the way use a larger MTU",
-             "datagrams of %zu bytes get out, those of %d do not: a tunnel on the way has a small MTU", largest,
-             KITH_NAT_SIZE_MAX);
+        kith__doctor_tell(d, &e, "mtu", KITH_FINDING_WARNING, "small",
+                          "have the tunnel or VPN on the way use a larger MTU",
+                          "datagrams of %zu bytes get out, those of %d do not: a tunnel on the way has a small MTU",
+                          largest, KITH_NAT_SIZE_MAX);
     else
-        tell(d, &e, "mtu", KITH_FINDING_BAD, "too-small",
-             "have what is on the way (tunnel, VPN, PPPoE) use an MTU of 1,280 or more; TCP and relays work meanwhile",
-             "small datagrams get out, those of %d bytes do not, and QUIC needs them: something on the way has an MTU "
-             "below %u",
-             KITH_NAT_QUIC_SIZE, KITH_NAT_QUIC_SIZE + DATAGRAM_EXTRA);
+        kith__doctor_tell(
+            d, &e, "mtu", KITH_FINDING_BAD, "too-small",
+            "have what is on the way (tunnel, VPN, PPPoE) use an MTU of 1,280 or more; TCP and relays work meanwhile",
+            "small datagrams get out, those of %d bytes do not, and QUIC needs them: something on the way has an MTU "
+            "below %u",
+            KITH_NAT_QUIC_SIZE, KITH_NAT_QUIC_SIZE + DATAGRAM_EXTRA);
 }
 
-/* ---- between ---- */
-
-static const doctor_relay *tcp_only(const doctor_op *d)
-{
-    for (size_t i = 0; i < d->relay_count; i++) {
-        const doctor_relay *r = &d->relays[i];
-        if (r->connected && !*r->proxy && r->server->count && !answer_of(d, r->server, 0)) return r;
-    }
-    return NULL;
-}
-
-/* What is reached is at 443, and what is not is elsewhere. */
-static bool only_https(const doctor_op *d)
-{
-    size_t others = 0, reached = 0;
-    for (size_t i = 0; i < d->relay_count; i++) {
-        const doctor_relay *r = &d->relays[i];
-        if (r->server->port == HTTPS_PORT) {
-            reached += r->connected;
-            continue;
-        }
-        if (r->connected || (r->why != KITH_ERR_UNREACHABLE && r->why != KITH_ERR_TIMEOUT)) return false;
-        others++;
-    }
-    return others && reached;
-}
-
-static void say_firewall(doctor_op *d)
-{
-    kith_event e = {0};
-    const doctor_relay *half = tcp_only(d);
-    bool udp = any_answer(d) != NULL;
-    if (half) snprintf(e.name, sizeof e.name, "%s", half->url);
-    if (only_https(d))
-        tell(d, &e, "firewall", KITH_FINDING_WARNING, "only-443",
-             "use a relay at port 443, or have the other port let out",
-             "the only relay that is reached is at port 443: a firewall seems to let nothing else out");
-    else if (half && udp)
-        tell(d, &e, "firewall", KITH_FINDING_WARNING, "udp-to-relay",
-             "have UDP to that port let out; if others reach it, the firewall is the relay's own",
-             "the relay %.200s is reached over TCP, but not over UDP at the same port (%u)", half->url,
-             (unsigned)half->server->port);
-    else if (half)
-        tell(d, &e, "firewall", KITH_FINDING_BAD, "udp",
-             "have UDP let out, at least to the relay's port; until then everything goes through it over TCP",
-             "TCP gets out and UDP does not: a firewall drops it");
-    else if (udp)
-        tell(d, &e, "firewall", KITH_FINDING_GOOD, "", "", "nothing that is asked for is held up");
-    else
-        tell(d, &e, "firewall", KITH_FINDING_UNKNOWN, "", "name a relay or a STUN server that runs (--relay, --stun)",
-             "nobody was reached, so nothing can be told of what is between");
-}
+/* ---- the local network, and who else is there ---- */
 
 static void say_multicast(doctor_op *d)
 {
     kith_event e = {0};
     if (d->op.core->config.no_lan)
-        tell(d, &e, "multicast", KITH_FINDING_UNKNOWN, "", "leave --no-lan out", "not looked at, as --no-lan says");
+        kith__doctor_tell(d, &e, "multicast", KITH_FINDING_UNKNOWN, "", "leave --no-lan out",
+                          "not looked at, as --no-lan says");
     else if (!d->lan.usable)
-        tell(d, &e, "multicast", KITH_FINDING_BAD, "no-socket",
-             "see whether this device has a network, and whether another program keeps port 5353 for itself",
-             "multicast DNS cannot be used here: devices on this network are not found");
+        kith__doctor_tell(
+            d, &e, "multicast", KITH_FINDING_BAD, "no-socket",
+            "see whether this device has a network, and whether another program keeps port 5353 for itself",
+            "multicast DNS cannot be used here: devices on this network are not found");
     else if (d->lan.others)
-        tell(d, &e, "multicast", KITH_FINDING_GOOD, "heard", "", "announcements of %zu other node%s are heard",
-             d->lan.others, d->lan.others == 1 ? "" : "s");
+        kith__doctor_tell(d, &e, "multicast", KITH_FINDING_GOOD, "heard", "",
+                          "announcements of %zu other node%s are heard", d->lan.others, d->lan.others == 1 ? "" : "s");
     else if (d->lan.own)
-        tell(
+        kith__doctor_tell(
             d, &e, "multicast", KITH_FINDING_UNKNOWN, "own",
             "run \"kith receive\" on another device here, and this again",
             "this device hears its own announcement, but nobody else makes one now: whether the network passes them on "
             "cannot be told");
     else
-        tell(d, &e, "multicast", KITH_FINDING_BAD, "silent",
-             "let UDP port 5353 through this device's firewall, in and out; guest networks often forbid it altogether",
-             "not even this device's own announcement is heard: multicast DNS is blocked");
+        kith__doctor_tell(
+            d, &e, "multicast", KITH_FINDING_BAD, "silent",
+            "let UDP port 5353 through this device's firewall, in and out; guest networks often forbid it altogether",
+            "not even this device's own announcement is heard: multicast DNS is blocked");
 }
 
 static void say_identity(doctor_op *d)
@@ -625,24 +396,39 @@ static void say_identity(doctor_op *d)
     static const char *const cure =
         "keep it on one of them: on the other, move the home away, run \"kith init\" and pair anew";
     kith_event e = {0};
-    bool superseded = kith__relays_superseded(d->op.core);
-    for (size_t i = 0; i < d->relay_count; i++)
-        superseded = superseded || d->relays[i].code == KITH_RELAY_ERROR_SUPERSEDED;
+    bool superseded = kith__relays_superseded(d->op.core), looked = d->lan.usable;
+    const doctor_relay *at = NULL; /* where another machine is registered */
+    for (size_t i = 0; i < d->relay_count; i++) {
+        const doctor_relay *r = &d->relays[i];
+        superseded = superseded || r->code == KITH_RELAY_ERROR_SUPERSEDED;
+        looked = looked || (r->registered && r->sibling_over);
+        if (r->sibling == KITH_SIBLING_ELSEWHERE) at = r;
+    }
     if (d->lan.twin) {
         kith_addr_text(&d->lan.twin_at, e.address);
-        tell(d, &e, "identity", KITH_FINDING_BAD, "twice", cure,
-             "another machine, at %s, announces this device's identity: its home was copied, and the two take each "
-             "other's connections",
-             e.address);
+        kith__doctor_tell(
+            d, &e, "identity", KITH_FINDING_BAD, "twice", cure,
+            "another machine, at %s, announces this device's identity: its home was copied, and the two take each "
+            "other's connections",
+            e.address);
+    } else if (at) {
+        snprintf(e.name, sizeof e.name, "%s", at->url);
+        kith__doctor_tell(d, &e, "identity", KITH_FINDING_BAD, "twice", cure,
+                          "another machine is registered at %.200s with this device's identity: its home was copied, "
+                          "and the two take "
+                          "each other's connections",
+                          at->url);
     } else if (superseded) {
-        tell(d, &e, "identity", KITH_FINDING_BAD, "twice", cure,
-             "somebody else registers at the relay as this very node: its home was copied, or the machine cloned while "
-             "it ran");
-    } else if (d->lan.usable) {
-        tell(d, &e, "identity", KITH_FINDING_GOOD, "once", "", "nobody else is seen with this device's identity");
+        kith__doctor_tell(
+            d, &e, "identity", KITH_FINDING_BAD, "twice", cure,
+            "somebody else registers at the relay as this very node: its home was copied, or the machine cloned while "
+            "it ran");
+    } else if (looked) {
+        kith__doctor_tell(d, &e, "identity", KITH_FINDING_GOOD, "once", "",
+                          "nobody else is seen with this device's identity");
     } else {
-        tell(d, &e, "identity", KITH_FINDING_UNKNOWN, "", "see the findings about multicast",
-             "whether another machine uses this device's identity was not seen");
+        kith__doctor_tell(d, &e, "identity", KITH_FINDING_UNKNOWN, "", "see the findings about multicast and relays",
+                          "whether another machine uses this device's identity was not seen");
     }
 }
 
@@ -661,8 +447,5 @@ void kith__doctor_say(doctor_op *d)
         say_ports(d);
     }
     say_mtu(d);
-    say_relays(d);
-    say_proxy(d);
-    say_portal(d);
-    say_firewall(d);
+    kith__doctor_say_relays(d);
 }

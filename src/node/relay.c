@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/url.h"
+#include "identity/sibling.h"
 #include "node/carrier.h"
 #include "node/dial.h"
 #include "node/lan.h"
@@ -57,6 +58,7 @@ struct relays {
 };
 
 static void flush(relay_link *l);
+static kith_err send_some(relay_link *l, uint32_t number, const kith_packet *run, size_t *taken);
 
 static uint64_t now_of(const relay_link *l) { return kith__core_now(l->all->core); }
 
@@ -206,11 +208,27 @@ static void make_room(relay_link *l, const uint8_t from[static 32])
     if (p) end_place(l, p);
 }
 
+/* It is this device's own key that asks: a doctor, who wants to know whether we are on its machine. */
+static void tell_sibling(relay_link *l, const kith_relay_event *event)
+{
+    kith_core *core = l->all->core;
+    uint8_t boot[KITH_SIBLING_BOOT_SIZE], bytes[KITH_SIBLING_SIZE];
+    kith_packet run = {.data = bytes, .size = sizeof bytes, .segment = sizeof bytes};
+    size_t taken;
+    core->env->base->boot_id(core->env, boot);
+    kith_sibling_write(core->config.seed, boot, event->from_instance, bytes);
+    if (send_some(l, event->session, &run, &taken)) return; /* it asks again another time */
+}
+
 /* Somebody connects.  Who serves nothing, or does not know them and has no code open, was never there. */
 static void incoming(relay_link *l, const kith_relay_event *event)
 {
     kith_core *core = l->all->core;
     kith_peer peer;
+    if (memcmp(event->from, core->signer.fingerprint, sizeof core->signer.fingerprint) == 0) {
+        tell_sibling(l, event);
+        return;
+    }
     bool serves = core->host || ((core->receiver || core->serving) && kith__core_find_peer(core, event->from, &peer));
     /* Or a session with them is looking for another way. */
     bool known = kith__session_find(core, CARRIER_DATAGRAM, event->from, NULL) ||
@@ -439,11 +457,11 @@ static kith_err connect_to(relay_link *l, place *p, const kith_packet *run)
     return KITH_OK;
 }
 
-static kith_err send_some(relay_link *l, const place *p, const kith_packet *run, size_t *taken)
+static kith_err send_some(relay_link *l, uint32_t number, const kith_packet *run, size_t *taken)
 {
     kith_core *core = l->all->core;
     kith_relay_send out;
-    kith_err err = kith_relay_client_data(l->client, p->session, run, l->all->buffer, &out);
+    kith_err err = kith_relay_client_data(l->client, number, run, l->all->buffer, &out);
     if (err) return KITH_ERR_UNREACHABLE;
     *taken = out.taken;
     if (!out.udp) { /* a full queue is a loss: it must not hold up what goes elsewhere */
@@ -463,7 +481,7 @@ kith_err kith__relays_send(kith_core *core, const kith_packet *run)
     kith_packet left = *run;
     while (left.size) {
         size_t taken;
-        kith_err err = send_some(l, p, &left, &taken);
+        kith_err err = send_some(l, p->session, &left, &taken);
         if (err == KITH_ERR_AGAIN && left.size < run->size) return KITH_OK; /* what is left of the run is lost */
         if (err) return err;
         left.data += taken;

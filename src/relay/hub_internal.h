@@ -179,6 +179,8 @@ void queue_clear(kith_hub_client *client);
 void register_message(kith_hub_client *client, const kith_relay_message *m, uint64_t now_ns);
 void register_end(kith_hub_client *client, uint64_t now_ns); /* take it out of all tables */
 kith_hub_client *register_find(const kith_hub *hub, const uint8_t *fingerprint, const uint8_t *instance);
+/* The instance of its device that registered before it; NULL: none. */
+kith_hub_client *register_before(const kith_hub_client *client);
 
 /* ---- session.c ---- */
 void session_connect(kith_hub_client *client, const kith_relay_message *m, uint64_t now_ns);

@@ -33,6 +33,12 @@ kith_hub_client *register_find(const kith_hub *hub, const uint8_t *fingerprint, 
     return instance ? instance_of(d, instance) : KITH_OF(d->instances.head.prev, kith_hub_client, in_device);
 }
 
+kith_hub_client *register_before(const kith_hub_client *client)
+{
+    kith_link *before = client->in_device.prev;
+    return before == &client->device->instances.head ? NULL : KITH_OF(before, kith_hub_client, in_device);
+}
+
 static device *device_make(kith_hub *hub, const uint8_t *fingerprint)
 {
     device *d = kith_calloc(1, sizeof *d);

@@ -197,6 +197,7 @@ void session_connect(kith_hub_client *client, const kith_relay_message *m, uint6
 {
     if (!may_begin(client, m, now_ns)) return;
     kith_hub_client *target = register_find(client->hub, m->connect.target, m->connect.target_instance);
+    if (target == client && !m->connect.target_instance) target = register_before(client);
     begin(client, reachable(client, target), m, now_ns);
 }
 

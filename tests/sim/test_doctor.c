@@ -557,6 +557,7 @@ static void multicast(void **state)
     world_free(&w);
     world_make(&w, 1, &KITH_SIM_NAT_PORT_RESTRICTED);
     w.config.no_lan = true;
+    w.config.relay_count = 0;
     (void)examine(&w, NULL);
     (void)expect(&w, "multicast", KITH_FINDING_UNKNOWN, "");
     (void)expect(&w, "identity", KITH_FINDING_UNKNOWN, "");
@@ -620,6 +621,39 @@ static void one_identity_twice(void **state)
         } else {
             const kith_event *e = expect(&w, "identity", KITH_FINDING_BAD, "twice");
             assert_int_equal(strncmp(e->address, "192.168.1.20:", 13), 0);
+        }
+        victim_close(&twin);
+        world_free(&w);
+    }
+}
+
+/* The copy is in another network, and both know the relay: an answer proves the key, and names the machine. */
+static void one_identity_twice_at_a_relay(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) { /* elsewhere; here; somebody else */
+        static world w;
+        static victim twin;
+        kith_receive_options options = {.size = sizeof options, .folder = "/in"};
+        world_make(&w, 1, &KITH_SIM_NAT_PORT_RESTRICTED);
+        w.config.no_lan = true;
+        twin = (victim){.sim = w.sim, .host = w.v.host, .relay = RELAY};
+        if (how != 1) {
+            assert_ok(kith_sim_host_new(w.sim, "copy", &twin.host));
+            assert_ok(kith_sim_attach(twin.host, w.net, "203.0.113.77"));
+        }
+        victim_home(&twin, how == 2 ? "somebody else" : "a");
+        victim_open(&twin);
+        kith_core_receive(twin.core, ++twin.last_op, &options);
+        kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+        (void)examine(&w, two_servers);
+        if (how == 0) {
+            const kith_event *e = expect(&w, "identity", KITH_FINDING_BAD, "twice");
+            assert_string_equal(e->name, RELAY);
+            expect_no_more_bad(&w, 1);
+        } else {
+            (void)expect(&w, "identity", KITH_FINDING_GOOD, "once");
+            expect_no_more_bad(&w, 0);
         }
         victim_close(&twin);
         world_free(&w);
@@ -729,6 +763,7 @@ int main(void)
         TEST(multicast),
         TEST(the_trial_disturbs_nobody),
         TEST(one_identity_twice),
+        TEST(one_identity_twice_at_a_relay),
         TEST(the_home),
         TEST(wrong_calls),
         TEST(ended_at_any_time),

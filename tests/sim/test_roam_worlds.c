@@ -1,7 +1,7 @@
 /* Random worlds for devices that move: homes behind NATs of any kind, a relay that is killed and started anew, moves
- * from home to home, addresses that change, ways that are cut and lose, in the middle of a file (sent by who dialled, or
- * by who was dialled) or of a connection on which both talk.  Whatever happens, every byte arrives once, and soon after
- * the world is whole again.  KITH_SEEDS / 4 says how many worlds (default 60); KITH_SEED runs one. */
+ * from home to home, addresses that change, ways that are cut and lose, in the middle of a file (sent by who dialled,
+ * or by who was dialled) or of a connection on which both talk.  Whatever happens, every byte arrives once, and soon
+ * after the world is whole again.  KITH_SEEDS / 4 says how many worlds (default 60); KITH_SEED runs one. */
 #include "hostile_world.h"
 #include "relay_station.h"
 #include "service/talk.h"
@@ -325,12 +325,13 @@ static void world_runs(uint64_t seed)
     while (!is_done(&w)) {
         run(&w, KITH_SIM_S / 5);
         if (kith_sim_now_ns(w.sim) - whole > WHOLE_NS)
-            fail_msg("seed %llu (story %d): nothing goes on; %u and %u messages", (unsigned long long)seed, (int)w.story,
-                     w.sides[0].got, w.sides[1].got);
+            fail_msg("seed %llu (story %d): nothing goes on; %u and %u messages", (unsigned long long)seed,
+                     (int)w.story, w.sides[0].got, w.sides[1].got);
     }
     uint64_t took = kith_sim_now_ns(w.sim) - whole;
     if (took > longest) longest = took;
-    if (getenv("KITH_SHOW")) printf("%llu: story %d, %.1f s\n", (unsigned long long)seed, (int)w.story, (double)took / 1e9);
+    if (getenv("KITH_SHOW"))
+        printf("%llu: story %d, %.1f s\n", (unsigned long long)seed, (int)w.story, (double)took / 1e9);
     check(&w);
     world_free(&w);
 }

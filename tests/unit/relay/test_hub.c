@@ -213,6 +213,30 @@ static void to_itself(void **state)
     expect_gone(&a, 3, KITH_RELAY_GONE_UNREACHABLE);
 }
 
+/* The instance that registered last reaches the one before it, that one reaches the last; alone it reaches nobody. */
+static void to_another_instance_of_itself(void **state)
+{
+    (void)state;
+    peer one, two;
+    enter(&one, 1, "192.0.2.1:1");
+    arrive(&two, 1, "192.0.2.1:2", AUTHORITY);
+    two.instance[0] = 2;
+    say_register(&two, AUTHORITY, NULL);
+    registered(&two);
+    say_connect(&two, &two, 3);
+    expect(&two, KITH_RELAY_CONNECTED);
+    expect(&one, KITH_RELAY_INCOMING);
+    assert_memory_equal(one.m.incoming.from_instance, two.instance, sizeof two.instance);
+    say_connect(&one, &one, 4); /* the last one is meant, and that is another */
+    expect(&one, KITH_RELAY_CONNECTED);
+    expect(&two, KITH_RELAY_INCOMING);
+    leave(&one);
+    expect(&two, KITH_RELAY_GONE); /* of the session it was asked for */
+    say_connect(&two, &two, 5);
+    expect(&two, KITH_RELAY_CONNECTED);
+    quiet(&two);
+}
+
 static void idle_sessions_end(void **state)
 {
     (void)state;
@@ -377,6 +401,7 @@ int main(void)
         HUB_TEST(instances),
         HUB_TEST(numbers),
         HUB_TEST(to_itself),
+        HUB_TEST(to_another_instance_of_itself),
         HUB_TEST(idle_sessions_end),
         HUB_TEST(pings),
         HUB_TEST(in_pieces),
