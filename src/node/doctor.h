@@ -86,7 +86,9 @@ struct doctor_op {
         doctor_op *doctor;
         size_t number;
     } numbered[KITH_NAT_SOCKETS];
-    bool has_sockets, has_stun, has_ipv6;
+    bool has_sockets;
+    bool has_ipv6;      /* an address of the internet */
+    bool carrier_grade; /* an address that providers give out behind their own NAT (RFC 6598) */
     kith_nat_probe probe;
     doctor_server servers[DOCTOR_SERVERS];
     size_t server_count;

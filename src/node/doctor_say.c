@@ -203,18 +203,6 @@ static void say_ipv6(doctor_op *d)
                           "this device has an IPv6 address, but datagrams get no answer over IPv6");
 }
 
-static bool is_carrier_grade(const kith_addr *a) /* RFC 6598 */
-{
-    return a->family == KITH_FAMILY_IPV4 && a->ip[0] == 100 && (a->ip[1] & 0xc0) == 64;
-}
-
-static bool behind_carrier(const doctor_op *d)
-{
-    for (size_t i = 0; i < d->probe.own_count; i++)
-        if (is_carrier_grade(&d->probe.own[i])) return true;
-    return false;
-}
-
 /* Whether there is one, so that there is more to say of it. */
 static bool say_nat(doctor_op *d)
 {
@@ -227,7 +215,7 @@ static bool say_nat(doctor_op *d)
                           "there is no NAT: this device is seen at its own address, %s", e.address);
         return false;
     case KITH_NAT_YES:
-        if (behind_carrier(d))
+        if (d->carrier_grade)
             kith__doctor_tell(
                 d, &e, "nat", KITH_FINDING_WARNING, "carrier", "ask the provider for an address of one's own, or IPv6",
                 "there is a NAT of the provider's: this device is seen as %s, which it shares with others", e.address);

@@ -142,6 +142,11 @@ static void on_received(void *user, const kith_packet *packets, size_t count)
 
 static void on_writable(void *user) { kith__doctor_step(((struct doctor_socket *)user)->doctor); }
 
+static bool is_carrier_grade(const kith_addr *a) /* 100.64.0.0/10 */
+{
+    return a->family == KITH_FAMILY_IPV4 && a->ip[0] == 100 && (a->ip[1] & 0xc0) == 64;
+}
+
 /* Ports are picked; the addresses are those the node listens on. */
 static void open_sockets(doctor_op *d)
 {
@@ -167,6 +172,7 @@ static void open_sockets(doctor_op *d)
         own[i] = found[i].addr;
         bool global = own[i].family == KITH_FAMILY_IPV6 && !kith_addr_is_local(&own[i]);
         d->has_ipv6 = d->has_ipv6 || global;
+        d->carrier_grade = d->carrier_grade || is_carrier_grade(&own[i]);
     }
     kith_rng_bytes(&d->op.core->rng, random, sizeof random);
     kith_nat_probe_init(&d->probe, own, count, ports, random);
@@ -269,7 +275,6 @@ static bool take_servers(doctor_op *d, const kith_doctor_options *options, const
         if (!stun_parse(options->stun[i], &url)) return false;
         (void)server_add(d, &url);
     }
-    d->has_stun = options->stun_count > 0;
     return true;
 }
 

@@ -61,7 +61,7 @@ typedef enum kith_nat_phase {
     KITH_NAT_PHASE_OVER
 } kith_nat_phase;
 
-/* A caller sees only what the functions say. */
+/* To be read through the functions below. */
 typedef struct kith_nat_probe {
     kith_addr own[KITH_NAT_OWN_MAX];
     size_t own_count;

@@ -721,6 +721,33 @@ static void ended_at_any_time(void **state)
         }
 }
 
+/* Each allocation fails once, from the call on: it ends, as it should or as NOMEM, and nothing is lost or left.  (The
+ * relay's station cannot do without memory, so there is none.) */
+static void out_of_memory(void **state)
+{
+    (void)state;
+    bool failed = true;
+    uint64_t n = 0, refused = 0;
+    while (failed) {
+        static world w;
+        kith_problem problem = {0};
+        world_make(&w, 1, &KITH_SIM_NAT_PORT_RESTRICTED);
+        station_kill();
+        if (kith_core_new(&w.config, &w.v.core, &problem)) fail_msg("%s", problem.message);
+        kith_mem_fail_at(++n, false);
+        begin(&w, three_servers);
+        if (!kith_sim_run_until(w.sim, ended, &w.v, 60 * KITH_SIM_S))
+            fail_msg("it does not end after failure %zu", (size_t)n);
+        failed = kith_mem_failed();
+        kith_mem_fail_at(0, false);
+        kith_err err = last_event(&w.v, KITH_EVENT_END)->err;
+        assert_true(err == KITH_OK || err == KITH_ERR_NOMEM);
+        refused += err == KITH_ERR_NOMEM;
+        world_free(&w);
+    }
+    assert_true(refused && n > 20);
+}
+
 /* Sockets that say AGAIN, timers that are late, datagrams that are lost. */
 static void a_bad_day(void **state)
 {
@@ -767,6 +794,7 @@ int main(void)
         TEST(the_home),
         TEST(wrong_calls),
         TEST(ended_at_any_time),
+        TEST(out_of_memory),
         TEST(a_bad_day),
     };
     return cmocka_run_group_tests_name("sim/doctor", tests, NULL, NULL);

@@ -237,6 +237,45 @@ static void *call(void *user)
     return c;
 }
 
+/* Without servers nobody outside is asked. */
+static void an_examination(void **state)
+{
+    (void)state;
+    kith_node *node = opened();
+    kith_op op;
+    kith_event event;
+    size_t findings = 0;
+    char name[] = "no server/at all";
+    const char *names[KITH_DOCTOR_STUN_MAX + 1] = {name, name, name, name, name};
+    kith_doctor_options options = {.size = sizeof options, .stun = names, .stun_count = 5};
+    assert_int_equal(kith_doctor(node, &options, &op), KITH_ERR_ARG);
+    options.stun_count = 1;
+    options.stun = NULL;
+    assert_int_equal(kith_doctor(node, &options, &op), KITH_ERR_ARG);
+    options.stun = names;
+    assert_ok(kith_doctor(node, &options, &op));
+    memset(name, '?', sizeof name - 1); /* it was copied */
+    event = await_end(node, op);
+    assert_int_equal(event.err, KITH_ERR_ARG);
+    assert_non_null(strstr(event.message, "no server/at all"));
+    assert_ok(kith_doctor(node, NULL, &op));
+    for (;;) {
+        assert_true(kith_wait_event(node, 30000, &event));
+        assert_int_equal(event.op, op);
+        if (event.kind == KITH_EVENT_END) break;
+        assert_int_equal(event.kind, KITH_EVENT_FINDING);
+        assert_true(event.state >= KITH_FINDING_GOOD && event.state <= KITH_FINDING_UNKNOWN && *event.check);
+        if (strcmp(event.check, "home") == 0) assert_int_equal(event.state, KITH_FINDING_GOOD);
+        findings++;
+    }
+    assert_ok(event.err);
+    assert_true(findings >= 8);
+    kith_close(node);
+    node = opened();
+    assert_ok(kith_doctor(node, NULL, &op)); /* closed in the middle */
+    kith_close(node);
+}
+
 static atomic_size_t ends;
 
 static void *read_events(void *user)
@@ -284,8 +323,8 @@ static void many_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(open_without_memory),       TEST(an_end_needs_no_memory), TEST(options_of_other_sizes),
-        TEST(null_is_an_argument_error), TEST(many_threads),
+        TEST(open_without_memory), TEST(an_end_needs_no_memory),    TEST(options_of_other_sizes),
+        TEST(an_examination),      TEST(null_is_an_argument_error), TEST(many_threads),
     };
     return cmocka_run_group_tests_name("node/api_edges", tests, set_up, tear_down);
 }
