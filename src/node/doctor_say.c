@@ -287,7 +287,9 @@ static void say_filtering(doctor_op *d)
     default:
         kith__doctor_tell(d, &e, "filtering", KITH_FINDING_UNKNOWN, "",
                           "nothing needs to be done: two devices that try at once are let in by either kind",
-                          "whom the NAT lets in cannot be told from inside, since it does not turn packets around");
+                          "whom the NAT lets in cannot be told from inside%s",
+                          kith_nat_probe_hairpin(&d->probe) == KITH_NAT_NO ? ", since it does not turn packets around"
+                                                                           : " here");
     }
 }
 
