@@ -615,7 +615,7 @@ void kith__relays_doubt(kith_core *core, const kith_addr *addr)
 {
     relay_link *l;
     if (!place_at(core->relays, addr, &l) || !l->client) return;
-    kith_relay_client_doubt_udp(l->client, now_of(l));
+    kith_relay_client_doubt(l->client, now_of(l));
     flush(l);
 }
 

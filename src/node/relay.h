@@ -43,7 +43,7 @@ bool kith__relays_datagrams(kith_core *core, const kith_packet *run);
 void kith__relays_done_with(kith_core *core, const kith_addr *addr); /* no session uses it any more: it ends soon */
 /* Somebody else registered as this very node (fingerprint and instance) at one of them. */
 bool kith__relays_superseded(const kith_core *core);
-/* Nothing comes over this one although packets went there: perhaps it is the datagrams to the relay. */
+/* Nothing comes over this one although packets went there: perhaps it is the datagrams to the relay, or the relay. */
 void kith__relays_doubt(kith_core *core, const kith_addr *addr);
 
 #endif

@@ -215,6 +215,7 @@ static void ping(kith_relay_client *client, uint64_t now_ns)
     memcpy(client->ping, &bytes, sizeof client->ping);
     kith_relay_message message = {.type = KITH_RELAY_PING, .ping = {.bytes = client->ping}};
     client->pinged_ns = now_ns;
+    client->pong_by_ns = sum(now_ns, KITH_RELAY_PONG_NS);
     (void)kith__relay_put(client, &message); /* else it counts as lost */
 }
 
@@ -377,7 +378,7 @@ uint64_t kith_relay_client_deadline_ns(const kith_relay_client *client)
     case RELAY_CHALLENGED: return client->register_by_ns;
     case RELAY_REGISTERED: break;
     }
-    if (client->pinged_ns) at = least(at, sum(client->pinged_ns, KITH_RELAY_PONG_NS));
+    if (client->pinged_ns) at = least(at, client->pong_by_ns);
     if (client->restarting) at = least(at, client->asked_ns);
     return least(at, kith__relay_udp_deadline(client));
 }
@@ -388,7 +389,7 @@ static void expire_registered(kith_relay_client *client, uint64_t now_ns)
         kith__relay_hang_up(client, KITH_ERR_CLOSED, now_ns);
         return;
     }
-    if (client->pinged_ns && sum(client->pinged_ns, KITH_RELAY_PONG_NS) <= now_ns) {
+    if (client->pinged_ns && client->pong_by_ns <= now_ns) {
         if (client->heard_ns <= client->pinged_ns) {
             kith__relay_hang_up(client, KITH_ERR_LOST, now_ns);
             return;
@@ -422,6 +423,18 @@ void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns)
         client->ping_at_ns = sum(now_ns, ping_every(client));
         kith__relay_udp_start(client, now_ns);
     }
+}
+
+void kith_relay_client_doubt(kith_relay_client *client, uint64_t now_ns)
+{
+    if (client->state != RELAY_REGISTERED) return;
+    kith__relay_udp_doubt(client, now_ns);
+    if (client->pinged_ns && client->heard_ns > client->pinged_ns) return; /* it talks */
+    if (!client->pinged_ns) {
+        if (client->heard_ns + KITH_RELAY_OFTEN_NS > now_ns) return; /* it did a moment ago */
+        ping(client, now_ns);
+    }
+    client->pong_by_ns = least(client->pong_by_ns, sum(now_ns, KITH_RELAY_DOUBT_NS));
 }
 
 bool kith_relay_client_is_registered(const kith_relay_client *client) { return client->state == RELAY_REGISTERED; }

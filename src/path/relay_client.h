@@ -23,6 +23,7 @@
 #define KITH_RELAY_OFTEN_NS    UINT64_C(300000000)   /* but nothing is said oftener, whatever limits a relay names */
 #define KITH_RELAY_PONG_NS     UINT64_C(10000000000) /* nothing heard for so long after a ping: lost */
 #define KITH_RELAY_STABLE_NS   UINT64_C(60000000000) /* registered for so long: failures before do not count */
+#define KITH_RELAY_DOUBT_NS    UINT64_C(5000000000)  /* and this, where there is a reason to ask */
 /* The n-th attempt in a row comes at a random time within a window of SPREAD * 2^n, at most SPREAD_MAX, that begins
  * where the window before ended: clients that lost their relay at once come back spread out evenly. */
 #define KITH_RELAY_SPREAD_NS        UINT64_C(10000000000)
@@ -140,9 +141,10 @@ bool kith_relay_client_event(kith_relay_client *client, kith_relay_event *out);
  * not, and bind UDP again. */
 void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns);
 
-/* Nothing seems to get through over UDP, as the packets above tell sooner than we: over the WebSocket from now on,
- * until the relay answers to a datagram again. */
-void kith_relay_client_doubt_udp(kith_relay_client *client, uint64_t now_ns);
+/* Nothing seems to get through, as the packets above tell sooner than we: over the WebSocket from now on, until the
+ * relay answers to a datagram again; and it is asked at once whether it is still there, with DOUBT_NS to say anything.
+ */
+void kith_relay_client_doubt(kith_relay_client *client, uint64_t now_ns);
 
 bool kith_relay_client_is_registered(const kith_relay_client *client);
 bool kith_relay_client_uses_udp(const kith_relay_client *client);

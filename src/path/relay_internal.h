@@ -49,6 +49,7 @@ struct kith_relay_client {
     size_t to_sign_size; /* 0: no challenge yet, or signed */
     kith_relay_limits limits;
     uint64_t ping_at_ns, pinged_ns; /* the next; when the one under way was sent, 0: none is */
+    uint64_t pong_by_ns;            /* something has to be heard by then, while one is under way */
     uint64_t heard_ns;
     uint8_t ping[KITH_RELAY_PING_SIZE];
     uint64_t rtt_ns, min_rtt_ns;
@@ -79,6 +80,7 @@ bool kith__relay_session_input(kith_relay_client *client, const kith_relay_messa
 void kith__relay_udp_start(kith_relay_client *client, uint64_t now_ns); /* registered, or asked to try again */
 void kith__relay_udp_stop(kith_relay_client *client);
 uint64_t kith__relay_udp_deadline(const kith_relay_client *client);
+void kith__relay_udp_doubt(kith_relay_client *client, uint64_t now_ns);
 void kith__relay_udp_expire(kith_relay_client *client, uint64_t now_ns);
 
 #endif

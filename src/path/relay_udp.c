@@ -45,7 +45,7 @@ void kith__relay_udp_stop(kith_relay_client *client)
     client->udp = (relay_udp){0};
 }
 
-void kith_relay_client_doubt_udp(kith_relay_client *client, uint64_t now_ns)
+void kith__relay_udp_doubt(kith_relay_client *client, uint64_t now_ns)
 {
     if (!client->udp.on) return;
     tell(client, false, NULL);

@@ -265,7 +265,7 @@ static void begin(world *w)
     kith_receive_options in = {.size = sizeof in, .folder = "/in", .conflict = KITH_CONFLICT_KEEP};
     kith_send_options out = {.size = sizeof out, .patience_s = 600};
     kith_serve_options serve = {.size = sizeof serve};
-    kith_connect_options connect = {.size = sizeof connect, .topic = "t"};
+    kith_connect_options connect = {.size = sizeof connect, .topic = "t", .patience_s = 600};
     kith_uuid_text(to->self.device.id, id);
     kith_uuid_text(from->self.device.id, other);
     if (w->story == BOTH_TALK) {

@@ -169,6 +169,30 @@ static void a_relay_that_does_not_answer_is_lost(void **state)
     assert_false(kith_relay_client_is_registered(client));
 }
 
+/* Asked at once when packets above it go without an answer, and found out sooner. */
+static void a_relay_that_is_doubted(void **state)
+{
+    (void)state;
+    register_with(&nowhere, &usual_limits);
+    relay_pongs();
+    kith_relay_client_doubt(client, now); /* it answered just now */
+    assert_true(client_is_silent());
+    now += S;
+    kith_relay_client_doubt(client, now);
+    kith_relay_client_doubt(client, now);
+    relay_pongs();
+    assert_true(client_is_silent()); /* asked once */
+    now += S;
+    uint64_t doubted = now;
+    kith_relay_client_doubt(client, now);
+    client_said(KITH_RELAY_PING);
+    now += 2 * S;
+    kith_relay_client_doubt(client, now); /* which gives it no more time */
+    pass_to_deadline();
+    assert_true(now == doubted + KITH_RELAY_DOUBT_NS);
+    assert_int_equal(hear(KITH_RELAY_EVENT_LOST)->why, KITH_ERR_LOST);
+}
+
 static void one_that_talks_is_not(void **state)
 {
     (void)state;
@@ -466,6 +490,7 @@ int main(void)
         CASE(pings_come_within_the_relays_idle_time),
         CASE(a_relay_does_not_keep_us_busy),
         CASE(a_relay_that_does_not_answer_is_lost),
+        CASE(a_relay_that_is_doubted),
         CASE(one_that_talks_is_not),
         CASE(failures_in_a_row_are_spread_wider),
         CASE(one_that_lasted_starts_again),

@@ -480,7 +480,7 @@ static void doubts_and_kicks(void **state)
     relay_connected(session, id_a);
     bind_udp();
     uint64_t old = counter;
-    kith_relay_client_doubt_udp(client, now);
+    kith_relay_client_doubt(client, now);
     assert_false(kith_relay_client_uses_udp(client));
     sends_of(session, run_of(5000, 1350), false);
     assert_true(client_binds());
