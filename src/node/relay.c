@@ -17,7 +17,7 @@ typedef enum place_state {
     PLACE_FREE,
     PLACE_ASKED_FOR, /* nothing was sent there yet */
     PLACE_OPEN,
-    PLACE_GONE /* not there: remembered for RELAY_AGAIN_NS */
+    PLACE_GONE /* not there: remembered until absent_until_ns */
 } place_state;
 
 typedef struct place {
@@ -26,7 +26,7 @@ typedef struct place {
     bool by_tag, theirs;  /* theirs: they connected */
     uint32_t tag;
     uint8_t fingerprint[32];
-    uint64_t since_ns;
+    uint64_t since_ns, absent_until_ns;
     uint64_t ends_ns; /* nobody uses it: it ends then; 0: somebody does */
 } place;
 
@@ -110,18 +110,19 @@ static place *place_new(relay_link *l)
 }
 
 /* Those with packets on the way there hear of it. */
-static void place_gone(relay_link *l, place *p, kith_err why)
+static void place_gone(relay_link *l, place *p, kith_err why, uint64_t until_ns)
 {
     kith_addr addr = address_of(l, p);
     p->state = p->theirs ? PLACE_FREE : PLACE_GONE;
     p->since_ns = now_of(l);
+    p->absent_until_ns = until_ns;
     kith__roam_gone(l->all->core, &addr, why);
 }
 
 static void all_gone(relay_link *l)
 {
     for (size_t i = 0; i < RELAY_PLACES_MAX; i++)
-        if (l->places[i].state == PLACE_OPEN) place_gone(l, &l->places[i], KITH_ERR_LOST);
+        if (l->places[i].state == PLACE_OPEN) place_gone(l, &l->places[i], KITH_ERR_LOST, 0);
     for (size_t i = 0; i < RELAY_PLACES_MAX; i++) l->places[i].state = PLACE_FREE;
 }
 
@@ -358,12 +359,24 @@ static void lost(relay_link *l, const kith_relay_event *event)
     all_gone(l);
 }
 
-static void session_over(relay_link *l, uint32_t number)
+static void session_over(relay_link *l, uint32_t number, uint64_t again_after_ns)
 {
     place *p = place_of_session(l, number);
+    uint64_t at = now_of(l) + again_after_ns;
     if (!p) return;
-    place_gone(l, p, KITH_ERR_UNREACHABLE);
-    l->again_ns = now_of(l) + RELAY_AGAIN_NS;
+    if (!l->again_ns || at < l->again_ns) l->again_ns = at;
+    place_gone(l, p, KITH_ERR_UNREACHABLE, at);
+}
+
+/* The next time that somebody who was not there may be looked for again. */
+static void set_again(relay_link *l)
+{
+    l->again_ns = 0;
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        const place *p = &l->places[i];
+        if (p->state != PLACE_GONE || p->absent_until_ns <= now_of(l)) continue;
+        if (!l->again_ns || p->absent_until_ns < l->again_ns) l->again_ns = p->absent_until_ns;
+    }
 }
 
 static void react(relay_link *l, const kith_relay_event *event)
@@ -383,10 +396,12 @@ static void react(relay_link *l, const kith_relay_event *event)
     case KITH_RELAY_EVENT_REGISTERED: registered(l); break;
     case KITH_RELAY_EVENT_LOST: lost(l, event); break;
     case KITH_RELAY_EVENT_INCOMING: incoming(l, event); break;
-    case KITH_RELAY_EVENT_GONE: session_over(l, event->session); break;
+    case KITH_RELAY_EVENT_GONE:
+        session_over(l, event->session, event->code == KITH_RELAY_GONE_ENDED ? RELAY_BACK_NS : RELAY_AGAIN_NS);
+        break;
     case KITH_RELAY_EVENT_LIMITED:
         kith__core_log(core, KITH_LOG_WARN, "relay %s limits us", l->url);
-        if (event->has_session) session_over(l, event->session);
+        if (event->has_session) session_over(l, event->session, RELAY_AGAIN_NS);
         break;
     case KITH_RELAY_EVENT_MAILBOX: on_mailbox(l, event); break;
     case KITH_RELAY_EVENT_RESTARTING: break; /* LOST follows */
@@ -432,7 +447,7 @@ static void on_timer(void *user)
     kith_relay_client_expire(l->client, now_of(l));
     end_unused(l);
     bool again = l->again_ns && now_of(l) >= l->again_ns;
-    if (again) l->again_ns = 0;
+    if (again) set_again(l);
     flush(l);
     if (again) kith__dial_look_again(core);
     if (again) kith__roam_relays(core);
@@ -525,7 +540,7 @@ static place *place_for(relay_link *l, const uint8_t *fingerprint, uint32_t tag)
         if (fingerprint ? memcmp(p->fingerprint, fingerprint, sizeof p->fingerprint) != 0 : p->tag != tag) continue;
         p->ends_ns = 0;
         if (p->state != PLACE_GONE) return p;
-        if (now_of(l) < p->since_ns + RELAY_AGAIN_NS) return NULL;
+        if (now_of(l) < p->absent_until_ns) return NULL;
         p->state = PLACE_FREE;
     }
     place *p = place_new(l);

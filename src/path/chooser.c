@@ -137,7 +137,7 @@ static void suspect(kith_chooser *c, uint64_t now)
 
 static void trust(kith_chooser *c)
 {
-    c->suspect = false;
+    c->suspect = c->changed = false;
     c->again_ns = NEVER;
 }
 
@@ -209,6 +209,7 @@ void kith_chooser_changed(kith_chooser *c, uint64_t now)
     c->announce = true;
     trust(c);
     suspect(c, now);
+    c->changed = true;
     set_retry(c, true, now);
 }
 
@@ -312,8 +313,10 @@ static bool away(kith_chooser *c, kith_choice *out, uint64_t now)
     const kith_route *r = best(c, c->suspect_ns);
     if (!r || now < grace_until(c)) return false;
     in_use->good = false;
-    if (in_use->deaths < DEATHS_COUNTED) in_use->deaths++;
-    in_use->shunned_until_ns = now + (DEATH_SHUN_NS << in_use->deaths);
+    if (!c->changed) { /* that is not the route's fault: it may do again from where we are now */
+        if (in_use->deaths < DEATHS_COUNTED) in_use->deaths++;
+        in_use->shunned_until_ns = now + (DEATH_SHUN_NS << in_use->deaths);
+    }
     *out = (kith_choice){.kind = KITH_CHOOSE_MOVE, .addr = r->addr, .dead = true};
     return true;
 }

@@ -69,7 +69,7 @@ typedef struct kith_chooser {
     bool dialler, active, announce, restart;
     kith_route routes[KITH_ROUTES_MAX];
     size_t count, current;
-    bool suspect;
+    bool suspect, changed; /* changed: because our own network is another */
     uint64_t suspect_ns, again_ns, again_after_ns;
     uint64_t retry_ns, retry_after_ns, measure_ns;
     bool moving;

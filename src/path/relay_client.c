@@ -134,6 +134,7 @@ static uint64_t when_back(kith_relay_client *client, uint64_t now_ns)
 {
     uint64_t from = client->asked_ns > now_ns ? client->asked_ns : now_ns;
     if (client->restarting) return from; /* it was drawn when the relay said so */
+    if (client->kicked && !client->refused) return from;
     if (client->window_end_ns > from) from = client->window_end_ns;
     client->window_end_ns = sum(from, spread(client));
     return sum(from, kith__relay_random(client, spread(client)));
@@ -151,6 +152,7 @@ static void go_away(kith_relay_client *client, kith_err why, uint64_t now_ns)
     if (stable) forgive(client);
     client->state = RELAY_AWAY;
     client->come_back_ns = when_back(client, now_ns);
+    client->kicked = false;
     if (client->attempts < UINT16_MAX) client->attempts++;
     client->to_sign_size = 0;
     client->pinged_ns = 0;
@@ -259,6 +261,7 @@ static void on_pong(kith_relay_client *client, const kith_relay_message *message
     uint64_t sample = now_ns - client->pinged_ns;
     if (!sample) sample = 1;
     client->pinged_ns = 0;
+    client->kicked = false;
     client->rtt_ns = client->rtt_ns ? client->rtt_ns - client->rtt_ns / RTT_SHARE + sample / RTT_SHARE : sample;
     if (!client->min_rtt_ns || sample < client->min_rtt_ns) client->min_rtt_ns = sample;
 }
@@ -369,6 +372,12 @@ void kith_relay_client_input(kith_relay_client *client, uint8_t *bytes, size_t s
 
 /* ---- time ---- */
 
+static uint64_t pong_after_kick(const kith_relay_client *client)
+{
+    uint64_t rtts = 4 * client->rtt_ns;
+    return rtts > KITH_RELAY_KICK_PONG_NS ? least(rtts, KITH_RELAY_PONG_NS) : KITH_RELAY_KICK_PONG_NS;
+}
+
 uint64_t kith_relay_client_deadline_ns(const kith_relay_client *client)
 {
     uint64_t at = client->ping_at_ns;
@@ -395,6 +404,7 @@ static void expire_registered(kith_relay_client *client, uint64_t now_ns)
             return;
         }
         client->pinged_ns = 0; /* it talks, and answers late or not at all: no sample */
+        client->kicked = false;
     }
     if (client->ping_at_ns <= now_ns) {
         ping(client, now_ns);
@@ -419,7 +429,9 @@ void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns)
     if (client->state == RELAY_AWAY && !client->asked_ns && !client->refused) {
         client->come_back_ns = now_ns;
     } else if (client->state == RELAY_REGISTERED) {
+        client->kicked = true;
         ping(client, now_ns);
+        client->pong_by_ns = sum(now_ns, pong_after_kick(client));
         client->ping_at_ns = sum(now_ns, ping_every(client));
         kith__relay_udp_start(client, now_ns);
     }

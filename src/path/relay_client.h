@@ -22,8 +22,11 @@
 #define KITH_RELAY_PING_NS     UINT64_C(20000000000) /* between pings; less where the relay's idle time asks for it */
 #define KITH_RELAY_OFTEN_NS    UINT64_C(300000000)   /* but nothing is said oftener, whatever limits a relay names */
 #define KITH_RELAY_PONG_NS     UINT64_C(10000000000) /* nothing heard for so long after a ping: lost */
-#define KITH_RELAY_STABLE_NS   UINT64_C(60000000000) /* registered for so long: failures before do not count */
-#define KITH_RELAY_DOUBT_NS    UINT64_C(5000000000)  /* and this, where there is a reason to ask */
+/* After a kick: or four round trips. Without an answer, or when the connection ends before one, it is dialled again at
+ * once: it was our network that changed, not the relay that went, so nobody else does the same now. */
+#define KITH_RELAY_KICK_PONG_NS UINT64_C(1000000000)
+#define KITH_RELAY_DOUBT_NS     UINT64_C(5000000000)  /* and this, where there is a reason to ask */
+#define KITH_RELAY_STABLE_NS    UINT64_C(60000000000) /* registered for so long: failures before do not count */
 /* The n-th attempt in a row comes at a random time within a window of SPREAD * 2^n, at most SPREAD_MAX, that begins
  * where the window before ended: clients that lost their relay at once come back spread out evenly. */
 #define KITH_RELAY_SPREAD_NS        UINT64_C(10000000000)
@@ -60,7 +63,7 @@ typedef enum kith_relay_event_kind {
     KITH_RELAY_EVENT_LIMITED,    /* `session` (then it is over), `tag`, or neither */
     KITH_RELAY_EVENT_MAILBOX,    /* of `tag` */
     KITH_RELAY_EVENT_RESTARTING, /* sessions go on until `at_ns`; others may take their place over another relay */
-    KITH_RELAY_EVENT_UDP,        /* packets go over UDP from now on, or (`on` is false) no more */
+    KITH_RELAY_EVENT_UDP, /* packets go over UDP from now on, or (`on` is false) no more; or come from elsewhere now */
 } kith_relay_event_kind;
 
 typedef struct kith_relay_event {
@@ -137,8 +140,8 @@ void kith_relay_client_end(kith_relay_client *client, uint32_t session, bool ref
 uint64_t kith_relay_client_deadline_ns(const kith_relay_client *client); /* UINT64_MAX: none */
 void kith_relay_client_expire(kith_relay_client *client, uint64_t now_ns);
 bool kith_relay_client_event(kith_relay_client *client, kith_relay_event *out);
-/* The network changed: come back at once where it waits to, ask at once whether the relay still answers where it does
- * not, and bind UDP again. */
+/* The network changed: come back at once where it waits to; where it does not, ask whether the relay still answers,
+ * come back at once if not (KITH_RELAY_KICK_PONG_NS), and bind UDP again. */
 void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns);
 
 /* Nothing seems to get through, as the packets above tell sooner than we: over the WebSocket from now on, until the

@@ -22,7 +22,8 @@ typedef struct relay_session {
 typedef struct relay_udp {
     kith_addr remote; /* NONE: not to be used */
     uint8_t key[KITH_RELAY_UDP_KEY_SIZE];
-    bool on;          /* it answered, and packets go over it */
+    bool on; /* it answered, and packets go over it */
+    kith_addr observed;
     bool due;         /* a BIND is to be sent */
     uint64_t counter; /* of the last BIND; they begin anywhere, so that nobody who has not seen one can answer it */
     uint64_t first;   /* of those whose answer counts: sent since we ask */
@@ -43,6 +44,7 @@ struct kith_relay_client {
     uint64_t window_end_ns; /* of the last attempt's spread */
     uint64_t asked_ns;      /* the relay asked us to be away until then; 0: no */
     bool restarting;        /* and goes away itself */
+    bool kicked;            /* and the relay was not heard since */
     bool refused;           /* for what will not change by itself */
     uint64_t code;          /* its last kith_relay_error */
     uint8_t to_sign[KITH_RELAY_SIGNED_MAX];

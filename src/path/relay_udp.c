@@ -24,6 +24,7 @@ static void ask(kith_relay_client *client, uint64_t now_ns)
 static void tell(kith_relay_client *client, bool on, const kith_addr *observed)
 {
     client->udp.on = on;
+    client->udp.observed = observed ? *observed : (kith_addr){0};
     kith_relay_event event = {.kind = KITH_RELAY_EVENT_UDP, .on = on};
     if (observed) event.observed = *observed;
     kith__relay_say(client, &event);
@@ -92,7 +93,7 @@ static void on_bound(kith_relay_client *client, const uint8_t *bytes, size_t siz
     udp->due = false;
     udp->at_ns = now_ns + keep(client);
     udp->retry_ns = KITH_RELAY_BIND_RETRY_NS;
-    if (!udp->on) tell(client, true, &observed);
+    if (!udp->on || !kith_addr_equal(&udp->observed, &observed)) tell(client, true, &observed);
 }
 
 void kith_relay_client_datagram(kith_relay_client *client, uint8_t *bytes, size_t size, uint64_t now_ns,

@@ -4,9 +4,14 @@
 #include "relay_station.h"
 
 #define SIZE    (3u << 20)
+#define BIG     (12u << 20)
 #define RELAYED KITH_SIM_S /* a direct way is found within this where there is one */
+/* While a device moves from one home to another; progress is told once a chunk, that is after 0.6 s. */
+#define STALL       KITH_SIM_S
+#define STALL_RELAY (5 * KITH_SIM_S / 2) /* where the relay is all there is, and has to be connected to anew */
+#define DIRECT      (3 * KITH_SIM_S)
 
-static uint8_t content[SIZE];
+static uint8_t content[BIG];
 
 typedef enum kind { OPEN, FULL_CONE, ADDRESS, PORT, SYMMETRIC, NO_UDP, KINDS } kind;
 static const char *const kind_names[KINDS] = {"open", "full cone", "address", "port", "symmetric", "no UDP"};
@@ -16,6 +21,7 @@ typedef struct world {
     kith_sim_lan *net, *homes[2];
     kith_sim_host *relay;
     victim v[2]; /* the first sends to the second */
+    size_t size; /* of the file */
     int64_t live;
 } world;
 
@@ -50,6 +56,12 @@ static void make_home(world *w, int i, kind k)
     victim_home(v, names[i]);
 }
 
+static void put_file(world *w, size_t size)
+{
+    w->size = size;
+    assert_ok(kith_sim_put_file(w->v[0].host, "/file", content, size, 0644));
+}
+
 static void world_make(world *w, uint64_t seed, kind a, kind b)
 {
     const kith_sim_link link = {.delay_ns = 10 * KITH_SIM_MS, .jitter_ns = KITH_SIM_MS, .mtu = 1500};
@@ -67,7 +79,7 @@ static void world_make(world *w, uint64_t seed, kind a, kind b)
     station_start(w->relay);
     make_home(w, 0, a);
     make_home(w, 1, b);
-    assert_ok(kith_sim_put_file(w->v[0].host, "/file", content, SIZE, 0644));
+    put_file(w, SIZE);
 }
 
 static void open_both(world *w)
@@ -110,7 +122,7 @@ static void check_arrived(world *w)
     const kith_event *end = last_event(&w->v[0], KITH_EVENT_END);
     if (end->err) fail_msg("%s", end->message);
     assert_ok(kith_sim_get_file(w->v[1].host, "/in/file", &data, &size));
-    assert_int_equal(size, SIZE);
+    assert_int_equal(size, w->size);
     assert_memory_equal(data, content, size);
     kith_free(data);
 }
@@ -270,6 +282,74 @@ static void a_relay_that_is_started_anew(void **state)
     world_free(&w);
 }
 
+/* Until it is through: the longest time in which nothing came, and when, after `from_ns`, the direct way was used. */
+typedef struct gaps {
+    uint64_t longest_ns, direct_ns;
+} gaps;
+
+static gaps watch_progress(world *w, uint64_t from_ns)
+{
+    gaps g = {0};
+    uint64_t bytes = 0, last_ns = kith_sim_now_ns(w->sim);
+    while (!last_event(&w->v[0], KITH_EVENT_END)) {
+        kith_sim_run_for(w->sim, 10 * KITH_SIM_MS);
+        const kith_event *e = last_event(&w->v[0], KITH_EVENT_PROGRESS);
+        uint64_t now = kith_sim_now_ns(w->sim);
+        if (e && e->bytes > bytes) {
+            bytes = e->bytes;
+            last_ns = now;
+        }
+        if (now - last_ns > g.longest_ns) g.longest_ns = now - last_ns;
+        if (!g.direct_ns && now > from_ns + STALL && !strcmp(e->path, "udp")) g.direct_ns = now - from_ns;
+        if (now > from_ns + 120 * KITH_SIM_S) fail_msg("it does not end");
+    }
+    return g;
+}
+
+/* From one home to another, where it has the same address or not: the file goes on at once, and soon directly, if that
+ * is possible. */
+static void to_another_home(int who, kind k, const char *address)
+{
+    static world w;
+    const kith_sim_link slow = {.delay_ns = 10 * KITH_SIM_MS, .rate = 2000000, .queue = 200000, .mtu = 1500};
+    kith_sim_nat_config config = nat_of(k);
+    kith_sim_lan *home;
+    kith_sim_nat *nat;
+    world_make(&w, 10, k, k);
+    assert_ok(kith_sim_lan_new(w.sim, "another home", &home));
+    assert_ok(kith_sim_nat_new(w.sim, home, w.net, "203.0.113.30", &config, &nat));
+    open_both(&w);
+    receive(&w);
+    (void)pong(&w, 1);
+    kith_sim_run_for(w.sim, RELAYED);
+    kith_sim_lan_set_link(w.net, &slow);
+    w.v[0].count = 0;
+    put_file(&w, BIG);
+    send(&w, KITH_PATH_ANY);
+    if (!kith_sim_run_until(w.sim, some_is_through, &w.v[0], 30 * KITH_SIM_S)) fail_msg("it does not begin");
+    kith_sim_detach(w.v[who].host, w.homes[who]);
+    assert_ok(kith_sim_attach(w.v[who].host, home, address));
+    gaps g = watch_progress(&w, kith_sim_now_ns(w.sim));
+    if (g.longest_ns > (k == SYMMETRIC ? STALL_RELAY : STALL))
+        fail_msg("%d, %s, %s: nothing came for %.2f s", who, kind_names[k], address, (double)g.longest_ns / 1e9);
+    if (k == SYMMETRIC ? g.direct_ns != 0 : !g.direct_ns || g.direct_ns > DIRECT)
+        fail_msg("%d, %s, %s: direct after %.2f s", who, kind_names[k], address, (double)g.direct_ns / 1e9);
+    check_arrived(&w);
+    assert_int_equal(count_events(&w.v[0], KITH_EVENT_CONNECTED), 1);
+    world_free(&w);
+}
+
+static void one_moves_to_another_home(void **state)
+{
+    (void)state;
+    for (int who = 0; who < 2; who++) {
+        to_another_home(who, PORT, "192.168.1.77");
+        to_another_home(who, PORT, "192.168.1.10"); /* as before */
+        to_another_home(who, SYMMETRIC, "192.168.1.77");
+        to_another_home(who, SYMMETRIC, "192.168.1.10");
+    }
+}
+
 /* A direct way that goes: back to the relay, in the same session. */
 static void back_to_the_relay(void **state)
 {
@@ -297,7 +377,7 @@ static void back_to_the_relay(void **state)
 int main(void)
 {
     if (getenv("KITH_TEST")) cmocka_set_test_filter(getenv("KITH_TEST"));
-    for (size_t i = 0; i < SIZE; i += 61) content[i] = (uint8_t)(i >> 7);
+    for (size_t i = 0; i < BIG; i += 61) content[i] = (uint8_t)(i >> 7);
     const struct CMUnitTest tests[] = {
         TEST(every_pair_of_nats),
         TEST(the_relay_alone),
@@ -307,6 +387,7 @@ int main(void)
         TEST(a_device_that_comes_later),
         TEST(a_relay_that_is_started_anew),
         TEST(back_to_the_relay),
+        TEST(one_moves_to_another_home),
     };
     return cmocka_run_group_tests_name("sim/node_relay", tests, NULL, NULL);
 }

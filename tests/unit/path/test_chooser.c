@@ -357,6 +357,24 @@ static void a_changed_network_is_looked_at_anew(void **state)
     assert_true(w.announced > announced);
 }
 
+static uint64_t out_for_a_moment(uint64_t now) { return now >= 20 * S && now < 21 * S ? 0 : 10 * MS; }
+
+/* The same place may be reached from the network we are in now: it did not die. */
+static void what_our_change_broke_is_not_shunned(void **state)
+{
+    (void)state;
+    world w;
+    world_new(&w, true, (place){.addr = at("203.0.113.7:5000"), .rtt_ns = out_for_a_moment});
+    place *direct = w.in_use, *p[] = {put(&w, relay(), eighty_ms)};
+    offer(&w, KITH_ROUTE_RELAY, p, 1);
+    run_for(&w, 19 * S);
+    kith_chooser_changed(&w.c, w.now);
+    run_for(&w, S);
+    assert_ptr_equal(w.in_use, p[0]);
+    run_for(&w, KITH_ROUTE_RETRY_NS);
+    assert_ptr_equal(w.in_use, direct);
+}
+
 static void claims_are_bounded(void **state)
 {
     (void)state;
@@ -481,6 +499,7 @@ int main(void)
         TEST(only_the_dialler_moves),
         TEST(a_probe_from_elsewhere_makes_the_dialler_look),
         TEST(a_changed_network_is_looked_at_anew),
+        TEST(what_our_change_broke_is_not_shunned),
         TEST(claims_are_bounded),
         TEST(what_cannot_be_done_is_tried_later),
         TEST(what_may_be_claimed),

@@ -275,8 +275,28 @@ static void a_kick_asks_whether_it_is_still_there(void **state)
     uint64_t start = now;
     client_said(KITH_RELAY_PING);
     pass_to_deadline();
-    assert_true(now == start + KITH_RELAY_PONG_NS);
+    assert_true(now == start + KITH_RELAY_KICK_PONG_NS);
     assert_non_null(hear(KITH_RELAY_EVENT_LOST));
+    assert_int_equal(last[last_count - 1].kind, KITH_RELAY_EVENT_DIAL); /* at once */
+    kith_relay_client_ended(client, KITH_ERR_UNREACHABLE, now);
+    assert_true(lost_until() > now); /* once */
+}
+
+static void what_ends_after_a_kick_comes_back_at_once(void **state)
+{
+    (void)state;
+    register_with(&nowhere, &usual_limits);
+    relay_pongs();
+    kith_relay_client_kick(client, now);
+    kith_relay_client_ended(client, KITH_ERR_LOST, now);
+    assert_true(lost_until() == now);
+    pass_to_deadline();
+    register_with(&nowhere, &usual_limits);
+    relay_pongs();
+    kith_relay_client_kick(client, now);
+    relay_pongs(); /* it is there: what happens later has nothing to do with the kick */
+    kith_relay_client_ended(client, KITH_ERR_LOST, now);
+    assert_true(lost_until() > now);
 }
 
 static void who_is_asked_to_wait_waits(void **state)
@@ -496,6 +516,7 @@ int main(void)
         CASE(one_that_lasted_starts_again),
         CASE(a_kick_comes_back_at_once),
         CASE(a_kick_asks_whether_it_is_still_there),
+        CASE(what_ends_after_a_kick_comes_back_at_once),
         CASE(who_is_asked_to_wait_waits),
         CASE(a_relay_cannot_send_us_away_for_ever),
         CASE(refusals_are_not_repeated_soon),

@@ -337,14 +337,16 @@ static bool client_binds(void)
     return true;
 }
 
-static void relay_is_bound(uint64_t with)
+static void relay_sees(uint64_t with, const char *address)
 {
     uint8_t bound[KITH_RELAY_BOUND_MAX];
     kith_addr observed;
-    assert_ok(kith_addr_parse("198.51.100.9:5555", &observed));
+    assert_ok(kith_addr_parse(address, &observed));
     size_t size = kith_relay_write_bound(with, &observed, bound);
     kith_relay_client_datagram(client, bound, size, now, &data);
 }
+
+static void relay_is_bound(uint64_t with) { relay_sees(with, "198.51.100.9:5555"); }
 
 static void bind_udp(void)
 {
@@ -492,6 +494,24 @@ static void doubts_and_kicks(void **state)
     assert_true(client_binds());
 }
 
+/* Behind another NAT, say: where others may reach us is news. */
+static void another_address_is_told(void **state)
+{
+    (void)state;
+    char text[KITH_ADDR_TEXT_SIZE];
+    bind_udp();
+    kith_relay_client_kick(client, now);
+    assert_true(client_binds());
+    relay_is_bound(counter);
+    assert_null(hear(KITH_RELAY_EVENT_UDP));
+    kith_relay_client_kick(client, now);
+    assert_true(client_binds());
+    relay_sees(counter, "203.0.113.4:1024");
+    const kith_relay_event *event = hear(KITH_RELAY_EVENT_UDP);
+    assert_true(event && event->on);
+    assert_string_equal(kith_addr_text(&event->observed, text), "203.0.113.4:1024");
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, registered, end_client)
 #define UDP(function)  cmocka_unit_test_setup_teardown(function, registered_with_udp, end_client)
 
@@ -516,6 +536,7 @@ int main(void)
         UDP(udp_that_never_answers),
         UDP(udp_that_stops),
         UDP(doubts_and_kicks),
+        UDP(another_address_is_told),
     };
     return cmocka_run_group_tests_name("path/relay_session", tests, NULL, NULL);
 }
