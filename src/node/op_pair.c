@@ -574,21 +574,17 @@ static void join_connected(void *user, session *s)
 static void join_failed(void *user, kith_err why)
 {
     pair_op *p = user;
-    char message[640], trouble[256];
-    const char *relays = kith__relays_trouble(p->op.core, trouble, sizeof trouble);
-    snprintf(
-        message, sizeof message,
-        "no device %s shows a code that begins with these two words: check them, that `kith pair` is still waiting "
-        "there, and that both are on the same network%s%s",
-        p->op.core->relays ? "here or at the relay" : "on this network",
-        relays               ? "; "
-        : p->op.core->relays ? " or use the same relay"
-                             : "",
-        relays ? relays : "");
+    char message[640], relay[400];
     if (p->tried_err) /* all who showed the tag were tried */
         pair_finish(p, p->tried_err, *p->tried_message ? p->tried_message : NULL);
-    else if (why == KITH_ERR_UNREACHABLE)
+    else if (why == KITH_ERR_UNREACHABLE && kith__relays_problem(p->op.core, relay, sizeof relay)) {
+        snprintf(message, sizeof message,
+                 "no device on this network shows a code that begins with these two words, and %s", relay);
         pair_finish(p, KITH_ERR_NOT_FOUND, message);
+    } else if (why == KITH_ERR_UNREACHABLE)
+        pair_finish(p, KITH_ERR_NOT_FOUND,
+                    "no device on this network shows a code that begins with these two words: check them, that `kith "
+                    "pair` is still waiting there, and that both are on the same network");
     else
         pair_finish(p, why, NULL);
 }

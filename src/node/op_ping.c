@@ -1,7 +1,9 @@
 /* Ping: 8 bytes there and back on a stream, timed here; and the other side of it. */
 #include "base/mem.h"
 #include "node/dial.h"
+#include "node/relay.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PING_SIZE        8
@@ -86,7 +88,10 @@ static void ping_free(op *o)
 
 static void ping_end(ping_op *p, kith_err err)
 {
-    kith__op_end(&p->op, err, NULL);
+    char message[640], relay[400];
+    bool relays = err == KITH_ERR_UNREACHABLE && kith__relays_problem(p->op.core, relay, sizeof relay);
+    if (relays) snprintf(message, sizeof message, "%s cannot be found nearby, and %s", p->peer.local_name, relay);
+    kith__op_end(&p->op, err, relays ? message : NULL);
     ping_free(&p->op);
 }
 

@@ -137,18 +137,21 @@ static void send_cancel(op *o, kith_err why)
 
 static const op_kind send_kind = {.name = "send", .needs_keys = true, .cancel = send_cancel, .free = send_free};
 
-static void unreachable(const send_op *s, char *out, size_t size)
+static void explain_unreachable(const send_op *s, char *out, size_t size)
 {
     const char *name = s->peer.local_name;
-    char why[256];
+    char relay[400];
+    bool direct = s->want == DIAL_DATAGRAM || s->want == DIAL_STREAM;
     if (s->connected_before)
         snprintf(out, size, "%s went away and did not come back: run the same command again and it goes on from here",
                  name);
-    else if (kith__relays_trouble(s->op.core, why, sizeof why))
-        snprintf(out, size, "%s cannot be found on this network, and %s", name, why);
+    else if (direct && s->op.core->relays)
+        snprintf(out, size, "%s cannot be found nearby, and --path forbids the way over the relay: leave it out", name);
+    else if (kith__relays_problem(s->op.core, relay, sizeof relay))
+        snprintf(out, size, "%s cannot be found nearby, and %s", name, relay);
     else
-        snprintf(out, size, "%s cannot be found: is it on, on this network%s, and is `kith receive` running there?",
-                 name, s->op.core->relays ? " or at the same relay" : "");
+        snprintf(out, size, "%s cannot be found: is it on, %s, and is `kith receive` running there?", name,
+                 s->op.core->relays ? "at the same relay" : "on this network");
 }
 
 /* What the other side or the network did, for people. */
@@ -158,7 +161,7 @@ static void explain(const send_op *s, kith_err err, char *out, size_t size)
     bool answered = s->tx && kith_file_tx_by_peer(s->tx); /* it took the offer and said so in the file's own words */
     *out = 0;
     switch (err) {
-    case KITH_ERR_UNREACHABLE: unreachable(s, out, size); break;
+    case KITH_ERR_UNREACHABLE: explain_unreachable(s, out, size); break;
     case KITH_ERR_UNTRUSTED: snprintf(out, size, "%s does not know this device any more: pair them again", name); break;
     case KITH_ERR_NOT_ALLOWED:
         snprintf(out, size,

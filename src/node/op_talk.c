@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "node/dial.h"
+#include "node/relay.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -100,12 +101,17 @@ static void talk_free(op *o)
 static const char *explain(const talk_op *t, kith_err err, char *out, size_t size)
 {
     const char *name = t->peer.local_name;
+    char relay[400];
     *out = 0;
     switch (err) {
     case KITH_OK: return NULL;
     case KITH_ERR_UNREACHABLE:
-        snprintf(out, size,
-                 t->before ? "%s went away and did not come back" : "%s cannot be found: is it on, and here?", name);
+        if (t->before)
+            snprintf(out, size, "%s went away and did not come back", name);
+        else if (kith__relays_problem(t->op.core, relay, sizeof relay))
+            snprintf(out, size, "%s cannot be found nearby, and %s", name, relay);
+        else
+            snprintf(out, size, "%s cannot be found: is it on, and here?", name);
         break;
     case KITH_ERR_NOT_ALLOWED:
         snprintf(out, size, "%s does not serve \"%s\" now", name, kith_talk_topic(t->talk));
@@ -126,7 +132,7 @@ static const char *explain(const talk_op *t, kith_err err, char *out, size_t siz
 /* `said` goes to the peer when the stream is to be given up at once; OK: it is done with, or the peer knows. */
 static void end(talk_op *t, kith_err err, kith_err said)
 {
-    char message[256];
+    char message[640];
     kith_core *core = t->op.core;
     if (!t->opener) kith__talk_ended(core, t->peer.fingerprint, kith_talk_id(t->talk), said ? said : err);
     if (t->channel && said) kith__channel_give_up(t->channel, said);

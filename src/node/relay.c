@@ -39,8 +39,8 @@ typedef struct relay_link {
     kith_timer *timer;
     kith_addr udp, observed; /* the relay's; ours as it sees it, over UDP */
     bool flushing;
-    kith_err why;    /* the last connection ended, or never was */
-    uint64_t said;   /* kith_relay_error: what the relay had against it; 0: nothing */
+    kith_err why;    /* we are not registered there; OK: not told yet */
+    uint64_t code;   /* and what the relay said of it (kith_relay_error), 0: nothing */
     bool superseded; /* once, by somebody else who is this node */
     bool has_mailbox;
     uint32_t mailbox;
@@ -319,7 +319,8 @@ static void set_mailbox(relay_link *l)
 
 static void on_mailbox(relay_link *l, const kith_relay_event *event)
 {
-    if (event->code == KITH_RELAY_MAILBOX_STATE_OPEN) return;
+    bool ours = l->has_mailbox && event->tag == l->mailbox; /* else we closed it */
+    if (event->code == KITH_RELAY_MAILBOX_STATE_OPEN || !ours) return;
     l->has_mailbox = false;
     kith__core_log(l->all->core, KITH_LOG_WARN, "relay %s: the code cannot be used there: %s", l->url,
                    event->code == KITH_RELAY_MAILBOX_STATE_TAKEN ? "another one begins with the same words" : "closed");
@@ -336,9 +337,44 @@ static void set_choice(relay_link *l)
     kith_relays_expire(&all->choice, now_of(l));
 }
 
+/* Why it does not serve us, for people. */
+static const char *fault(const relay_link *l)
+{
+    switch (l->code) {
+    case KITH_RELAY_ERROR_TOKEN: return "it wants its operator's token, and was shown none or a wrong one";
+    case KITH_RELAY_ERROR_AUTHORITY: return "it goes by another name";
+    case KITH_RELAY_ERROR_SIGNATURE: return "it does not accept this device's signature";
+    case KITH_RELAY_ERROR_SUPERSEDED: return "another node of this device has taken our place";
+    default: break;
+    }
+    switch (l->why) {
+    case KITH_OK:
+    case KITH_ERR_TIMEOUT:
+    case KITH_ERR_LOST:
+    case KITH_ERR_UNREACHABLE: return "it does not answer";
+    default: return kith_err_text(l->why);
+    }
+}
+
+bool kith__relays_problem(const kith_core *core, char *out, size_t size)
+{
+    const struct relays *all = core->relays;
+    const relay_link *first = NULL;
+    for (size_t i = 0; all && i < all->count; i++) {
+        const relay_link *l = &all->links[i];
+        if (!l->client) continue;
+        if (kith_relay_client_is_registered(l->client)) return false;
+        if (!first || (!first->why && l->why)) first = l;
+    }
+    if (first) snprintf(out, size, "the relay %s does not help: %s", first->url, fault(first));
+    return first;
+}
+
 static void registered(relay_link *l)
 {
     kith_core *core = l->all->core;
+    l->why = KITH_OK;
+    l->code = 0;
     kith__core_log(core, KITH_LOG_INFO, "registered at relay %s", l->url);
     kith_relays_up(&l->all->choice, l->index, now_of(l));
     l->has_mailbox = false;
@@ -349,10 +385,10 @@ static void registered(relay_link *l)
 
 static void lost(relay_link *l, const kith_relay_event *event)
 {
-    kith__core_log(l->all->core, KITH_LOG_INFO, "not at relay %s: %s", l->url, kith_err_text(event->why));
-    kith_relays_down(&l->all->choice, l->index, now_of(l));
     l->why = event->why;
-    l->said = event->code;
+    l->code = event->code;
+    kith__core_log(l->all->core, event->code ? KITH_LOG_WARN : KITH_LOG_INFO, "not at relay %s: %s", l->url, fault(l));
+    kith_relays_down(&l->all->choice, l->index, now_of(l));
     l->superseded = l->superseded || event->code == KITH_RELAY_ERROR_SUPERSEDED;
     l->has_mailbox = false;
     l->observed = (kith_addr){0};
@@ -589,34 +625,6 @@ size_t kith__relays_observed(const kith_core *core, kith_addr *out, size_t cap)
     for (size_t i = 0; all && i < all->count && n < cap; i++)
         if (all->links[i].observed.family != KITH_FAMILY_NONE) out[n++] = all->links[i].observed;
     return n;
-}
-
-static const char *trouble_of(const relay_link *l)
-{
-    switch (l->said) {
-    case KITH_RELAY_ERROR_VERSION: return "it speaks another version of the protocol";
-    case KITH_RELAY_ERROR_AUTHORITY: return "it does not go by that name: its operator must tell it (kith-relay(5))";
-    case KITH_RELAY_ERROR_TOKEN: return "it wants a token: say --relay-token-file FILE";
-    default: break;
-    }
-    switch (l->why) {
-    case KITH_OK: return "it did not answer in time";
-    case KITH_ERR_UNREACHABLE: return "nobody answers there";
-    case KITH_ERR_DECLINED: return "what answers there is no relay";
-    case KITH_ERR_NETWORK: return "the proxy declined";
-    case KITH_ERR_CLOSED: return "it ended the connection";
-    default: return kith_err_text(l->why);
-    }
-}
-
-const char *kith__relays_trouble(const kith_core *core, char *out, size_t size)
-{
-    const struct relays *all = core->relays;
-    if (!all) return NULL;
-    for (size_t i = 0; i < all->count; i++)
-        if (is_up(&all->links[i])) return NULL;
-    snprintf(out, size, "the relay %.100s cannot be used: %s", all->links[0].url, trouble_of(&all->links[0]));
-    return out;
 }
 
 bool kith__relays_superseded(const kith_core *core)

@@ -33,9 +33,9 @@ size_t kith__relays_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint
 /* Where relays see our datagrams come from; how many, at most cap. */
 size_t kith__relays_observed(const kith_core *core, kith_addr *out, size_t cap);
 
-/* What keeps us from each of the relays, to be said after "it cannot be found nearby, and"; NULL: one can be used, or
- * there are none. */
-const char *kith__relays_trouble(const kith_core *core, char *out, size_t size);
+/* Is it relays that stand in the way: there are some, and none serves us?  Then why, of the first, as a sentence's
+ * part. */
+bool kith__relays_problem(const kith_core *core, char *out, size_t size);
 
 /* Send a run to an address of that family.  AGAIN, LIMIT as udp->send; UNREACHABLE: the session is over. */
 KITH_MUST_CHECK kith_err kith__relays_send(kith_core *core, const kith_packet *run);

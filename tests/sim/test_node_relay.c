@@ -205,6 +205,34 @@ static void no_relay_where_none_is_wanted(void **state)
     send(&w, KITH_PATH_UDP);
     if (!kith_sim_run_until(w.sim, ended, &w.v[0], 120 * KITH_SIM_S)) fail_msg("it does not end");
     assert_int_equal(last_event(&w.v[0], KITH_EVENT_END)->err, KITH_ERR_UNREACHABLE);
+    assert_non_null(strstr(last_event(&w.v[0], KITH_EVENT_END)->message, "--path forbids the way over the relay"));
+    world_free(&w);
+}
+
+static const char *ping_fails(world *w)
+{
+    char id[KITH_UUID_TEXT_SIZE];
+    w->v[0].count = 0;
+    kith_core_ping(w->v[0].core, ++w->v[0].last_op, kith_uuid_text(w->v[1].self.device.id, id), 1);
+    if (!kith_sim_run_until(w->sim, ended, &w->v[0], 60 * KITH_SIM_S)) fail_msg("it does not end");
+    const kith_event *end = last_event(&w->v[0], KITH_EVENT_END);
+    assert_int_equal(end->err, KITH_ERR_UNREACHABLE);
+    return end->message;
+}
+
+/* When it is the relay that does not help, that is what is said. */
+static void a_relay_that_does_not_help(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 11, PORT, PORT);
+    open_both(&w);
+    assert_null(strstr(ping_fails(&w), "wss://relay.example/")); /* it does: the other device is not there */
+    station_kill();
+    send(&w, KITH_PATH_ANY);
+    if (!kith_sim_run_until(w.sim, ended, &w.v[0], 60 * KITH_SIM_S)) fail_msg("it does not end");
+    assert_non_null(strstr(ping_fails(&w), "the relay wss://relay.example/ does not help: it does not answer"));
+    station_start(w.relay);
     world_free(&w);
 }
 
@@ -382,6 +410,7 @@ int main(void)
         TEST(every_pair_of_nats),
         TEST(the_relay_alone),
         TEST(no_relay_where_none_is_wanted),
+        TEST(a_relay_that_does_not_help),
         TEST(pairing_over_the_relay),
         TEST(a_device_that_serves_nothing_is_not_there),
         TEST(a_device_that_comes_later),
