@@ -136,7 +136,7 @@ static bool in_use(kith_core *core, const kith_addr *addr)
 static void end_place(relay_link *l, place *p)
 {
     kith_relay_client_end(l->client, p->session, false);
-    place_gone(l, p, KITH_ERR_CLOSED);
+    place_gone(l, p, KITH_ERR_CLOSED, 0);
     p->state = PLACE_FREE;
 }
 
