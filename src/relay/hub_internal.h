@@ -61,7 +61,9 @@ typedef struct side { /* of a session: what it is to one client */
 
 typedef struct session {
     side dialler, target;
-    bool answered;      /* the target has sent something */
+    bool answered;         /* the target has sent something */
+    struct message *offer; /* for the device's other instances, while this one may refuse; NULL: there are none */
+    size_t offer_segment;
     kith_link refusing; /* in hub->refusing while it is not answered and the dialler was told nothing */
     kith_link idle;     /* in hub->idle_sessions, the longest idle first */
     uint64_t made_ns, used_ns;

@@ -85,6 +85,7 @@ static void session_end(kith_hub *hub, session *s, bool tell_dialler, bool tell_
     kith_list_remove(&s->refusing);
     kith_list_remove(&s->idle);
     hub->stats.sessions--;
+    message_free(hub, s->offer);
     kith_free(s);
     say_gone(dialler, dialler_number, reason, now_ns);
     say_gone(target, target_number, reason, now_ns);
@@ -101,12 +102,6 @@ static void leave(side *s, uint64_t now_ns)
         side_end(s);
     else
         session_end(hub, of, true, false, KITH_RELAY_GONE_ENDED, now_ns);
-}
-
-void session_gone(kith_hub_client *client, const kith_relay_message *m, uint64_t now_ns)
-{
-    side *s = side_find(client, m->session);
-    if (s) leave(s, now_ns);
 }
 
 void session_end_all(kith_hub_client *client, uint64_t now_ns)
@@ -136,10 +131,33 @@ static uint32_t free_number(kith_hub_client *client)
     return number;
 }
 
-static void begin(kith_hub_client *client, kith_hub_client *target, const kith_relay_message *m, uint64_t now_ns)
+static void say_incoming(session *s, const kith_relay_run *offer, uint64_t now_ns)
+{
+    const kith_hub_client *from = s->dialler.client;
+    uint8_t udp_id[KITH_RELAY_UDP_ID_SIZE];
+    memcpy(udp_id, s->target.udp_id, sizeof udp_id);
+    queue_message(s->target.client,
+                  &(kith_relay_message){.type = KITH_RELAY_INCOMING,
+                                        .session = s->target.number,
+                                        .run = *offer,
+                                        .incoming = {from->device->fingerprint, from->instance, udp_id}},
+                  now_ns);
+}
+
+/* Any instance of the device will do: what this one refuses, one that registered before it may take. */
+static void keep_offer(session *s, const kith_relay_run *offer)
+{
+    kith_hub *hub = s->dialler.client->hub;
+    if (s->target.client->device->count < 2 || !(s->offer = message_new(hub, offer->size))) return;
+    s->offer->size = offer->size;
+    s->offer_segment = offer->segment;
+    if (offer->size) memcpy(message_data(hub, s->offer), offer->data, offer->size);
+}
+
+static void begin(kith_hub_client *client, kith_hub_client *target, bool any_instance, const kith_relay_message *m,
+                  uint64_t now_ns)
 {
     kith_hub *hub = client->hub;
-    uint8_t udp_id[KITH_RELAY_UDP_ID_SIZE]; /* a copy: the session may be over after the first message */
     session *s = kith_calloc(1, sizeof *s);
     if (!s) {
         hub->stats.memory_overflows++;
@@ -153,16 +171,12 @@ static void begin(kith_hub_client *client, kith_hub_client *target, const kith_r
     kith_list_append(&hub->refusing, &s->refusing);
     kith_list_append(&hub->idle_sessions, &s->idle);
     hub->stats.sessions++;
-    kith_relay_message incoming = {.type = KITH_RELAY_INCOMING,
-                                   .session = s->target.number,
-                                   .run = m->run,
-                                   .incoming = {client->device->fingerprint, client->instance, udp_id}};
-    memcpy(udp_id, s->target.udp_id, sizeof udp_id);
+    if (target && any_instance) keep_offer(s, &m->run);
     queue_message(
         client,
         &(kith_relay_message){.type = KITH_RELAY_CONNECTED, .session = m->session, .connected = {s->dialler.udp_id}},
         now_ns);
-    if (target && client->stage == REGISTERED) queue_message(target, &incoming, now_ns);
+    if (target && client->stage == REGISTERED) say_incoming(s, &m->run, now_ns); /* else the session is over */
 }
 
 /* What CONNECT and MAILBOX_CONNECT share; false: it was answered. */
@@ -198,7 +212,30 @@ void session_connect(kith_hub_client *client, const kith_relay_message *m, uint6
     if (!may_begin(client, m, now_ns)) return;
     kith_hub_client *target = register_find(client->hub, m->connect.target, m->connect.target_instance);
     if (target == client && !m->connect.target_instance) target = register_before(client);
-    begin(client, reachable(client, target), m, now_ns);
+    begin(client, reachable(client, target), !m->connect.target_instance, m, now_ns);
+}
+
+/* The next instance is asked; false: there is none. */
+static bool pass_on(side *s, uint64_t now_ns)
+{
+    session *of = s->session;
+    kith_hub *hub = s->client->hub;
+    kith_hub_client *next = s->client;
+    if (is_dialler(s) || !of->refusing.next || !of->offer) return false;
+    do next = register_before(next);
+    while (next && !reachable(of->dialler.client, next));
+    if (!next) return false;
+    kith_relay_run offer = {of->offer->size ? message_data(hub, of->offer) : NULL, of->offer->size, of->offer_segment};
+    side_end(s);
+    side_begin(s, next, free_number(next));
+    say_incoming(of, &offer, now_ns);
+    return true;
+}
+
+void session_gone(kith_hub_client *client, const kith_relay_message *m, uint64_t now_ns)
+{
+    side *s = side_find(client, m->session);
+    if (s && !pass_on(s, now_ns)) leave(s, now_ns);
 }
 
 void session_mailbox_connect(kith_hub_client *client, const kith_relay_message *m, uint64_t now_ns)
@@ -212,7 +249,7 @@ void session_mailbox_connect(kith_hub_client *client, const kith_relay_message *
     }
     hub->stats.guesses++;
     mailbox *box = mailbox_find(hub, m->tag);
-    begin(client, reachable(client, box ? box->client : NULL), m, now_ns);
+    begin(client, reachable(client, box ? box->client : NULL), false, m, now_ns);
 }
 
 /* ---- packets ---- */
@@ -226,6 +263,8 @@ void session_touch(side *from, uint64_t now_ns)
     if (is_dialler(from) || s->answered) return;
     s->answered = true;
     kith_list_remove(&s->refusing);
+    message_free(from->client->hub, s->offer);
+    s->offer = NULL;
 }
 
 void session_data(kith_hub_client *client, message *data, const kith_relay_message *m, uint64_t now_ns)

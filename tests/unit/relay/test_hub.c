@@ -237,6 +237,42 @@ static void to_another_instance_of_itself(void **state)
     quiet(&two);
 }
 
+/* Of a device's instances the last one is asked first, and what it refuses goes to those before it. */
+static void what_one_instance_refuses(void **state)
+{
+    (void)state;
+    static const uint8_t packet[100] = {7};
+    peer a, one, two;
+    enter(&a, 1, "192.0.2.1:1");
+    enter(&one, 2, "192.0.2.2:1");
+    arrive(&two, 2, "192.0.2.2:2", AUTHORITY);
+    two.instance[0] = 2;
+    say_register(&two, AUTHORITY, NULL);
+    registered(&two);
+    say_connect(&a, &one, 3);
+    expect(&a, KITH_RELAY_CONNECTED);
+    quiet(&one);
+    expect(&two, KITH_RELAY_INCOMING);
+    say_gone(&two, two.m.session);
+    expect(&one, KITH_RELAY_INCOMING);
+    assert_memory_equal(one.m.incoming.from_instance, a.instance, sizeof a.instance);
+    uint32_t number = one.m.session;
+    quiet(&two);
+    say_data(&one, number, packet, sizeof packet, sizeof packet);
+    expect(&a, KITH_RELAY_DATA);
+    assert_int_equal(a.m.session, 3);
+    say_connect(&a, &one, 4); /* nobody takes it: that looks like nobody there */
+    expect(&a, KITH_RELAY_CONNECTED);
+    expect(&two, KITH_RELAY_INCOMING);
+    say_gone(&two, two.m.session);
+    expect(&one, KITH_RELAY_INCOMING);
+    say_gone(&one, one.m.session);
+    quiet(&a);
+    advance(settings.refuse_ms);
+    expect(&a, KITH_RELAY_GONE);
+    assert_int_equal(a.m.gone.reason, KITH_RELAY_GONE_UNREACHABLE);
+}
+
 static void idle_sessions_end(void **state)
 {
     (void)state;
@@ -402,6 +438,7 @@ int main(void)
         HUB_TEST(numbers),
         HUB_TEST(to_itself),
         HUB_TEST(to_another_instance_of_itself),
+        HUB_TEST(what_one_instance_refuses),
         HUB_TEST(idle_sessions_end),
         HUB_TEST(pings),
         HUB_TEST(in_pieces),
