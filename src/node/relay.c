@@ -450,6 +450,13 @@ static void react(relay_link *l, const kith_relay_event *event)
     }
 }
 
+static void set_timer(relay_link *l)
+{
+    uint64_t at = kith_relay_client_deadline_ns(l->client), places = places_deadline(l);
+    if (l->again_ns && l->again_ns < at) at = l->again_ns;
+    l->all->core->env->timers->set(l->timer, places < at ? places : at);
+}
+
 /* After every call to the client. */
 static void flush(relay_link *l)
 {
@@ -470,9 +477,7 @@ static void flush(relay_link *l)
         if (core->env->udp->send(core->datagrams->udp, &packet)) break; /* lost: it is sent again */
     }
     set_choice(l);
-    uint64_t at = kith_relay_client_deadline_ns(l->client), places = places_deadline(l);
-    if (l->again_ns && l->again_ns < at) at = l->again_ns;
-    core->env->timers->set(l->timer, places < at ? places : at);
+    set_timer(l);
     l->flushing = false;
 }
 
@@ -670,7 +675,11 @@ void kith__relays_want(kith_core *core)
     struct relays *all = core->relays;
     for (size_t i = 0; all && !core->closing && i < all->count; i++) {
         relay_link *l = &all->links[i];
-        if (l->client) continue;
+        if (l->client) {
+            kith_relay_client_want(l->client, now_of(l));
+            set_timer(l);
+            continue;
+        }
         kith_err err = link_connect(l);
         if (err) kith__core_log(core, KITH_LOG_WARN, "relay %s: %s", l->url, kith_err_text(err));
         flush(l);

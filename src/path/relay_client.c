@@ -135,6 +135,8 @@ static uint64_t when_back(kith_relay_client *client, uint64_t now_ns)
     uint64_t from = client->asked_ns > now_ns ? client->asked_ns : now_ns;
     if (client->restarting) return from; /* it was drawn when the relay said so */
     if (client->kicked && !client->refused) return from;
+    if (client->quick && from == now_ns && !client->refused)
+        return sum(now_ns, KITH_RELAY_QUICK_NS << (KITH_RELAY_QUICK_TRIES - client->quick--));
     if (client->window_end_ns > from) from = client->window_end_ns;
     client->window_end_ns = sum(from, spread(client));
     return sum(from, kith__relay_random(client, spread(client)));
@@ -150,10 +152,11 @@ static void go_away(kith_relay_client *client, kith_err why, uint64_t now_ns)
 {
     bool stable = client->state == RELAY_REGISTERED && now_ns - client->registered_ns >= KITH_RELAY_STABLE_NS;
     if (stable) forgive(client);
+    bool counts = !client->kicked && !client->quick;
     client->state = RELAY_AWAY;
     client->come_back_ns = when_back(client, now_ns);
     client->kicked = false;
-    if (client->attempts < UINT16_MAX) client->attempts++;
+    if (counts && client->attempts < UINT16_MAX) client->attempts++;
     client->to_sign_size = 0;
     client->pinged_ns = 0;
     kith__relay_sessions_forget(client);
@@ -237,6 +240,7 @@ static bool on_registered(kith_relay_client *client, const kith_relay_message *m
 {
     if (client->state != RELAY_CHALLENGED || !client->to_sign_size) return false;
     client->state = RELAY_REGISTERED;
+    client->quick = 0;
     client->to_sign_size = 0;
     client->registered_ns = now_ns;
     client->limits = message->registered.limits;
@@ -261,6 +265,7 @@ static void on_pong(kith_relay_client *client, const kith_relay_message *message
     uint64_t sample = now_ns - client->pinged_ns;
     if (!sample) sample = 1;
     client->pinged_ns = 0;
+    client->quick = 0;
     client->kicked = false;
     client->rtt_ns = client->rtt_ns ? client->rtt_ns - client->rtt_ns / RTT_SHARE + sample / RTT_SHARE : sample;
     if (!client->min_rtt_ns || sample < client->min_rtt_ns) client->min_rtt_ns = sample;
@@ -426,8 +431,12 @@ void kith_relay_client_expire(kith_relay_client *client, uint64_t now_ns)
 void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns)
 {
     forgive(client);
+    client->quick = KITH_RELAY_QUICK_TRIES;
     if (client->state == RELAY_AWAY && !client->asked_ns && !client->refused) {
         client->come_back_ns = now_ns;
+    } else if (client->state == RELAY_DIALLING || client->state == RELAY_CHALLENGED) {
+        client->kicked = true;
+        kith__relay_hang_up(client, KITH_ERR_LOST, now_ns); /* it was dialled from what may be gone */
     } else if (client->state == RELAY_REGISTERED) {
         client->kicked = true;
         ping(client, now_ns);
@@ -435,6 +444,13 @@ void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns)
         client->ping_at_ns = sum(now_ns, ping_every(client));
         kith__relay_udp_start(client, now_ns);
     }
+}
+
+void kith_relay_client_want(kith_relay_client *client, uint64_t now_ns)
+{
+    if (client->state != RELAY_AWAY || client->asked_ns > now_ns || client->refused) return;
+    if (client->come_back_ns > sum(now_ns, KITH_RELAY_SPREAD_NS))
+        client->come_back_ns = sum(now_ns, kith__relay_random(client, KITH_RELAY_SPREAD_NS));
 }
 
 void kith_relay_client_doubt(kith_relay_client *client, uint64_t now_ns)

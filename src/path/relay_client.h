@@ -25,8 +25,11 @@
 /* After a kick: or four round trips. Without an answer, or when the connection ends before one, it is dialled again at
  * once: it was our network that changed, not the relay that went, so nobody else does the same now. */
 #define KITH_RELAY_KICK_PONG_NS UINT64_C(1000000000)
-#define KITH_RELAY_DOUBT_NS     UINT64_C(5000000000)  /* and this, where there is a reason to ask */
-#define KITH_RELAY_STABLE_NS    UINT64_C(60000000000) /* registered for so long: failures before do not count */
+/* And that failing, so many times more after QUICK, twice that ...: a network that has an address may need a moment. */
+#define KITH_RELAY_QUICK_TRIES 3
+#define KITH_RELAY_QUICK_NS    UINT64_C(1000000000)
+#define KITH_RELAY_DOUBT_NS    UINT64_C(5000000000)  /* and this, where there is a reason to ask */
+#define KITH_RELAY_STABLE_NS   UINT64_C(60000000000) /* registered for so long: failures before do not count */
 /* The n-th attempt in a row comes at a random time within a window of SPREAD * 2^n, at most SPREAD_MAX, that begins
  * where the window before ended: clients that lost their relay at once come back spread out evenly. */
 #define KITH_RELAY_SPREAD_NS        UINT64_C(10000000000)
@@ -140,9 +143,13 @@ void kith_relay_client_end(kith_relay_client *client, uint32_t session, bool ref
 uint64_t kith_relay_client_deadline_ns(const kith_relay_client *client); /* UINT64_MAX: none */
 void kith_relay_client_expire(kith_relay_client *client, uint64_t now_ns);
 bool kith_relay_client_event(kith_relay_client *client, kith_relay_event *out);
-/* The network changed: come back at once where it waits to; where it does not, ask whether the relay still answers,
- * come back at once if not (KITH_RELAY_KICK_PONG_NS), and bind UDP again. */
+/* The network changed: come back at once where it waits to, or was about to be dialled; where it is registered, ask
+ * whether the relay still answers, come back at once if not (KITH_RELAY_KICK_PONG_NS), and bind UDP again. */
 void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns);
+
+/* Somebody needs it now: where it waits for longer than the first window it comes back within that, so that however
+ * many are needed at once they come as spread out as those who lost it at once. */
+void kith_relay_client_want(kith_relay_client *client, uint64_t now_ns);
 
 /* Nothing seems to get through, as the packets above tell sooner than we: over the WebSocket from now on, until the
  * relay answers to a datagram again; and it is asked at once whether it is still there, with DOUBT_NS to say anything.

@@ -45,6 +45,7 @@ struct kith_relay_client {
     uint64_t asked_ns;      /* the relay asked us to be away until then; 0: no */
     bool restarting;        /* and goes away itself */
     bool kicked;            /* and the relay was not heard since */
+    unsigned quick;         /* attempts to come that need not be spread */
     bool refused;           /* for what will not change by itself */
     uint64_t code;          /* its last kith_relay_error */
     uint8_t to_sign[KITH_RELAY_SIGNED_MAX];

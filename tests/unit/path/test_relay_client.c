@@ -278,8 +278,48 @@ static void a_kick_asks_whether_it_is_still_there(void **state)
     assert_true(now == start + KITH_RELAY_KICK_PONG_NS);
     assert_non_null(hear(KITH_RELAY_EVENT_LOST));
     assert_int_equal(last[last_count - 1].kind, KITH_RELAY_EVENT_DIAL); /* at once */
+    for (unsigned i = 0; i < KITH_RELAY_QUICK_TRIES; i++) {
+        kith_relay_client_ended(client, KITH_ERR_UNREACHABLE, now);
+        assert_true(lost_until() == now + (KITH_RELAY_QUICK_NS << i));
+        pass_to_deadline();
+    }
+    hear(KITH_RELAY_EVENT_DIAL);
     kith_relay_client_ended(client, KITH_ERR_UNREACHABLE, now);
-    assert_true(lost_until() > now); /* once */
+    uint64_t until = lost_until();
+    assert_in_range(until - now, 0, KITH_RELAY_SPREAD_NS);
+    assert_true((until - now) % KITH_RELAY_QUICK_NS); /* by chance again, as if it was the first */
+}
+
+static void a_kick_gives_up_what_was_dialled_before(void **state)
+{
+    (void)state;
+    hear(KITH_RELAY_EVENT_DIAL);
+    for (int i = 0; i < 2; i++) {
+        kith_relay_client_kick(client, now);
+        kith_relay_client_expire(client, now);
+        assert_non_null(hear(KITH_RELAY_EVENT_HANGUP));
+        assert_int_equal(last[last_count - 1].kind, KITH_RELAY_EVENT_DIAL);
+        kith_relay_client_connected(client, &nowhere, now);
+    }
+}
+
+/* When somebody is dialled who may be behind it. */
+static void one_that_is_needed_comes_back_sooner(void **state)
+{
+    (void)state;
+    hear(KITH_RELAY_EVENT_DIAL);
+    for (int i = 0; i < 8; i++) { /* it does not answer; nobody minds */
+        kith_relay_client_ended(client, KITH_ERR_UNREACHABLE, now);
+        pass_to_deadline();
+        hear(KITH_RELAY_EVENT_DIAL);
+    }
+    kith_relay_client_ended(client, KITH_ERR_UNREACHABLE, now);
+    assert_true(lost_until() > now + KITH_RELAY_SPREAD_NS);
+    kith_relay_client_want(client, now);
+    uint64_t until = kith_relay_client_deadline_ns(client);
+    assert_in_range(until - now, 0, KITH_RELAY_SPREAD_NS);
+    for (int i = 0; i < 10; i++) kith_relay_client_want(client, now + (uint64_t)i);
+    assert_true(kith_relay_client_deadline_ns(client) == until);
 }
 
 static void what_ends_after_a_kick_comes_back_at_once(void **state)
@@ -517,6 +557,8 @@ int main(void)
         CASE(a_kick_comes_back_at_once),
         CASE(a_kick_asks_whether_it_is_still_there),
         CASE(what_ends_after_a_kick_comes_back_at_once),
+        CASE(a_kick_gives_up_what_was_dialled_before),
+        CASE(one_that_is_needed_comes_back_sooner),
         CASE(who_is_asked_to_wait_waits),
         CASE(a_relay_cannot_send_us_away_for_ever),
         CASE(refusals_are_not_repeated_soon),
