@@ -6,7 +6,7 @@
  *   greeting the control streams: hello for hello, and what is said after it    greeting.{h,c}
  *   roam     which way a session's packets go, and networks that come and go    roam.{h,c}
  *   dial     finding a device's addresses and racing them                       dial.{h,c}
- *   relay    connections to relays, and sessions over them as addresses         relay.{h,c}
+ *   relay    connections to relays, and sessions over them as addresses         relay.h relay*.c
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
  *   talk     connections with messages: kept alive, and taken                   op_talk.c op_serve.c talk.h
  *   transfer one file of a receive                                              transfer.c receive.h

@@ -1,0 +1,207 @@
+/* Sessions at a relay as places that packets go to, and who may be found at one. */
+#include "node/relay_internal.h"
+
+#include "node/roam.h"
+
+#include <string.h>
+
+kith_addr kith__place_address(const relay_link *l, const place *p)
+{
+    kith_addr a = {.family = KITH_FAMILY_RELAY, .ip = {[3] = (uint8_t)l->index}};
+    for (int i = 0; i < 4; i++) a.ip[4 + i] = (uint8_t)(p->id >> (24 - 8 * i));
+    return a;
+}
+
+place *kith__place_at(struct relays *all, const kith_addr *addr, relay_link **of)
+{
+    if (!all || addr->family != KITH_FAMILY_RELAY || addr->ip[3] >= all->count) return NULL;
+    uint32_t id = 0;
+    for (int i = 0; i < 4; i++) id = id << 8 | addr->ip[4 + i];
+    *of = &all->links[addr->ip[3]];
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        place *p = &(*of)->places[i];
+        if (p->id == id && (p->state == PLACE_ASKED_FOR || p->state == PLACE_OPEN)) return p;
+    }
+    return NULL;
+}
+
+place *kith__place_of_session(relay_link *l, uint32_t number)
+{
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++)
+        if (l->places[i].state == PLACE_OPEN && l->places[i].session == number) return &l->places[i];
+    return NULL;
+}
+
+/* A free one, or else the oldest that nothing was sent to, or that is gone. */
+place *kith__place_new(relay_link *l)
+{
+    place *found = NULL;
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        place *p = &l->places[i];
+        if (p->state == PLACE_OPEN) continue;
+        if (p->state == PLACE_FREE) {
+            found = p;
+            break;
+        }
+        if (!found || p->since_ns < found->since_ns) found = p;
+    }
+    if (!found) return NULL;
+    *found = (place){.id = ++l->all->last_id, .since_ns = kith__relay_link_now(l)};
+    return found;
+}
+
+/* Those with packets on the way there hear of it. */
+static void place_gone(relay_link *l, place *p, kith_err why, uint64_t until_ns)
+{
+    kith_addr addr = kith__place_address(l, p);
+    p->state = p->theirs ? PLACE_FREE : PLACE_GONE;
+    p->since_ns = kith__relay_link_now(l);
+    p->absent_until_ns = until_ns;
+    kith__roam_gone(l->all->core, &addr, why);
+}
+
+void kith__places_all_gone(relay_link *l)
+{
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++)
+        if (l->places[i].state == PLACE_OPEN) place_gone(l, &l->places[i], KITH_ERR_LOST, 0);
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) l->places[i].state = PLACE_FREE;
+}
+
+static bool in_use(kith_core *core, const kith_addr *addr)
+{
+    KITH_EACH (at, &core->sessions)
+        if (kith_addr_equal(&KITH_OF(at, session, link)->remote, addr)) return true;
+    return false;
+}
+
+static void end_place(relay_link *l, place *p)
+{
+    kith_relay_client_end(l->client, p->session, false);
+    place_gone(l, p, KITH_ERR_CLOSED, 0);
+    p->state = PLACE_FREE;
+}
+
+void kith__relays_done_with(kith_core *core, const kith_addr *addr)
+{
+    relay_link *l;
+    place *p = kith__place_at(core->relays, addr, &l);
+    if (!p) return;
+    if (p->state == PLACE_OPEN)
+        p->ends_ns = kith__relay_link_now(l) + RELAY_LINGER_NS;
+    else
+        p->state = PLACE_FREE;
+    kith__relay_link_flush(l);
+}
+
+/* The last words have gone; it may be in use again. */
+void kith__places_end_unused(relay_link *l)
+{
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        place *p = &l->places[i];
+        kith_addr addr = kith__place_address(l, p);
+        if (p->state != PLACE_OPEN || !p->ends_ns || p->ends_ns > kith__relay_link_now(l)) continue;
+        p->ends_ns = 0;
+        if (!in_use(l->all->core, &addr)) end_place(l, p);
+    }
+}
+
+uint64_t kith__places_deadline(const relay_link *l)
+{
+    uint64_t at = NEVER;
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        const place *p = &l->places[i];
+        if (p->state == PLACE_OPEN && p->ends_ns && p->ends_ns < at) at = p->ends_ns;
+    }
+    return at;
+}
+
+/* Who opens many and uses none does not keep others out. */
+void kith__places_make_room(relay_link *l, const uint8_t from[static 32])
+{
+    place *oldest = NULL, *of_device = NULL;
+    size_t all = 0, same = 0;
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        place *p = &l->places[i];
+        if (p->state != PLACE_OPEN || !p->theirs) continue;
+        bool of_it = memcmp(p->fingerprint, from, sizeof p->fingerprint) == 0;
+        kith_addr addr = kith__place_address(l, p);
+        all++;
+        same += of_it;
+        if (in_use(l->all->core, &addr)) continue;
+        if (!oldest || p->since_ns < oldest->since_ns) oldest = p;
+        if (of_it && (!of_device || p->since_ns < of_device->since_ns)) of_device = p;
+    }
+    place *p = same >= RELAY_DEVICE_MAX ? of_device : all >= RELAY_THEIRS_MAX ? oldest : NULL;
+    if (p) end_place(l, p);
+}
+
+void kith__place_over(relay_link *l, uint32_t number, uint64_t again_after_ns)
+{
+    place *p = kith__place_of_session(l, number);
+    uint64_t at = kith__relay_link_now(l) + again_after_ns;
+    if (!p) return;
+    if (!l->again_ns || at < l->again_ns) l->again_ns = at;
+    place_gone(l, p, KITH_ERR_UNREACHABLE, at);
+}
+
+/* The next time that somebody who was not there may be looked for again. */
+void kith__places_set_again(relay_link *l)
+{
+    l->again_ns = 0;
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        const place *p = &l->places[i];
+        if (p->state != PLACE_GONE || p->absent_until_ns <= kith__relay_link_now(l)) continue;
+        if (!l->again_ns || p->absent_until_ns < l->again_ns) l->again_ns = p->absent_until_ns;
+    }
+}
+
+/* The place that stands for the target there; none while it is known to be absent. */
+static place *place_for(relay_link *l, const uint8_t *fingerprint, uint32_t tag)
+{
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        place *p = &l->places[i];
+        if (p->state == PLACE_FREE || p->theirs || p->by_tag != !fingerprint) continue;
+        if (fingerprint ? memcmp(p->fingerprint, fingerprint, sizeof p->fingerprint) != 0 : p->tag != tag) continue;
+        p->ends_ns = 0;
+        if (p->state != PLACE_GONE) return p;
+        if (kith__relay_link_now(l) < p->absent_until_ns) return NULL;
+        p->state = PLACE_FREE;
+    }
+    place *p = kith__place_new(l);
+    if (!p) return NULL;
+    p->state = PLACE_ASKED_FOR;
+    p->by_tag = !fingerprint;
+    p->tag = tag;
+    if (fingerprint) memcpy(p->fingerprint, fingerprint, sizeof p->fingerprint);
+    return p;
+}
+
+/* The nearest first, then the others in the order they were named. */
+static size_t find(kith_core *core, const uint8_t *fingerprint, uint32_t tag, kith_addr *out, uint64_t *nodes,
+                   size_t cap)
+{
+    struct relays *all = core->relays;
+    size_t n = 0;
+    if (!all) return 0;
+    size_t first = kith_relays_chosen(&all->choice);
+    for (size_t i = 0; i <= all->count && n < cap; i++) {
+        size_t index = i == 0 ? first : i - 1;
+        if (index >= all->count || (i && index == first) || !kith__relay_link_is_up(&all->links[index])) continue;
+        place *p = place_for(&all->links[index], fingerprint, tag);
+        if (!p) continue;
+        out[n] = kith__place_address(&all->links[index], p);
+        if (nodes) nodes[n] = index; /* behind a tag there is one node at each relay */
+        n++;
+    }
+    return n;
+}
+
+size_t kith__relays_find_device(kith_core *core, const uint8_t fingerprint[static 32], kith_addr *out, size_t cap)
+{
+    return find(core, fingerprint, 0, out, NULL, cap);
+}
+
+size_t kith__relays_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap)
+{
+    return find(core, NULL, tag, out, nodes, cap);
+}
