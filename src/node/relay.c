@@ -214,6 +214,8 @@ static void lost(relay_link *l, const kith_relay_event *event)
     l->has_mailbox = false;
     l->observed = (kith_addr){0};
     kith__places_all_gone(l);
+    /* A dial that knows nowhere to look waits for it. */
+    if (!kith_list_empty(&l->all->core->dials)) kith_relay_client_want(l->client, kith__relay_link_now(l));
 }
 
 static void react(relay_link *l, const kith_relay_event *event)
