@@ -14,7 +14,7 @@ with Nats("port-restricted", "symmetric") as n: ... n.a.kith(...) ... n.b ... n.
 A side is a kind of KINDS, or several, from the inside out: Nats(["full-cone", "symmetric"], "open") is a double NAT, its
 routers kn<N>ra (with the device) and kn<N>ra1, and 10.0.1.0/24 between them.  Nats(kind, None): both devices in one
 home, where they cannot talk past the router (bridge ports are isolated, as on a guest network): with `hairpin` they meet
-at its outside address.  ipv6="a": the letters of the sides that have IPv6, too; it is routed, 2001:db8:<side>::/64, and the
+at its outside address.  spare=kind: one more home, its router kn<N>rc at 198.51.100.13, to which move("a") takes a device.  ipv6="a": the letters of the sides that have IPv6, too; it is routed, 2001:db8:<side>::/64, and the
 router lets in what belongs to what went out.  Both homes use the same private network, as homes do.
 
 How Linux is made to be each kind (RFC 4787's words).  Its connection tracking by itself maps by address and port,
@@ -109,22 +109,23 @@ table ip nat {{
 
 
 class Nats(World):
-    def __init__(self, a, b, hairpin=False, ipv6=""):
+    def __init__(self, a, b, hairpin=False, ipv6="", spare=None):
         if not shutil.which("nft"):
             raise Skipped("there is no `nft` here (Debian: nftables)")
         super().__init__()
         self.hairpin, self.ipv6 = hairpin, ipv6
         self.outside = {}  # by letter: the address as which the device is known outside
+        self.homes = {}  # by letter: what _home() says, of where the device is
         self.public = []  # the namespaces on the public segment, and
         self.with_ipv6 = []  # those of them that have it;
         self.networks = []  # what they reach through one of them: its namespace, its address, the network
         try:
-            self._build(a, b)
+            self._build(a, b, spare)
         except BaseException:
             self.close()
             raise
 
-    def _build(self, a, b):
+    def _build(self, a, b, spare):
         self.segment = self._namespace("br")
         self._bridge(self.segment)
         relay = self._namespace("relay")
@@ -140,6 +141,7 @@ class Nats(World):
         if b is not None:
             home = self._home("b", 2, b)
         self._device("b", *home, isolated=b is None)
+        self.spare = self._home("c", 3, spare) if spare else None
         for router, address, network in self.networks:
             for namespace in self.public:
                 if namespace != router and (":" not in network or namespace in self.with_ipv6):
@@ -218,18 +220,36 @@ class Nats(World):
 
     def _device(self, letter, router, inside, known, ipv6, isolated):
         device = self._namespace(letter)
-        self._plug(router, letter, device, "eth0")
+        self._enter(letter, device, router, inside, known, DEVICES[letter])
         if isolated:
             sh("bridge", "-n", router, "link", "set", "dev", f"port-{letter}", "isolated", "on")
-        self._address(device, "eth0", f"{inside}{DEVICES[letter]}")
-        self._ip(device, "route", "add", "default", "via", inside + "1")
-        self.outside[letter] = known or f"{inside}{DEVICES[letter]}"
         if ipv6 and letter in self.ipv6:
             self._address(device, "eth0", f"{ipv6}{DEVICES[letter]}")
             self._ip(device, "route", "add", "default", "via", ipv6 + "1")
         else:
             self._set(device, "net.ipv6.conf.all.disable_ipv6=1")
         setattr(self, letter, Device(self, letter, device))
+
+    def _enter(self, letter, device, router, inside, known, number):
+        self._plug(router, letter, device, "eth0")
+        self._address(device, "eth0", f"{inside}{number}")
+        self._ip(device, "route", "add", "default", "via", inside + "1")
+        self.outside[letter] = known or f"{inside}{number}"
+        self.homes[letter] = router
+
+    def link(self, letter, up):
+        """Pull its cable, or put it back."""
+        self._ip(self.homes[letter], "link", "set", f"port-{letter}", "up" if up else "down")
+
+    def leave(self, letter):
+        """The device's interface goes, with its addresses."""
+        self._ip(self.homes[letter], "link", "del", f"port-{letter}")
+
+    def move(self, letter, number):
+        """Into the spare home, as this number in its network: over IPv4."""
+        device = getattr(self, letter).namespace
+        self.leave(letter)
+        self._enter(letter, device, *self.spare[:3], number)
 
 
 # ---- sockets of this program in a device's network ----

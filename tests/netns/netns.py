@@ -73,6 +73,7 @@ class Process:
     def __init__(self, net, command, name, env=None, stdin=None, terminal=False, cwd=None):
         self.net, self.name, self.command = net, name, [str(c) for c in command]
         self.lines, self.events, self.errors, self.screen = [], [], [], ""
+        self.times = []  # when each of `errors` came, monotonic seconds
         self.changed = threading.Condition()
         self.master = None
         streams = {"stdin": stdin if stdin is not None else subprocess.DEVNULL, "stderr": subprocess.PIPE}
@@ -112,7 +113,10 @@ class Process:
 
     def _read_errors(self):
         for raw in self.popen.stderr:
-            self._add(self.errors, raw.decode(errors="replace").rstrip("\n"))
+            with self.changed:
+                self.times.append(time.monotonic())
+                self.errors.append(raw.decode(errors="replace").rstrip("\n"))
+                self.changed.notify_all()
 
     def _read_screen(self):
         while True:
@@ -144,6 +148,11 @@ class Process:
         """The first event of this kind, among those from number `after` on, of which `where` holds."""
         return self._wait(lambda: next((e for e in self.events[after:] if e.get("event") == kind and where(e)), None),
                           f"event {kind!r}", timeout)
+
+    def logs(self, pattern, timeout=WAIT_S, after=0):
+        """When the first line of standard error, from number `after` on, with this pattern came."""
+        found = lambda: next((t for t, line in zip(self.times[after:], self.errors[after:]) if re.search(pattern, line)), None)
+        return self._wait(found, f"{pattern!r} on standard error", timeout)
 
     def shows(self, pattern, timeout=WAIT_S, after=0):
         """Where the terminal, from that place on, has shown this."""
@@ -232,6 +241,7 @@ class Device:
         self.password.write_text(PASSWORD + "\n")
         self.password.chmod(0o600)
         self.id = self.name = self.fingerprint = None
+        self.env = {}  # for each `kith`
 
     def run(self, *command, **more):
         """Any program, in this device's network."""
@@ -241,7 +251,7 @@ class Device:
     def kith(self, *arguments, json=True, **more):
         """`kith` with this home and password."""
         env = {"KITH_HOME": str(self.home), "KITH_PASSWORD_FILE": str(self.password), "TERM": "xterm",
-               **more.pop("env", {})}
+               **self.env, **more.pop("env", {})}
         name = f"{self.folder.name}:{next((a for a in map(str, arguments) if not a.startswith('-')), '')}"
         return self.run(KITH, *(["--json"] if json else []), *arguments, name=name, env=env, **more)
 
