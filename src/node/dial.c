@@ -328,7 +328,8 @@ static void begin(dial *d)
     } else if (datagram && d->want == DIAL_BULK) {
         kith_conn_stats stats;
         kith_conn_get_stats(datagram->conn, &stats);
-        if (stats.min_rtt_ns < DIAL_BULK_RTT_NS) note(d, CARRIER_STREAM, &datagram->remote, 0);
+        if (stats.min_rtt_ns < DIAL_BULK_RTT_NS && datagram->remote.family != KITH_FAMILY_RELAY)
+            note(d, CARRIER_STREAM, &datagram->remote, 0);
         answered(d, datagram, stats.min_rtt_ns);
     } else if (datagram) {
         succeed(d, datagram);

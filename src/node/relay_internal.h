@@ -1,5 +1,5 @@
-/* What the files behind relay.h share: relay.c (packets and events of a connection), relay_place.c (sessions at a relay,
- * and finding them), relay_open.c (which relays, beginning and end). */
+/* What the files behind relay.h share: relay.c (packets and events of a connection), relay_place.c (sessions at a
+ * relay, and finding them), relay_open.c (which relays, beginning and end). */
 #ifndef KITH_NODE_RELAY_INTERNAL_H
 #define KITH_NODE_RELAY_INTERNAL_H
 
