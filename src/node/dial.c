@@ -223,6 +223,7 @@ static void start(dial *d, attempt *a)
         return;
     }
     a->session->relay_only = d->want == DIAL_RELAY;
+    if (a->session->relay_only) kith_conn_pin(a->session->conn);
     a->session->no_relay = d->want == DIAL_DATAGRAM;
 }
 

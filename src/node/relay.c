@@ -241,6 +241,7 @@ static void react(relay_link *l, const kith_relay_event *event)
     case KITH_RELAY_EVENT_LIMITED:
         kith__core_log(core, KITH_LOG_WARN, "relay %s limits us", l->url);
         if (event->has_session) kith__place_over(l, event->session, RELAY_AGAIN_NS);
+        if (event->has_tag && event->tag == l->mailbox) l->has_mailbox = false;
         break;
     case KITH_RELAY_EVENT_MAILBOX: on_mailbox(l, event); break;
     case KITH_RELAY_EVENT_RESTARTING: break; /* LOST follows */

@@ -74,6 +74,16 @@ static void announce(struct roam *r)
 
 /* ---- doing what the chooser chooses ---- */
 
+static bool may_probe(kith_core *core)
+{
+    uint64_t now = kith__core_now(core), more = (now - core->probes_ns) / ROAM_PROBE_EVERY;
+    core->probes_ns += more * ROAM_PROBE_EVERY;
+    core->probes = core->probes + more < ROAM_PROBES_MAX ? core->probes + more : ROAM_PROBES_MAX;
+    if (!core->probes) return false;
+    core->probes--;
+    return true;
+}
+
 static kith_err carry_out(struct roam *r, const kith_choice *choice)
 {
     session *s = r->session;
@@ -82,7 +92,9 @@ static kith_err carry_out(struct roam *r, const kith_choice *choice)
     kith_err err;
     switch (choice->kind) {
     case KITH_CHOOSE_ANNOUNCE: announce(r); return KITH_OK;
-    case KITH_CHOOSE_PROBE: return kith_conn_probe(s->conn, NULL, &choice->addr, now_of(r), &number);
+    case KITH_CHOOSE_PROBE:
+        if (!kith_addr_equal(&choice->addr, &s->remote) && !may_probe(s->core)) return KITH_ERR_AGAIN;
+        return kith_conn_probe(s->conn, NULL, &choice->addr, now_of(r), &number);
     case KITH_CHOOSE_MOVE:
         if (!kith_conn_path_to(s->conn, &choice->addr, &number)) return KITH_ERR_STATE;
         err = kith_conn_move(s->conn, number, choice->dead, now_of(r));

@@ -12,7 +12,11 @@
 #define ROAM_FIRST_NS      (SECOND_NS / 5) /* a session on a local network that is over before was in no need of this */
 #define ROAM_MESSAGES_MAX  8               /* candidates of the peer's at once, and one more each */
 #define ROAM_MESSAGE_EVERY (SECOND_NS / 2) /* of these; others are ignored */
-#define ROAM_UNSENT_MAX    8192            /* bytes for a peer that takes none: it is told no more */
+/* Probes of ways that are not in use, of all sessions together: so many at once, and one more each.  What peers claim
+ * of their addresses does not make a node flood anybody. */
+#define ROAM_PROBES_MAX  256
+#define ROAM_PROBE_EVERY (SECOND_NS / 16)
+#define ROAM_UNSENT_MAX  8192 /* bytes for a peer that takes none: it is told no more */
 
 void kith__roam_begin(session *s); /* greeted, and not a stranger's: from now on it looks after itself */
 void kith__roam_end(session *s);   /* NULL inside is fine */

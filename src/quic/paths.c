@@ -157,6 +157,8 @@ static void in_use(kith_conn *conn, uint32_t number)
     if (conn->path_end <= number) conn->path_end = number + 1;
 }
 
+void kith_conn_pin(kith_conn *conn) { conn->pinned = true; }
+
 static void begin_probe(kith_conn *conn, uint32_t number)
 {
     kith_path *path = &conn->paths[number];
@@ -342,7 +344,7 @@ static void on_confirm(kith_conn *conn, const kith_packet *packet, const kith_pr
         r->used = false;
         path->used_ns = conn->quic->now;
         path->good = true;
-        if (!changed) return;
+        if (!changed || conn->pinned) return;
         path->used = true;
         in_use(conn, r->path);
         path->since_ns = conn->quic->now;

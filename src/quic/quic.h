@@ -153,6 +153,8 @@ bool kith_conn_path_to(const kith_conn *conn, const kith_addr *remote, uint32_t 
 #define KITH_CONN_MOVE_GAP_NS UINT64_C(500000000)
 KITH_MUST_CHECK kith_err kith_conn_move(kith_conn *conn, uint32_t path, bool dead, uint64_t now_ns);
 
+/* It stays where it was dialled to: whatever the peer proves of other addresses changes nothing. */
+void kith_conn_pin(kith_conn *conn);
 /* After a silence the current path works again (a probe was answered): begin anew on it, as if moving there, rather
  * than wait for timers that have doubled all the while.  The dialler's, and it makes the other side do the same; STATE,
  * LIMIT. */

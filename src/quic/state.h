@@ -179,6 +179,7 @@ struct kith_conn {
     kith_path paths[KITH_CONN_PATHS_MAX];
     uint32_t path_end; /* no number from here on is used */
     uint32_t path;     /* current */
+    bool pinned;       /* kith_conn_pin */
     bool moving;
     uint32_t moving_to;
     uint64_t moved_ns;

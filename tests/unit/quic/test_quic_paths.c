@@ -303,6 +303,31 @@ static void rebinding(void **state)
     }
 }
 
+/* One that is pinned hears the peer from another address, and goes on sending to the one it knows. */
+static void a_pinned_one_stays(void **state)
+{
+    (void)state;
+    for (int pinned = 0; pinned < 2; pinned++) {
+        link_t l;
+        nat n = {0};
+        two_ways(&l, 3);
+        l.hook = translate;
+        l.user = &n;
+        kith_conn *conn = connect_both(&l);
+        kith_stream *s;
+        assert_ok(kith_stream_open(conn, true, &s));
+        run_for(&l, S);
+        if (pinned) kith_conn_pin(l.ends[0].conn);
+        uint16_t before = kith_conn_remote_addr(l.ends[0].conn).port;
+        n = (nat){.port = 3001};
+        assert_ok(kith_stream_write(s, "x", 1));
+        run_for(&l, 3 * S);
+        assert_int_equal(kith_conn_remote_addr(l.ends[0].conn).port, pinned ? before : 3001);
+        assert_int_equal(l.ends[0].received, 1);
+        link_free(&l);
+    }
+}
+
 /* ---- thieves ---- */
 
 typedef struct thief {
@@ -398,9 +423,16 @@ static void probe_format(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(probe_format), TEST(probing),        TEST(lost_probes_are_repeated),
-        TEST(moving),       TEST(back_and_forth), TEST(a_gap_between_moves),
-        TEST(smaller_mtu),  TEST(rebinding),      TEST(thieves),
+        TEST(probe_format),
+        TEST(probing),
+        TEST(lost_probes_are_repeated),
+        TEST(moving),
+        TEST(back_and_forth),
+        TEST(a_gap_between_moves),
+        TEST(smaller_mtu),
+        TEST(rebinding),
+        TEST(thieves),
+        TEST(a_pinned_one_stays),
     };
     return cmocka_run_group_tests_name("quic/paths", tests, crypto_setup, NULL);
 }
