@@ -17,6 +17,7 @@
 #ifndef KITH_NODE_CORE_H
 #define KITH_NODE_CORE_H
 
+#include "base/bucket.h"
 #include "base/list.h"
 #include "crypto/rng.h"
 #include "discovery/sightings.h"
@@ -69,9 +70,9 @@ struct kith_core {
     uint64_t last_session;       /* number given out */
     const struct session *about; /* whose events are being dealt with: log lines say so */
     struct lan *lan;
-    struct relays *relays;      /* NULL: none are used */
-    uint64_t probes, probes_ns; /* token bucket of roam.c */
-    kith_watch *watch;          /* of the system's addresses; NULL: none */
+    struct relays *relays; /* NULL: none are used */
+    kith_bucket probes;    /* of roam.c */
+    kith_watch *watch;     /* of the system's addresses; NULL: none */
     struct book *book;
     struct receive_op *receiver; /* who takes files; one at a time */
     struct pair_op *host;        /* whose pairing code is open; one at a time */

@@ -104,7 +104,7 @@ static void on_ended(void *user, kith_err why, unsigned status)
 {
     relay_link *l = user;
     kith_core *core = l->all->core;
-    kith__core_log(core, KITH_LOG_INFO, "relay %s: %s%s", l->url, kith_err_text(why), status == 403 ? " (403)" : "");
+    kith__core_log(core, KITH_LOG_INFO, "relay %s: %s (status %u)", l->url, kith_err_text(why), status);
     core->env->ws->close(l->ws);
     l->ws = NULL;
     kith_relay_client_ended(l->client, why, kith__relay_link_now(l));

@@ -17,8 +17,8 @@ struct roam {
     kith_chooser chooser;
     kith_control_reader control;
     kith_timer *timer;
-    uint64_t first_ns;              /* nothing is done before */
-    uint64_t messages, messages_ns; /* token bucket */
+    uint64_t first_ns; /* nothing is done before */
+    kith_bucket messages;
 };
 
 static void step(struct roam *r);
@@ -76,12 +76,7 @@ static void announce(struct roam *r)
 
 static bool may_probe(kith_core *core)
 {
-    uint64_t now = kith__core_now(core), more = (now - core->probes_ns) / ROAM_PROBE_EVERY;
-    core->probes_ns += more * ROAM_PROBE_EVERY;
-    core->probes = core->probes + more < ROAM_PROBES_MAX ? core->probes + more : ROAM_PROBES_MAX;
-    if (!core->probes) return false;
-    core->probes--;
-    return true;
+    return kith_bucket_take(&core->probes, ROAM_PROBE_EVERY, ROAM_PROBES_MAX, kith__core_now(core));
 }
 
 static kith_err carry_out(struct roam *r, const kith_choice *choice)
@@ -169,8 +164,6 @@ void kith__roam_begin(session *s)
     uint64_t now = kith__core_now(core);
     kith_addr remote = kith_conn_remote_addr(s->conn);
     r->session = s;
-    r->messages = ROAM_MESSAGES_MAX;
-    r->messages_ns = now;
     s->roam = r;
     kith_chooser_init(&r->chooser, s->dialler, &remote, now);
     kith_chooser_use(&r->chooser, !kith_list_empty(&s->uses), now);
@@ -232,22 +225,12 @@ void kith__roam_event(session *s, const kith_quic_event *event)
 
 /* ---- what the peer says ---- */
 
-static bool may_tell(struct roam *r)
-{
-    uint64_t more = (now_of(r) - r->messages_ns) / ROAM_MESSAGE_EVERY;
-    r->messages += more;
-    r->messages_ns += more * ROAM_MESSAGE_EVERY;
-    if (r->messages > ROAM_MESSAGES_MAX) r->messages = ROAM_MESSAGES_MAX;
-    if (!r->messages) return false;
-    r->messages--;
-    return true;
-}
-
 static void told(struct roam *r, const uint8_t *message, size_t size)
 {
     kith_candidates said;
     size_t good = 0;
-    if (!may_tell(r) || kith_candidates_read(message, size, &said)) return;
+    if (!kith_bucket_take(&r->messages, ROAM_MESSAGE_EVERY, ROAM_MESSAGES_MAX, now_of(r))) return;
+    if (kith_candidates_read(message, size, &said)) return;
     for (size_t i = 0; i < said.count; i++)
         if (kith_route_plausible(&said.addrs[i])) said.addrs[good++] = said.addrs[i];
     kith_chooser_offer(&r->chooser, KITH_ROUTE_SAID, said.addrs, good, now_of(r));

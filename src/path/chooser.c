@@ -71,9 +71,7 @@ void kith_chooser_init(kith_chooser *c, bool dialler, const kith_addr *addr, uin
                         .retry_ns = NEVER,
                         .measure_ns = NEVER,
                         .again_ns = NEVER,
-                        .hold_ns = KITH_ROUTE_HOLD_NS,
-                        .asks = KITH_ROUTE_ASKS_BURST,
-                        .asks_ns = now};
+                        .hold_ns = KITH_ROUTE_HOLD_NS};
     kith_route *r = add(c, addr);
     r->sources = BIT(KITH_ROUTE_USED);
     r->good = true;
@@ -345,16 +343,6 @@ static bool move(kith_chooser *c, kith_choice *out, uint64_t now)
     return true;
 }
 
-static bool may_ask(kith_chooser *c, uint64_t now)
-{
-    uint64_t more = (now - c->asks_ns) / KITH_ROUTE_ASK_EVERY_NS;
-    c->asks = smaller(c->asks + more, KITH_ROUTE_ASKS_BURST);
-    c->asks_ns += more * KITH_ROUTE_ASK_EVERY_NS;
-    if (!c->asks) return false;
-    c->asks--;
-    return true;
-}
-
 /* What worked before, then relays, which are nobody's mere claim, then the others. */
 static unsigned hope(const kith_route *r) { return r->answered_ns ? 2 : r->tier == KITH_TIER_RELAY; }
 
@@ -375,7 +363,7 @@ static bool probe(kith_chooser *c, kith_choice *out, uint64_t now)
         kith_route *r = &c->routes[i];
         if (r->due && (!next || goes_before(c, r, next))) next = r;
     }
-    if (!next || !may_ask(c, now)) return false;
+    if (!next || !kith_bucket_take(&c->asks, KITH_ROUTE_ASK_EVERY_NS, KITH_ROUTE_ASKS_BURST, now)) return false;
     next->due = false;
     next->asking = true;
     next->asked_ns = now;
@@ -444,7 +432,7 @@ uint64_t kith_chooser_deadline_ns(const kith_chooser *c)
         at = smaller(at, larger(grace_until(c), c->no_move_before_ns));
     for (size_t i = 0; i < c->count; i++) {
         const kith_route *r = &c->routes[i];
-        uint64_t ask = c->asks ? 0 : c->asks_ns + KITH_ROUTE_ASK_EVERY_NS;
+        uint64_t ask = kith_bucket_next_ns(&c->asks, KITH_ROUTE_ASK_EVERY_NS);
         if (r->due) at = smaller(at, larger(ask, c->no_probe_before_ns));
         bool comfort = c->dialler && !c->moving && !c->suspect && i != c->current && r->good &&
                        c->looked_ns < stale_at(r) && (r->tier < tier || r->better >= KITH_ROUTE_MARGIN_TURN);

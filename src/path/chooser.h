@@ -18,6 +18,7 @@
 #define KITH_PATH_CHOOSER_H
 
 #include "base/addr.h"
+#include "base/bucket.h"
 
 #define KITH_ROUTES_MAX         36 /* in all; of what each source says no more than: */
 #define KITH_ROUTES_SAID_MAX    16
@@ -79,7 +80,7 @@ typedef struct kith_chooser {
     uint64_t looked_ns;                             /* kith_chooser_next was asked last */
     uint64_t held_until_ns, hold_ns, moved_ns;
     kith_addr moved_from;
-    uint64_t asks, asks_ns; /* token bucket */
+    kith_bucket asks;
 } kith_chooser;
 
 void kith_chooser_init(kith_chooser *c, bool dialler, const kith_addr *current, uint64_t now_ns);

@@ -36,7 +36,8 @@ static bool parse_long(const uint8_t *datagram, size_t size, long_header *out)
 
 static void negotiate_version(kith_quic *quic, const kith_packet *packet, const long_header *hd)
 {
-    if (!kith__bucket_take(&quic->negotiations_sent, ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, quic->now)) return;
+    if (!kith_bucket_take(&quic->negotiations_sent, NGTCP2_SECONDS / ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, quic->now))
+        return;
     kith_reply *reply = kith__quic_reply(quic, &packet->local, &packet->remote);
     if (!reply) return;
     kith_writer w = kith_writer_of(reply->data, sizeof reply->data);
@@ -58,7 +59,8 @@ static void send_retry(kith_quic *quic, const kith_packet *packet, const ngtcp2_
     uint8_t nonce[12], token[KITH_RETRY_TOKEN_MAX], key[32];
     size_t token_size;
     kith_cid original = {.size = (uint8_t)hd->dcid.datalen}, source = {.size = KITH_CID_SIZE};
-    if (!kith__bucket_take(&quic->retries_sent, ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, quic->now)) return;
+    if (!kith_bucket_take(&quic->retries_sent, NGTCP2_SECONDS / ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, quic->now))
+        return;
     memcpy(original.bytes, hd->dcid.data, hd->dcid.datalen);
     kith_rng_bytes(&quic->rng, source.bytes, source.size);
     kith_rng_bytes(&quic->rng, nonce, sizeof nonce);
@@ -108,7 +110,7 @@ static void first_initial(kith_quic *quic, const kith_packet *packet, const uint
 static void reset_unknown(kith_quic *quic, const kith_packet *packet, const uint8_t *datagram, size_t size)
 {
     if (size <= RESET_SIZE_MIN ||
-        !kith__bucket_take(&quic->resets_sent, RESETS_PER_SECOND, RESETS_PER_SECOND, quic->now))
+        !kith_bucket_take(&quic->resets_sent, NGTCP2_SECONDS / RESETS_PER_SECOND, RESETS_PER_SECOND, quic->now))
         return;
     kith_reply *reply = kith__quic_reply(quic, &packet->local, &packet->remote);
     if (!reply) return;

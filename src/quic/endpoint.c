@@ -114,21 +114,6 @@ kith_err kith_quic_dial(kith_quic *quic, const kith_addr *remote, const uint8_t 
 
 /* ---- input ---- */
 
-bool kith__bucket_take(kith_bucket *bucket, uint64_t per_second, uint64_t burst, uint64_t now_ns)
-{
-    uint64_t step = UINT64_C(1000000000) / per_second, refill;
-    if (!bucket->filled_ns) {
-        bucket->level = burst;
-        bucket->filled_ns = now_ns;
-    }
-    refill = (now_ns - bucket->filled_ns) / step;
-    bucket->filled_ns += refill * step;
-    bucket->level = bucket->level + refill > burst ? burst : bucket->level + refill;
-    if (!bucket->level) return false;
-    bucket->level--;
-    return true;
-}
-
 kith_reply *kith__quic_reply(kith_quic *quic, const kith_addr *local, const kith_addr *remote)
 {
     if (quic->reply_count == KITH_REPLIES_MAX) return NULL;

@@ -288,7 +288,9 @@ void kith__paths_stranger(kith_conn *conn, const kith_addr *local, const kith_ad
 
 static void on_ask(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
 {
-    if (!kith__bucket_take(&conn->probes_answered, ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, conn->quic->now)) return;
+    if (!kith_bucket_take(&conn->probes_answered, NGTCP2_SECONDS / ANSWERS_PER_SECOND, ANSWERS_PER_SECOND,
+                          conn->quic->now))
+        return;
     kith_rebind *r = challenge(conn, &packet->local, &packet->remote, in->path, true);
     kith_probe out = {.kind = KITH_PROBE_ANSWER, .path = in->path};
     memcpy(out.echo, in->token, sizeof out.echo);
@@ -327,7 +329,9 @@ static void on_answer(kith_conn *conn, const kith_packet *packet, const kith_pro
 static void on_challenge(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
 {
     if (!is_a_remote(conn, &packet->remote)) return;
-    if (!kith__bucket_take(&conn->probes_answered, ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, conn->quic->now)) return;
+    if (!kith_bucket_take(&conn->probes_answered, NGTCP2_SECONDS / ANSWERS_PER_SECOND, ANSWERS_PER_SECOND,
+                          conn->quic->now))
+        return;
     int found = kith__path_find(conn, &packet->local, &packet->remote);
     kith_path any = {.remote = packet->remote};
     confirm(conn, found < 0 ? &any : &conn->paths[found], in);

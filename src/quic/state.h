@@ -3,6 +3,7 @@
 #ifndef KITH_QUIC_STATE_H
 #define KITH_QUIC_STATE_H
 
+#include "base/bucket.h"
 #include "base/list.h"
 #include "crypto/rng.h"
 #include "quic/deadlines.h"
@@ -43,11 +44,6 @@ typedef struct kith_held {
     size_t size;
     uint8_t *data;
 } kith_held;
-
-/* So many per second, and as many at once. */
-typedef struct kith_bucket {
-    uint64_t level, filled_ns;
-} kith_bucket;
 
 struct kith_quic {
     uint8_t *secrets; /* guarded: static secret, reset key, token key, 32 bytes each */
@@ -219,7 +215,6 @@ struct kith_stream {
 void kith__quic_clock(kith_quic *quic, uint64_t now_ns);
 kith_reply *kith__quic_reply(kith_quic *quic, const kith_addr *local,
                              const kith_addr *remote); /* NULL: too many waiting */
-bool kith__bucket_take(kith_bucket *bucket, uint64_t per_second, uint64_t burst, uint64_t now_ns);
 const uint8_t *kith__quic_static_secret(const kith_quic *quic);
 const uint8_t *kith__quic_reset_key(const kith_quic *quic);
 const uint8_t *kith__quic_token_key(const kith_quic *quic);
