@@ -2,13 +2,13 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 # What libkith needs, in one imported target; kith.pc and the CMake package name the same.
-set(KITH_MODULES "libngtcp2>=1.11" libsodium libssl libcrypto libargon2 libuv libwebsockets avahi-core jansson libcbor)
+set(KITH_MODULES "libngtcp2>=1.11" libsodium libssl libcrypto libargon2 libuv avahi-core jansson libcbor)
 pkg_check_modules(KITH_DEPENDS REQUIRED IMPORTED_TARGET ${KITH_MODULES})
-# The command needs these besides.
+# The command needs these besides: libwebsockets for the relay's server.
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(QRENCODE REQUIRED IMPORTED_TARGET libqrencode)
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
-pkg_check_modules(LIBWEBSOCKETS REQUIRED IMPORTED_TARGET libwebsockets libssl)
+pkg_check_modules(LIBWEBSOCKETS REQUIRED IMPORTED_TARGET libwebsockets)
 
 # BLAKE3: a system's libblake3 has no subtree interface in its public header, so its C is compiled from Debian's package of it,
 # which script/bootstrap unpacks.  SIMD: assembly on amd64, intrinsics for NEON on arm64.

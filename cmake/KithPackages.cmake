@@ -17,22 +17,20 @@ set(pitch "Kith pairs devices with six words and sends files between them over t
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libkith${PROJECT_VERSION_MAJOR})
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SHLIBDEPS ON)
-# libwebsockets loads this at run time, to live on our loop.
-set(CPACK_DEBIAN_LIBRARY_PACKAGE_DEPENDS "libwebsockets-evlib-uv")
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "${pitch}\n.\nThis package has the shared library.")
 
 # Linking libkith.a takes what KITH_MODULES names.
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libkith-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 string(CONCAT CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libkith${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION}), libngtcp2-dev (>= 1.11), "
-  "libsodium-dev, libssl-dev, libargon2-dev, libuv1-dev, libwebsockets-dev, libavahi-core-dev, libjansson-dev, libcbor-dev")
+  "libsodium-dev, libssl-dev, libargon2-dev, libuv1-dev, libavahi-core-dev, libjansson-dev, libcbor-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
   "${pitch}\n.\nThis package has the headers, their manual, the static library, the pkg-config file and the CMake package.")
 
 set(CPACK_DEBIAN_COMMAND_PACKAGE_NAME kith)
 set(CPACK_DEBIAN_COMMAND_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_COMMAND_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_COMMAND_PACKAGE_DEPENDS libwebsockets-evlib-uv) # which libwebsockets loads when it runs
+set(CPACK_DEBIAN_COMMAND_PACKAGE_DEPENDS libwebsockets-evlib-uv) # which libwebsockets loads when the relay runs
 set(CPACK_COMPONENT_COMMAND_DESCRIPTION "${pitch}\n.\nThis package has the command.")
 
 foreach(component IN LISTS CPACK_COMPONENTS_ALL)

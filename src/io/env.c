@@ -4,9 +4,6 @@
 #include "io/io_internal.h"
 #include "io/mdns.h"
 
-#include <signal.h>
-#include <time.h>
-
 static atomic_size_t leaked;
 
 static void on_wake(uv_async_t *wake)
@@ -45,6 +42,7 @@ kith_err kith_io_new(kith_io **out)
     io->timers.fd = -1;
     kith_list_init(&io->posts.ready);
     kith_list_init(&io->lingering);
+    kith_list_init(&io->ws_unsent);
     pthread_mutex_init(&io->posts.lock, NULL); /* with default attributes these cannot fail */
     pthread_mutex_init(&io->work.lock, NULL);
     pthread_cond_init(&io->work.more, NULL);
@@ -65,19 +63,9 @@ struct uv_loop_s *kith_io_loop(kith_io *io) { return &io->loop; }
 size_t kith_io_objects(const kith_io *io) { return io->objects; }
 size_t kith_io_leaked(void) { return atomic_load(&leaked); }
 
-/* Of OpenSSL's writes to sockets whose peer is gone; others are made without it. */
 void kith_io_run(kith_io *io)
 {
-    static const struct timespec at_once = {0};
-    sigset_t pipe, before;
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe, &before);
     while (!atomic_load(&io->stop) || io->objects) uv_run(&io->loop, UV_RUN_ONCE);
-    if (sigismember(&before, SIGPIPE)) return;
-    while (sigtimedwait(&pipe, NULL, &at_once) > 0) {
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 bool kith_io_stopping(const kith_io *io) { return atomic_load(&io->stop); }
@@ -101,7 +89,6 @@ void kith_io_free(kith_io *io)
         while (io->work.jobs) uv_run(&io->loop, UV_RUN_ONCE);
         kith_io_work_done(io); /* the last to use `wake` */
         kith_io_tcp_done(io);
-        kith_io_ws_done(io);
         /* Objects closed without a turn of the loop after it are let go of here; what is open afterwards was forgotten.
          */
         uv_walk(&io->loop, close_handle, NULL);

@@ -56,9 +56,8 @@ struct kith_io {
     kith_io_work work;
     kith_list lingering; /* streams that were closed with bytes under way */
     size_t lingering_count;
-    struct kith_io_ws_context *ws; /* NULL until the first WebSocket */
-    bool ws_over;                  /* who was forgotten hears no more */
-    struct kith_io_rx *rx;         /* all sockets' receive buffers: what they hold is borrowed for one callback only */
+    kith_list ws_unsent;   /* WebSockets with messages for the end of this turn */
+    struct kith_io_rx *rx; /* all sockets' receive buffers: what they hold is borrowed for one callback only */
 };
 
 static inline kith_io *kith_io_of(kith_env *env) { return KITH_OF(env, kith_io, env); }
@@ -94,7 +93,7 @@ void kith_io_timers_done(kith_io *io); /* after the loop has closed its handles 
 kith_err kith_io_work_init(kith_io *io);
 void kith_io_work_done(kith_io *io);     /* joins the workers; nothing may be waiting any more */
 void kith_io_tcp_done(kith_io *io);      /* let go of what lingers; the loop has a turn to come */
-void kith_io_ws_done(kith_io *io);       /* turns the loop */
+void kith_io_ws_flush_all(kith_io *io);  /* before the timers are looked at and the loop sleeps; calls no user */
 void kith_io_posts_deliver(kith_io *io); /* call those that were posted */
 void kith_io_work_deliver(kith_io *io);  /* call `done` of the finished jobs */
 

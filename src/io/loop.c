@@ -203,6 +203,7 @@ static void on_timerfd(uv_poll_t *poll, int status, int events)
 static void on_prepare(uv_prepare_t *prepare)
 {
     kith_io_timers *t = prepare->data;
+    kith_io_ws_flush_all(KITH_OF(t, kith_io, timers)); /* may set timers */
     uint64_t at_ns = t->count ? t->heap[0]->at_ns : UINT64_MAX;
     if (at_ns == 0) at_ns = 1; /* a timerfd's 0 is "never" */
     if (t->armed_ns != 0 && at_ns >= t->armed_ns) return;

@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 
 typedef struct peer { /* one connection, as the script sees it */
     int fd;
@@ -157,6 +158,10 @@ static inline void serve_one(server *s, int fd)
 static inline void *serve(void *argument)
 {
     server *s = argument;
+    sigset_t pipe; /* of OpenSSL's writes here; the client may not need this */
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
     for (unsigned i = 0; i < s->connections; i++) {
         int fd = accept(s->fd, NULL, NULL);
         if (fd >= 0) serve_one(s, fd);
