@@ -175,19 +175,26 @@ static void the_next_address_is_tried(void **state)
 
 /* ---- the world around it ---- */
 
-static void note_and_hang_up(peer *p) { was_asked = peer_head(p); }
+static pthread_barrier_t barrier;
+static void note_and_stay(peer *p)
+{
+    was_asked = peer_head(p);
+    pthread_barrier_wait(&barrier);
+}
 
 static void forgotten_ones_are_counted(void **state)
 {
     (void)state;
     static kith_ws *volatile forgotten; /* its memory is lost, as io.h says */
     size_t leaked = kith_io_leaked();
-    server *s = server_start(note_and_hang_up, NULL, 1);
+    pthread_barrier_init(&barrier, NULL, 2);
+    server *s = server_start(note_and_stay, NULL, 1);
     dial("ws", "127.0.0.1", s, NULL);
     turn_until_asked();
     kith_io_free(c->t.io);
     assert_int_equal(kith_io_leaked(), leaked + 3); /* it, its timer and its stream */
     assert_int_equal(c->ended, 0);
+    pthread_barrier_wait(&barrier);
     server_end(s);
     forgotten = c->ws;
     c->ws = NULL;
