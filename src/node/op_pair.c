@@ -29,7 +29,7 @@ typedef struct run {
     channel *channel; /* NULL once it is over */
     session_hold hold;
     kith_pairing *machine;
-    kith_addr source;
+    kith_addr source, remote; /* as attempts are counted; where it is */
     kith_hello peer;
     bool counted; /* host: kith_code_begin said yes and kith_code_end was not called */
     bool proven, done;
@@ -130,7 +130,7 @@ static void run_complete(run *r)
     kith_core *core = p->op.core;
     kith_event event = {.kind = KITH_EVENT_PAIRED, .op = p->op.id, .already = r->pin.already};
     kith__core_describe(&r->pin.peer, &event.device);
-    kith__core_seen(core, &r->pin.peer, &r->source);
+    kith__core_seen(core, &r->pin.peer, &r->remote);
     run_free(r);
     kith__core_emit(core, &event);
     pair_finish(p, KITH_OK, NULL);
@@ -416,7 +416,8 @@ static run *run_new(pair_op *p, session *s)
     kith_rng_bytes(&core->rng, random, sizeof random);
     kith_conn_handshake_hash(s->conn, hash);
     r->op = p;
-    r->source = s->remote;
+    r->source = kith__relays_source(core, &s->remote);
+    r->remote = s->remote;
     r->peer = s->peer;
     r->timer = core->env->timers->open(core->env, run_timer, r);
     kith_err err = r->timer ? KITH_OK : KITH_ERR_NOMEM;
@@ -451,10 +452,9 @@ kith_err kith__pair_serve(channel *c)
     pair_op *p = c->session->core->host;
     size_t count = 0, same = 0;
     if (!p || p->over) return KITH_ERR_NOT_ALLOWED;
-    kith_addr source = kith_code_source(&c->session->remote);
+    kith_addr source = kith__relays_source(p->op.core, &c->session->remote);
     KITH_EACH (at, &p->runs) {
-        kith_addr other = kith_code_source(&KITH_OF(at, run, link)->source);
-        same += kith_addr_same_ip(&source, &other);
+        same += kith_addr_same_ip(&source, &KITH_OF(at, run, link)->source);
         count++;
     }
     if (count >= RUNS_MAX || same >= RUNS_SOURCE_MAX) return KITH_ERR_AGAIN;

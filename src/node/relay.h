@@ -10,6 +10,7 @@
 #define KITH_NODE_RELAY_H
 
 #include "node/core.h"
+#include "service/code.h"
 
 #define RELAY_PLACES_MAX 64              /* sessions at one relay, asked for or in use */
 #define RELAY_THEIRS_MAX 40              /* of these opened by others: the oldest that no session uses gives way, and */
@@ -42,6 +43,9 @@ KITH_MUST_CHECK kith_err kith__relays_send(kith_core *core, const kith_packet *r
 /* Datagrams that came: true when they are a relay's, and dealt with. */
 bool kith__relays_datagrams(kith_core *core, const kith_packet *run);
 void kith__relays_done_with(kith_core *core, const kith_addr *addr); /* no session uses it any more: it ends soon */
+/* What who comes from this address is counted by (kith_code_source): behind a relay that is whom the relay says it is,
+ * since each further identity costs a registration there, which relays count by the address it came from. */
+kith_addr kith__relays_source(kith_core *core, const kith_addr *addr);
 /* Somebody else registered as this very node (fingerprint and instance) at one of them. */
 bool kith__relays_superseded(const kith_core *core);
 /* Nothing comes over this one although packets went there: perhaps it is the datagrams to the relay, or the relay. */

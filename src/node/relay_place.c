@@ -196,6 +196,18 @@ static size_t find(kith_core *core, const uint8_t *fingerprint, uint32_t tag, ki
     return n;
 }
 
+/* Relay's number in ip[0..3] as before, then the beginning of the fingerprint; zeros when the place is gone. */
+kith_addr kith__relays_source(kith_core *core, const kith_addr *addr)
+{
+    relay_link *l;
+    kith_addr source = kith_code_source(addr);
+    if (addr->family != KITH_FAMILY_RELAY) return source;
+    const place *p = kith__place_at(core->relays, addr, &l);
+    memset(source.ip + 4, 0, sizeof source.ip - 4);
+    if (p) memcpy(source.ip + 4, p->fingerprint, sizeof source.ip - 4);
+    return source;
+}
+
 size_t kith__relays_find_device(kith_core *core, const uint8_t fingerprint[static 32], kith_addr *out, size_t cap)
 {
     return find(core, fingerprint, 0, out, NULL, cap);

@@ -464,11 +464,11 @@ static bool room_for_stranger(kith_core *core, const kith_addr *remote)
 {
     session *oldest = NULL;
     size_t count = 0, same = 0;
-    kith_addr source = kith_code_source(remote);
+    kith_addr source = kith__relays_source(core, remote);
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
         if (!is_stranger(s)) continue;
-        kith_addr theirs = kith_code_source(&s->remote);
+        kith_addr theirs = kith__relays_source(core, &s->remote);
         count++;
         same += kith_addr_same_ip(&source, &theirs);
         if (!oldest && kith_list_empty(&s->uses)) oldest = s;

@@ -14,8 +14,8 @@
 /* Sessions that others dialled.  A stranger is who has not said hello yet, or is not pinned: a new one makes the oldest
  * of its kind go that nothing is under way with; when there is none the new one is refused. */
 #define SESSIONS_STRANGERS_MAX 32
-#define SESSIONS_SOURCE_MAX    8                /* strangers at one address (IPv6: in one /64) */
-#define SESSIONS_DEVICE_MAX    16               /* with one pinned device: its nodes */
+#define SESSIONS_SOURCE_MAX    8  /* strangers at one address (IPv6: in one /64; over a relay: of one identity) */
+#define SESSIONS_DEVICE_MAX    16 /* with one pinned device: its nodes */
 #define SESSION_STRANGER_NS    (30 * SECOND_NS) /* a stranger's that nobody uses is closed after this */
 
 typedef enum stream_number {

@@ -80,9 +80,23 @@ kith_addr kith_code_source(const kith_addr *addr)
 {
     kith_addr source = *addr;
     source.port = 0;
-    if (source.family == KITH_FAMILY_RELAY) memset(source.ip + 4, 0, 4); /* whoever comes over it */
     if (source.family == KITH_FAMILY_IPV6) memset(source.ip + 8, 0, 8);
     return source;
+}
+
+static bool relayed(const kith_addr *source) { return source->family == KITH_FAMILY_RELAY; }
+
+/* Of the failures that sources behind relays may have: may one more be at stake? */
+static kith_err room_behind_relays(const kith_code *code)
+{
+    unsigned failures = 0, open = 0;
+    for (size_t i = 0; i < code->source_count; i++) {
+        if (!relayed(&code->sources[i].source)) continue;
+        failures += code->sources[i].failures;
+        open += code->sources[i].open;
+    }
+    if (failures >= KITH_CODE_FAILURES_RELAY) return KITH_ERR_CODE_BURNT;
+    return failures + open >= KITH_CODE_FAILURES_RELAY ? KITH_ERR_AGAIN : KITH_OK;
 }
 
 /* The place of this source in the table, or one past the end. */
@@ -98,7 +112,8 @@ kith_err kith_code_state(const kith_code *code, uint64_t now_ns)
     if (code->used) return KITH_ERR_STATE;
     if (code->failures >= KITH_CODE_FAILURES_ALL) return KITH_ERR_CODE_BURNT;
     for (size_t i = 0; i < code->source_count; i++)
-        if (code->sources[i].failures >= KITH_CODE_FAILURES_SOURCE) return KITH_ERR_CODE_BURNT;
+        if (code->sources[i].failures >= KITH_CODE_FAILURES_SOURCE && !relayed(&code->sources[i].source))
+            return KITH_ERR_CODE_BURNT;
     return now_ns >= code->expires_ns ? KITH_ERR_CODE_EXPIRED : KITH_OK;
 }
 
@@ -108,6 +123,7 @@ kith_err kith_code_begin(kith_code *code, const kith_addr *addr, uint64_t now_ns
 {
     kith_addr source = kith_code_source(addr);
     kith_err err = kith_code_state(code, now_ns);
+    if (!err && relayed(&source)) err = room_behind_relays(code);
     if (err) return err;
     size_t i = find_source(code, &source);
     if (code->failures + code->open >= KITH_CODE_FAILURES_ALL) return KITH_ERR_AGAIN;
@@ -119,6 +135,7 @@ kith_err kith_code_begin(kith_code *code, const kith_addr *addr, uint64_t now_ns
         code->sources[i].source = source;
         code->sources[i].failures = code->sources[i].open = 0;
     }
+    if (code->sources[i].failures >= KITH_CODE_FAILURES_SOURCE) return KITH_ERR_CODE_BURNT; /* relayed: for this one */
     if (code->sources[i].failures + code->sources[i].open >= KITH_CODE_FAILURES_SOURCE) return KITH_ERR_AGAIN;
     code->sources[i].open++;
     code->open++;

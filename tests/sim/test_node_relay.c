@@ -2,6 +2,7 @@
  * direct way where the NATs let them.  Whole nodes and the relay's own hub, in virtual time. */
 #include "hostile_world.h"
 #include "relay_station.h"
+#include "service/code.h"
 
 #define SIZE    (3u << 20)
 #define BIG     (12u << 20)
@@ -259,6 +260,48 @@ static void pairing_over_the_relay(void **state)
     world_free(&w);
 }
 
+static void join(victim *v, const char *words)
+{
+    kith_pair_options options = {.size = sizeof options, .yes = true};
+    v->count = 0;
+    kith_core_join(v->core, ++v->last_op, words, &options);
+    if (!kith_sim_run_until(v->sim, ended, v, 60 * KITH_SIM_S)) fail_msg("it does not end");
+}
+
+/* Somebody at the relay who found the two public words guesses the rest: that is his loss alone. */
+static void a_stranger_at_the_relay_burns_no_code(void **state)
+{
+    (void)state;
+    static world w;
+    static victim eve;
+    kith_pair_options options = {.size = sizeof options, .yes = true};
+    char wrong[KITH_WORDS_TEXT], right[KITH_WORDS_TEXT];
+    world_make(&w, 7, PORT, PORT);
+    eve = (victim){.sim = w.sim, .relay = w.v[0].relay};
+    assert_ok(kith_sim_host_new(w.sim, "eve", &eve.host));
+    assert_ok(kith_sim_attach(eve.host, w.net, "203.0.113.30"));
+    victim_home(&eve, "eve");
+    victim_open(&eve);
+    for (int i = 0; i < 2; i++) victim_open(&w.v[i]);
+    kith_core_pair(w.v[1].core, ++w.v[1].last_op, &options);
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    snprintf(right, sizeof right, "%s", last_event(&w.v[1], KITH_EVENT_CODE)->words);
+    snprintf(wrong, sizeof wrong, "%s", right);
+    snprintf(strrchr(wrong, ' '), 9, " %s", strcmp(strrchr(right, ' '), " zoo") ? "zoo" : "zone");
+    for (size_t i = 1; i <= KITH_CODE_FAILURES_SOURCE; i++) {
+        join(&eve, wrong);
+        assert_int_equal(last_event(&eve, KITH_EVENT_END)->err, KITH_ERR_CODE);
+        assert_int_equal(count_events(&w.v[1], KITH_EVENT_ATTEMPT), i);
+    }
+    join(&eve, wrong);
+    assert_int_equal(last_event(&eve, KITH_EVENT_END)->err, KITH_ERR_CODE_BURNT);
+    assert_int_equal(count_events(&w.v[1], KITH_EVENT_END), 0);
+    join(&w.v[0], right);
+    assert_ok(last_event(&w.v[0], KITH_EVENT_END)->err);
+    victim_close(&eve);
+    world_free(&w);
+}
+
 static void a_device_that_serves_nothing_is_not_there(void **state)
 {
     (void)state;
@@ -412,6 +455,7 @@ int main(void)
         TEST(no_relay_where_none_is_wanted),
         TEST(a_relay_that_does_not_help),
         TEST(pairing_over_the_relay),
+        TEST(a_stranger_at_the_relay_burns_no_code),
         TEST(a_device_that_serves_nothing_is_not_there),
         TEST(a_device_that_comes_later),
         TEST(a_relay_that_is_started_anew),

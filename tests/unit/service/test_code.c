@@ -106,6 +106,45 @@ static void ten_wrong_in_all_burn_it(void **state)
     assert_int_equal(kith_code_begin(&code, &a, 1), KITH_ERR_CODE_BURNT);
 }
 
+/* An identity at a relay costs nothing: who fails burns the code for nobody else, but for a part of all attempts. */
+static void behind_a_relay_each_identity_is_a_source(void **state)
+{
+    (void)state;
+    kith_code code = fresh();
+    kith_addr evil = {.family = KITH_FAMILY_RELAY, .ip = {[4] = 1}},
+              good = {.family = KITH_FAMILY_RELAY, .ip = {[4] = 99}};
+    kith_addr near = from("192.0.2.1:1000");
+    for (unsigned i = 0; i < KITH_CODE_FAILURES_SOURCE; i++) {
+        assert_ok(kith_code_begin(&code, &evil, 1));
+        kith_code_end(&code, &evil, KITH_ATTEMPT_WRONG);
+    }
+    assert_int_equal(kith_code_begin(&code, &evil, 1), KITH_ERR_CODE_BURNT);
+    assert_ok(kith_code_state(&code, 1));
+    assert_ok(kith_code_begin(&code, &good, 1));
+    kith_code_end(&code, &good, KITH_ATTEMPT_ABANDONED);
+    unsigned begun = 0;
+    for (uint8_t i = 2; i < 40; i++) { /* one attempt each: some under way, none of them the last of those nearby */
+        evil.ip[4] = i;
+        if (kith_code_begin(&code, &evil, 1)) continue;
+        if (begun++ % 2) kith_code_end(&code, &evil, KITH_ATTEMPT_WRONG);
+    }
+    assert_int_equal(begun, KITH_CODE_FAILURES_RELAY - KITH_CODE_FAILURES_SOURCE);
+    assert_int_equal(kith_code_begin(&code, &good, 1), KITH_ERR_AGAIN);
+    for (uint8_t i = 2; i < 40; i++) {
+        evil.ip[4] = i;
+        kith_code_end(&code, &evil, KITH_ATTEMPT_WRONG);
+    }
+    assert_int_equal(code.failures, KITH_CODE_FAILURES_RELAY);
+    assert_int_equal(kith_code_begin(&code, &good, 1), KITH_ERR_CODE_BURNT);
+    assert_ok(kith_code_state(&code, 1));
+    for (unsigned i = 0; i < KITH_CODE_FAILURES_SOURCE; i++) {
+        assert_ok(kith_code_begin(&code, &near, 1));
+        kith_code_end(&code, &near, KITH_ATTEMPT_WRONG);
+    }
+    assert_int_equal(code.failures, KITH_CODE_FAILURES_ALL);
+    assert_int_equal(kith_code_state(&code, 1), KITH_ERR_CODE_BURNT);
+}
+
 /* Side by side nobody gets more guesses than one after the other; giving up gives the place back. */
 static void parallel_attempts_gain_nothing(void **state)
 {
@@ -159,6 +198,7 @@ int main(void)
         TEST(three_wrong_from_one_source_burn_it),
         TEST(an_ipv6_network_is_one_source),
         TEST(ten_wrong_in_all_burn_it),
+        TEST(behind_a_relay_each_identity_is_a_source),
         TEST(parallel_attempts_gain_nothing),
         TEST(a_crowd_that_gives_up_leaves_room),
         TEST(good_for_one_success_and_its_time),
