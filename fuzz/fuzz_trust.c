@@ -37,7 +37,9 @@ static void check(const uint8_t *data, size_t size)
         if ((err != KITH_ERR_DAMAGED && err != KITH_ERR_VERSION) || !reason.text[0]) abort();
         return;
     }
-    if (kith_trust_encode(trust, &out, &out_size) || out_size != size || memcmp(out, data, size) != 0) abort();
+    if (kith_trust_encode(trust, &out, &out_size)) abort();
+    bool newest = kith_envelope_version(data, size) == KITH_TRUST_VERSION; /* an older one is written as the newest */
+    if (newest && (out_size != size || memcmp(out, data, size) != 0)) abort();
     look_up(trust, data, size);
     kith_free(out);
     kith_trust_free(trust);
@@ -48,8 +50,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *whole;
     size_t whole_size;
     check(data, size);
-    if (kith_envelope_make(KITH_TRUST_CONTEXT, KITH_TRUST_VERSION, data, size, &whole, &whole_size)) abort();
-    check(whole, whole_size);
-    kith_free(whole);
+    for (uint64_t version = 1; version <= KITH_TRUST_VERSION; version++) {
+        if (kith_envelope_make(KITH_TRUST_CONTEXT, version, data, size, &whole, &whole_size)) abort();
+        check(whole, whole_size);
+        kith_free(whole);
+    }
     return 0;
 }

@@ -45,6 +45,8 @@ extern "C" {
 #define KITH_FILE_NAME_TEXT   1025 /* a file's name, at most 1,024 bytes, and NUL */
 #define KITH_HASH_TEXT        65   /* BLAKE3, hex */
 #define KITH_PATH_NAME_MAX    4096 /* where a file is, with NUL */
+#define KITH_DIGITS_TEXT      72   /* 12 groups of 5 digits, blanks between, and NUL */
+#define KITH_SERVICE_TEXT     16   /* a service's name and NUL */
 
 /* The version of the library that runs ("0.1.0"): static, not to be released. */
 KITH_API const char *kith_version(void);
@@ -65,8 +67,9 @@ typedef struct kith_device_info {
     char fingerprint[KITH_FINGERPRINT_TEXT];                 /* BLAKE3 of id and public key */
     char os[KITH_NAME_TEXT], hardware_model[KITH_NAME_TEXT]; /* as it said of itself; "": not said */
     kith_relation trust;                                     /* 0 for this device itself and for strangers */
-    bool verified;                                           /* the words of a code proved it */
-    int64_t added_ms, last_seen_ms;                          /* since 1970 UTC; 0: never */
+    bool verified;  /* the words of a code proved its key, or people compared the digits (kith_mark_verified) */
+    bool first_use; /* pinned as it was seen first (kith_trust), and not by a code since */
+    int64_t added_ms, last_seen_ms; /* since 1970 UTC; 0: never */
 } kith_device_info;
 
 /* ---- the home: these block (disk; kith_init also derives a key, about 0.1 s) and need no node ----
@@ -97,6 +100,39 @@ KITH_API KITH_MUST_CHECK kith_err kith_rename(const char *home, const char *id, 
 /* The device of this id is a stranger from now on: running nodes of this home refuse it, too.  ARG: not an
  * id; NOT_FOUND: not paired here. */
 KITH_API KITH_MUST_CHECK kith_err kith_forget(const char *home, const char *id, kith_problem *problem);
+
+/* The 60 digits that two people compare, each on the own screen: they are the same when each device knows the right key
+ * of the other.  ARG: not an id; NOT_FOUND: not known here. */
+KITH_API KITH_MUST_CHECK kith_err kith_verify_digits(const char *home, const char *id, char digits[KITH_DIGITS_TEXT],
+                                                     kith_problem *problem);
+/* People compared them: they were the same (true), or not.  Errors as above. */
+KITH_API KITH_MUST_CHECK kith_err kith_mark_verified(const char *home, const char *id, bool verified,
+                                                     kith_problem *problem);
+
+/* What a device may do here.  ASK: the application is (files: OFFER), or it is as kith_serve_options.contacts says
+ * (talk). */
+typedef enum kith_permission {
+    KITH_PERMISSION_DEFAULT, /* what the table says for own devices, or for contacts */
+    KITH_PERMISSION_DENY,
+    KITH_PERMISSION_ASK,
+    KITH_PERMISSION_ALLOW
+} kith_permission;
+/* One service, for one device: what was said of it, and what counts, which is never DEFAULT. */
+typedef struct kith_permit_info {
+    char service[KITH_SERVICE_TEXT]; /* "ping", "file", "talk" */
+    kith_permission said, effective;
+} kith_permit_info;
+/* Services there can be, at most. */
+#define KITH_PERMITS_MAX 16
+/* Say what the device of this id may do with a service, whatever its kind may; DEFAULT takes that back.  Running nodes
+ * of this home keep to it at once: what is denied ends.  ARG: not an id, no such service, or ASK for "ping";
+ * NOT_FOUND. */
+KITH_API KITH_MUST_CHECK kith_err kith_permit(const char *home, const char *id, const char *service,
+                                              kith_permission permission, kith_problem *problem);
+/* All services and what is said of them for the device, into out[0..cap), *count of them; KITH_PERMITS_MAX are
+ * enough. */
+KITH_API KITH_MUST_CHECK kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, size_t cap,
+                                               size_t *count, kith_problem *problem);
 
 /* ---- the node ---- */
 /* A running instance: kith_open makes it, kith_close releases it. */
@@ -152,11 +188,11 @@ typedef enum kith_event_kind {
     KITH_EVENT_CODE,      /* pair: the six words to say to the other person: words, expires_ms */
     KITH_EVENT_EXPIRING,  /* pair: the code ends in a minute */
     KITH_EVENT_ATTEMPT,   /* pair: somebody tried a wrong code: err */
-    KITH_EVENT_ASK,       /* pair, join: is this the right device?  device; answer with kith_answer(op) */
-    KITH_EVENT_PAIRED,    /* pair, join: device; already = it was paired before */
+    KITH_EVENT_ASK,       /* pair, join, pin: is this the right device?  device; answer with kith_answer(op) */
+    KITH_EVENT_PAIRED,    /* pair, join, pin: device; already = it was paired before */
     KITH_EVENT_PONG,      /* ping: rtt_ns, path, scope, address */
-    KITH_EVENT_SIGHTED,   /* look: device (known to this home) is on the local network: address.  Says nothing about who
-                             it really is */
+    KITH_EVENT_SIGHTED,   /* look, nearby: device (look: known to this home) is on the local network: address.  Says
+                             nothing about who   it really is */
     KITH_EVENT_CONNECTED, /* send, connections: the device answered, at first and after each return: device, path,
                              address */
     KITH_EVENT_WAITING,   /* send, connections: the device went away; going on when it is back: err */
@@ -255,6 +291,23 @@ KITH_API KITH_MUST_CHECK kith_err kith_answer(kith_node *node, kith_op question,
 /* `count` pings, a second apart; 0: until cancelled.  A PONG for each that came back.  END: NOT_FOUND (not paired
  * here), UNREACHABLE, UNTRUSTED, LOST, TIMEOUT. */
 KITH_API KITH_MUST_CHECK kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_op *op);
+/* How kith_pin goes about it; NULL: all 0. */
+typedef struct kith_pin_options {
+    size_t size;
+    const char *name; /* what to call the device here; NULL: after its fingerprint */
+    bool yes;         /* do not ask */
+} kith_pin_options;
+/* Trust at first use: pin a device that announces itself on the local network, as a contact, not verified, with the key
+ * that it has now.  `device`: its UUID, or 4 digits or more that its UUID or its fingerprint begins with.  With `yes`
+ * unset ASK (device.name: what it will be called here) before it is pinned; then PAIRED.  The other device hears
+ * nothing of it, and refuses this one until it trusts it as well.  END: NOT_FOUND (nobody here announces that),
+ * AMBIGUOUS, UNREACHABLE, WRONG_DEVICE (who answered is not who was announced), DECLINED, KEY_CHANGED, ID_CHANGED (it
+ * is known with another key or id), ARG (no such text, or no name). */
+KITH_API KITH_MUST_CHECK kith_err kith_pin(kith_node *node, const char *device, const kith_pin_options *options,
+                                           kith_op *op);
+/* As kith_look, and report devices that this home does not know, too: with trust 0, no name, and of the fingerprint the
+ * 16 digits that are announced.  Of these at most 256. */
+KITH_API KITH_MUST_CHECK kith_err kith_nearby(kith_node *node, kith_op *op);
 /* Report devices of this home that are, or appear, on the local network (SIGHTED), until cancelled: what they announce
  * proves nothing, kith_ping does.  Needs no password. */
 KITH_API KITH_MUST_CHECK kith_err kith_look(kith_node *node, kith_op *op);

@@ -52,3 +52,11 @@ kith_err kith_envelope_open(const char *context, uint64_t known, const void *dat
     *body_size = inner_size;
     return KITH_OK;
 }
+
+uint64_t kith_envelope_version(const void *data, size_t size)
+{
+    kith_cbor_reader r = kith_cbor_reader_of(data, size);
+    (void)kith_cbor_read_array(&r);
+    uint64_t version = kith_cbor_read_uint(&r);
+    return r.bad ? 0 : version;
+}

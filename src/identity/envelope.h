@@ -17,6 +17,8 @@ KITH_MUST_CHECK kith_err kith_envelope_make(const char *context, uint64_t versio
 /* The body, as a view into `data`.  VERSION when the version is above `known`; DAMAGED. */
 KITH_MUST_CHECK kith_err kith_envelope_open(const char *context, uint64_t known, const void *data, size_t size,
                                             const uint8_t **body, size_t *body_size, kith_reason *reason);
+/* The version in the head of an envelope that was opened; 0 for what is none. */
+uint64_t kith_envelope_version(const void *data, size_t size);
 /* DAMAGED, with `what` and the byte of the body where `r` stands as the reason. */
 kith_err kith_envelope_bad(const kith_cbor_reader *r, const uint8_t *body, const char *what, kith_reason *reason);
 

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PEER_MEMBERS  10
+#define PEER_MEMBERS  11
+#define V1            1
+#define V1_MEMBERS    10
 #define UNNAMED       "device"
 #define FIRST_ROOM    8
 #define DIGITS_MAX    ((size_t)2 * KITH_FINGERPRINT_SIZE)
@@ -188,7 +190,9 @@ static bool valid(const kith_peer *peer)
 {
     return text_valid(peer->name) && peer->name[0] && text_valid(peer->local_name) && peer->local_name[0] &&
            text_valid(peer->os) && text_valid(peer->hardware_model) &&
-           (peer->kind == KITH_PEER_OWN || peer->kind == KITH_PEER_CONTACT) && peer->how == KITH_PEER_PAIRED;
+           (peer->kind == KITH_PEER_OWN || peer->kind == KITH_PEER_CONTACT) &&
+           (peer->how == KITH_PEER_PAIRED || (peer->how == KITH_PEER_TOFU && peer->kind == KITH_PEER_CONTACT)) &&
+           kith_overrides_valid(&peer->overrides);
 }
 
 static kith_err make_room(kith_trust *trust)
@@ -241,6 +245,7 @@ kith_err kith_trust_replace(kith_trust *trust, const kith_peer *peer, const kith
     if (same_id && memcmp(same_id->ed25519, made.ed25519, sizeof made.ed25519) == 0) {
         made.verified = made.verified || same_id->verified;
         made.added_at_ms = same_id->added_at_ms;
+        made.overrides = same_id->overrides;
     }
     if (!same_id) unique_name(trust, place, peer->local_name, made.local_name);
     *place = made;
@@ -281,9 +286,19 @@ kith_err kith_trust_verify(kith_trust *trust, const uint8_t fingerprint[static K
     return KITH_OK;
 }
 
+kith_err kith_trust_override(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
+                             kith_service service, bool set, kith_verdict verdict)
+{
+    kith_peer *peer = by_fingerprint(trust, fingerprint);
+    if (!kith_permit_settable(service, set ? verdict : KITH_DENY)) return KITH_ERR_ARG;
+    if (!peer) return KITH_ERR_NOT_FOUND;
+    peer->overrides.of[service] = (uint8_t)(set ? 1 + (int)verdict : 0);
+    return KITH_OK;
+}
+
 /* ---- the file ---- */
 
-enum { UUID = 1, ED25519, NAME, LOCAL_NAME, OS, HARDWARE_MODEL, KIND, VERIFIED, ADDED, HOW };
+enum { UUID = 1, ED25519, NAME, LOCAL_NAME, OS, HARDWARE_MODEL, KIND, VERIFIED, ADDED, HOW, OVERRIDES };
 
 static void write_text(kith_writer *w, uint64_t key, const char *text)
 {
@@ -310,6 +325,10 @@ static void write_peer(kith_writer *w, const kith_peer *peer)
     kith_cbor_write_int(w, peer->added_at_ms);
     kith_cbor_write_uint(w, HOW);
     kith_cbor_write_uint(w, (uint64_t)peer->how);
+    size_t said = sizeof peer->overrides.of;
+    while (said && !peer->overrides.of[said - 1]) said--;
+    kith_cbor_write_uint(w, OVERRIDES);
+    kith_cbor_write_bytes(w, peer->overrides.of, said);
 }
 
 kith_err kith_trust_encode(const kith_trust *trust, uint8_t **out, size_t *size)
@@ -339,11 +358,21 @@ static uint64_t read_small(kith_cbor_reader *r, kith_cbor_walk *walk, uint64_t k
     return value <= UINT8_MAX ? value : 0; /* no enumeration has a 0, so that is refused */
 }
 
-static void read_peer(kith_cbor_reader *r, kith_peer *out)
+static void read_overrides(kith_cbor_reader *r, kith_overrides *out)
+{
+    size_t size;
+    const uint8_t *bytes = kith_cbor_read_bytes(r, &size);
+    if (r->bad || size > sizeof out->of || (size && !bytes[size - 1]))
+        r->bad = true;
+    else if (size)
+        memcpy(out->of, bytes, size);
+}
+
+static void read_peer(kith_cbor_reader *r, uint64_t version, kith_peer *out)
 {
     *out = (kith_peer){0};
     kith_cbor_walk walk = kith_cbor_enter(r);
-    if (walk.left != PEER_MEMBERS) r->bad = true;
+    if (walk.left != (version == V1 ? V1_MEMBERS : PEER_MEMBERS)) r->bad = true;
     if (kith_cbor_need(r, &walk, UUID)) kith_cbor_read_copy(r, out->uuid, sizeof out->uuid);
     if (kith_cbor_need(r, &walk, ED25519)) kith_cbor_read_copy(r, out->ed25519, sizeof out->ed25519);
     read_text(r, &walk, NAME, out->name);
@@ -354,10 +383,12 @@ static void read_peer(kith_cbor_reader *r, kith_peer *out)
     out->verified = kith_cbor_need(r, &walk, VERIFIED) && kith_cbor_read_bool(r);
     out->added_at_ms = kith_cbor_need(r, &walk, ADDED) ? kith_cbor_read_int(r) : 0;
     out->how = (kith_peer_how)read_small(r, &walk, HOW);
+    if (version == V1 && out->how != KITH_PEER_PAIRED) r->bad = true;
+    if (version != V1 && kith_cbor_need(r, &walk, OVERRIDES)) read_overrides(r, &out->overrides);
     kith_cbor_leave(r, &walk);
 }
 
-static kith_err read_peers(kith_trust *trust, const uint8_t *body, size_t size, kith_reason *reason)
+static kith_err read_peers(kith_trust *trust, uint64_t version, const uint8_t *body, size_t size, kith_reason *reason)
 {
     kith_cbor_reader r = kith_cbor_reader_of(body, size);
     size_t count = kith_cbor_read_array(&r);
@@ -365,7 +396,7 @@ static kith_err read_peers(kith_trust *trust, const uint8_t *body, size_t size, 
     for (size_t i = 0; i < count; i++) {
         kith_peer peer;
         const kith_peer *added;
-        read_peer(&r, &peer);
+        read_peer(&r, version, &peer);
         if (r.bad) break;
         kith_err err = kith_trust_add(trust, &peer, &added);
         if (err == KITH_ERR_NOMEM) return err;
@@ -383,7 +414,7 @@ kith_err kith_trust_decode(const void *data, size_t size, kith_trust **out, kith
     kith_trust *trust = NULL;
     kith_err err = kith_envelope_open(KITH_TRUST_CONTEXT, KITH_TRUST_VERSION, data, size, &body, &body_size, reason);
     if (!err) err = kith_trust_new(&trust);
-    if (!err) err = read_peers(trust, body, body_size, reason);
+    if (!err) err = read_peers(trust, kith_envelope_version(data, size), body, body_size, reason);
     if (err)
         kith_trust_free(trust);
     else

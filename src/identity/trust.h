@@ -6,7 +6,9 @@
  *
  * trust.cbor: the envelope of identity/envelope.h around an array, in the order the devices were added, of maps
  *   { 1: UUID (16 bytes), 2: Ed25519 public key (32 bytes), 3: name, 4: local name, 5: os, 6: hardware model, 7: kind,
- * 8: verified (bool), 9: added (ms since 1970), 10: how } all members present, no others.  One set has one encoding. */
+ * 8: verified (bool), 9: added (ms since 1970), 10: how, 11: overrides (bytes) } all members present, no others.  The
+ * overrides are identity/permit.h's, by the service's number, without zeros at the end.  One set has one encoding.
+ * Version 1, which is still read, had no member 11 and knew one `how`. */
 #ifndef KITH_IDENTITY_TRUST_H
 #define KITH_IDENTITY_TRUST_H
 
@@ -14,6 +16,7 @@
 #include "crypto/keys.h"
 #include "identity/fingerprint.h"
 #include "identity/name.h"
+#include "identity/permit.h"
 #include "identity/reason.h"
 
 #include <kith/error.h>
@@ -21,15 +24,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KITH_TRUST_VERSION     1
+#define KITH_TRUST_VERSION     2
 #define KITH_TRUST_CONTEXT     "kith 2026-11 trust.cbor: checksum"
 #define KITH_PEERS_MAX         4096
-#define KITH_PEER_ENCODED_MAX  352 /* bytes of one device in the file, at most */
+#define KITH_PEER_ENCODED_MAX  372 /* bytes of one device in the file, at most */
 #define KITH_TRUST_FILE_MAX    (KITH_PEERS_MAX * KITH_PEER_ENCODED_MAX + 128)
 #define KITH_DEVICE_PREFIX_MIN 4 /* hex digits of a UUID or fingerprint that may name a device */
 
 typedef enum kith_peer_kind { KITH_PEER_OWN = 1, KITH_PEER_CONTACT = 2 } kith_peer_kind;
-typedef enum kith_peer_how { KITH_PEER_PAIRED = 1 } kith_peer_how; /* how it came to be trusted */
+typedef enum kith_peer_how {                       /* how it came to be trusted */
+                             KITH_PEER_PAIRED = 1, /* by a code: the words proved its key to both people, so it is
+                                                      verified from the start */
+                             KITH_PEER_TOFU = 2    /* a contact; its key is the one that was seen first.  Not verified
+                                                      until people compare */
+} kith_peer_how;
 
 typedef struct kith_peer { /* a plain value */
     uint8_t uuid[KITH_UUID_SIZE];
@@ -40,13 +48,15 @@ typedef struct kith_peer { /* a plain value */
     char local_name[KITH_NAME_SIZE];            /* what it is called here; unique here */
     char os[KITH_NAME_SIZE], hardware_model[KITH_NAME_SIZE];
     kith_peer_kind kind;
-    bool verified; /* the people compared the digits */
+    bool verified; /* a code proved its key, or people compared the digits */
     kith_peer_how how;
+    kith_overrides overrides;
     int64_t added_at_ms; /* since 1970 UTC */
 } kith_peer;
 
 /* Fill in a peer from what it says of itself: texts are cleaned (identity/name.h), an empty name becomes "device";
- * local_name is the name; x25519 and fingerprint are derived.  Not verified.  CRYPTO when the key is no usable point.
+ * local_name is the name; x25519 and fingerprint are derived.  Paired, not verified.  CRYPTO when the key is no usable
+ * point.
  */
 KITH_MUST_CHECK kith_err kith_peer_make(const uint8_t uuid[static KITH_UUID_SIZE],
                                         const uint8_t ed25519[static KITH_ED25519_PUBLIC_SIZE], const char *name,
@@ -78,8 +88,8 @@ KITH_MUST_CHECK kith_err kith_trust_check(const kith_trust *trust, const kith_pe
  * KEY_CHANGED, ID_CHANGED, LIMIT, NOMEM; ARG for a peer that breaks a rule; CRYPTO.  `added` may be NULL. */
 KITH_MUST_CHECK kith_err kith_trust_add(kith_trust *trust, const kith_peer *peer, const kith_peer **added);
 /* Add it whatever was known: those with its UUID or its key go.  What is known about the same UUID stays: the local
- * name; and of the same device (UUID and key) also the verified mark and when it was added.  Only where people have
- * confirmed it.  Errors as above without EXISTS and the CHANGED ones; then the set is as it was. */
+ * name; and of the same device (UUID and key) also the verified mark, the overrides and when it was added.  Only where
+ * people have confirmed it.  Errors as above without EXISTS and the CHANGED ones; then the set is as it was. */
 KITH_MUST_CHECK kith_err kith_trust_replace(kith_trust *trust, const kith_peer *peer, const kith_peer **added);
 KITH_MUST_CHECK kith_err kith_trust_remove(kith_trust *trust,
                                            const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE]); /* NOT_FOUND */
@@ -88,6 +98,10 @@ KITH_MUST_CHECK kith_err kith_trust_rename(kith_trust *trust, const uint8_t fing
                                            const char *name, const kith_peer **renamed);
 KITH_MUST_CHECK kith_err kith_trust_verify(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
                                            bool verified); /* NOT_FOUND */
+/* What this service may do for the device, in place of the table's answer; `set` false: the table's again.  NOT_FOUND;
+ * ARG: that cannot be said (kith_permit_settable). */
+KITH_MUST_CHECK kith_err kith_trust_override(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
+                                             kith_service service, bool set, kith_verdict verdict);
 
 /* The file's bytes; release *out with kith_free.  NOMEM. */
 KITH_MUST_CHECK kith_err kith_trust_encode(const kith_trust *trust, uint8_t **out, size_t *size);

@@ -113,7 +113,13 @@ static void run_pair(kith_node *node, command *c) { kith_core_pair(node->core, c
 static void run_join(kith_node *node, command *c) { kith_core_join(node->core, c->op, c->text[0], &c->pair); }
 static void run_answer(kith_node *node, command *c) { kith_core_answer(node->core, c->op, c->yes); }
 static void run_ping(kith_node *node, command *c) { kith_core_ping(node->core, c->op, c->text[0], c->count); }
-static void run_look(kith_node *node, command *c) { kith_core_look(node->core, c->op); }
+static void run_look(kith_node *node, command *c) { kith_core_look(node->core, c->op, c->yes); }
+
+static void run_pin(kith_node *node, command *c)
+{
+    kith_pin_options options = {.size = sizeof options, .name = c->text[1], .yes = c->yes};
+    kith_core_pin(node->core, c->op, c->text[0], &options);
+}
 
 static void run_doctor(kith_node *node, command *c)
 {
@@ -178,6 +184,23 @@ kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_
 kith_err kith_look(kith_node *node, kith_op *op)
 {
     return kith__command_issue(node, kith__command_starting(node, run_look), true, op);
+}
+
+kith_err kith_nearby(kith_node *node, kith_op *op)
+{
+    command *c = kith__command_starting(node, run_look);
+    if (c) c->yes = true; /* strangers, too */
+    return kith__command_issue(node, c, true, op);
+}
+
+kith_err kith_pin(kith_node *node, const char *device, const kith_pin_options *options, kith_op *op)
+{
+    kith_pin_options taken = {0};
+    if (!device || !kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    command *c = kith__command_starting(node, run_pin);
+    if (c) c->yes = taken.yes;
+    return kith__command_issue(node, c, c && kith__command_keep(c, 0, device) && kith__command_keep(c, 1, taken.name),
+                               op);
 }
 
 kith_err kith_doctor(kith_node *node, const kith_doctor_options *options, kith_op *op)

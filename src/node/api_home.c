@@ -2,6 +2,7 @@
  * lets go. */
 #include "base/mem.h"
 #include "crypto/keys.h"
+#include "identity/digits.h"
 #include "io/io.h"
 #include "store/home.h"
 
@@ -11,6 +12,9 @@
 #include <unistd.h>
 
 #define CANDIDATES_MAX 8 /* named when a text fits several devices */
+
+_Static_assert(KITH_DIGITS_TEXT == KITH_DIGITS_TEXT_SIZE, "one size");
+_Static_assert(KITH_PERMITS_MAX >= KITH_SERVICES, "all fit");
 
 typedef struct visit {
     kith_io *io;
@@ -57,7 +61,8 @@ static void describe_self(const kith_home_self *self, kith_device_info *out)
 static void describe_peer(const kith_peer *peer, const kith_seen *seen, kith_device_info *out)
 {
     const kith_seen_peer *last = seen ? kith_seen_find(seen, peer->fingerprint) : NULL;
-    *out = (kith_device_info){.verified = peer->verified, .added_ms = peer->added_at_ms};
+    *out = (kith_device_info){
+        .verified = peer->verified, .first_use = peer->how == KITH_PEER_TOFU, .added_ms = peer->added_at_ms};
     out->trust = peer->kind == KITH_PEER_OWN ? KITH_RELATION_OWN : KITH_RELATION_CONTACT;
     out->last_seen_ms = last ? last->last_seen_ms : 0;
     kith_uuid_text(peer->uuid, out->id);
@@ -197,11 +202,27 @@ kith_err kith_find(const char *home, const char *text, kith_device_info *device,
 }
 
 typedef struct change {
+    enum { RENAME, FORGET, VERIFY, PERMIT } what;
     uint8_t uuid[KITH_UUID_SIZE];
-    const char *name; /* NULL: forget */
+    const char *name;
+    bool verified;
+    kith_service service;
+    kith_permission permission;
     uint8_t fingerprint[KITH_FINGERPRINT_SIZE];
     kith_device_info *device;
 } change;
+
+static kith_verdict verdict_of(kith_permission permission)
+{
+    return permission == KITH_PERMISSION_ALLOW ? KITH_ALLOW : permission == KITH_PERMISSION_ASK ? KITH_ASK : KITH_DENY;
+}
+
+static kith_permission permission_of(kith_verdict verdict)
+{
+    return verdict == KITH_ALLOW ? KITH_PERMISSION_ALLOW
+           : verdict == KITH_ASK ? KITH_PERMISSION_ASK
+                                 : KITH_PERMISSION_DENY;
+}
 
 static kith_err apply(kith_trust *trust, void *user)
 {
@@ -209,7 +230,11 @@ static kith_err apply(kith_trust *trust, void *user)
     const kith_peer *peer = kith_trust_by_uuid(trust, c->uuid), *renamed = NULL;
     if (!peer) return KITH_ERR_NOT_FOUND;
     memcpy(c->fingerprint, peer->fingerprint, sizeof c->fingerprint);
-    if (!c->name) return kith_trust_remove(trust, c->fingerprint);
+    if (c->what == FORGET) return kith_trust_remove(trust, c->fingerprint);
+    if (c->what == VERIFY) return kith_trust_verify(trust, c->fingerprint, c->verified);
+    if (c->what == PERMIT)
+        return kith_trust_override(trust, c->fingerprint, c->service, c->permission != KITH_PERMISSION_DEFAULT,
+                                   verdict_of(c->permission));
     kith_err err = kith_trust_rename(trust, c->fingerprint, c->name, &renamed);
     if (!err) describe_peer(renamed, NULL, c->device);
     return err;
@@ -221,7 +246,7 @@ static kith_err apply_to_home(const char *home, const char *id, change *c, kith_
     kith_err err = enter(home, &v, problem);
     if (err) return report(err, problem);
     err = kith_uuid_parse(id, c->uuid) ? KITH_ERR_ARG : kith_home_update_trust(v.home, apply, c, problem);
-    if (err == KITH_ERR_ARG && !*problem->message)
+    if (err == KITH_ERR_ARG && !*problem->message && c->what == RENAME)
         snprintf(problem->message, sizeof problem->message,
                  "a device's name is 1 to 63 bytes of text without control characters");
     leave(&v);
@@ -231,8 +256,8 @@ static kith_err apply_to_home(const char *home, const char *id, change *c, kith_
 kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device,
                      kith_problem *problem)
 {
-    change c = {.name = name, .device = device};
-    if (!name) { /* that would mean to forget it */
+    change c = {.what = RENAME, .name = name, .device = device};
+    if (!name) {
         *problem = (kith_problem){0};
         return report(KITH_ERR_ARG, problem);
     }
@@ -249,7 +274,7 @@ static kith_err forget_seen(kith_seen *seen, void *user)
 kith_err kith_forget(const char *home, const char *id, kith_problem *problem)
 {
     visit v;
-    change c = {.name = NULL};
+    change c = {.what = FORGET};
     kith_problem ignored;
     kith_err err = apply_to_home(home, id, &c, problem);
     if (err) return err;
@@ -257,5 +282,79 @@ kith_err kith_forget(const char *home, const char *id, kith_problem *problem)
     if (enter(home, &v, &ignored)) return KITH_OK;
     if (kith_home_update_seen(v.home, forget_seen, &c, &ignored)) ignored.err = KITH_OK;
     leave(&v);
+    return KITH_OK;
+}
+
+/* ---- digits and permits ---- */
+
+kith_err kith_mark_verified(const char *home, const char *id, bool verified, kith_problem *problem)
+{
+    change c = {.what = VERIFY, .verified = verified};
+    return apply_to_home(home, id, &c, problem);
+}
+
+kith_err kith_permit(const char *home, const char *id, const char *service, kith_permission permission,
+                     kith_problem *problem)
+{
+    change c = {.what = PERMIT, .permission = permission};
+    bool known = kith_permit_find(service, &c.service);
+    *problem = (kith_problem){0};
+    if (known && (unsigned)permission <= KITH_PERMISSION_ALLOW &&
+        kith_permit_settable(c.service, verdict_of(permission)))
+        return apply_to_home(home, id, &c, problem);
+    if (known && permission == KITH_PERMISSION_ASK)
+        snprintf(problem->message, sizeof problem->message, "nobody is asked about a %s: allow it or deny it", service);
+    else if (!known)
+        snprintf(problem->message, sizeof problem->message, "there is no such service: say ping, file or talk");
+    return report(KITH_ERR_ARG, problem);
+}
+
+/* The device of this id, and this one. */
+static kith_err look_up(const char *home, const char *id, kith_peer *peer, kith_home_self *self, kith_problem *problem)
+{
+    visit v;
+    kith_trust *trust = NULL;
+    uint8_t uuid[KITH_UUID_SIZE];
+    kith_err err = enter(home, &v, problem);
+    if (err) return report(err, problem);
+    err = kith_uuid_parse(id, uuid) ? KITH_ERR_ARG : kith_home_load(v.home, self, problem);
+    if (!err) err = kith_home_load_trust(v.home, &trust, problem);
+    const kith_peer *found = err ? NULL : kith_trust_by_uuid(trust, uuid);
+    if (found) *peer = *found;
+    if (!err && !found) err = KITH_ERR_NOT_FOUND;
+    kith_trust_free(trust);
+    leave(&v);
+    return report(err, problem);
+}
+
+kith_err kith_verify_digits(const char *home, const char *id, char digits[KITH_DIGITS_TEXT], kith_problem *problem)
+{
+    kith_peer peer;
+    kith_home_self self;
+    kith_err err = look_up(home, id, &peer, &self, problem);
+    if (!err) kith_digits(self.fingerprint, peer.fingerprint, digits);
+    return err;
+}
+
+kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, size_t cap, size_t *count,
+                      kith_problem *problem)
+{
+    kith_peer peer;
+    kith_home_self self;
+    size_t n = 0;
+    kith_err err = look_up(home, id, &peer, &self, problem);
+    if (err) return err;
+    for (int i = 0; i < KITH_SERVICES; i++) {
+        kith_service service = (kith_service)i;
+        if (!kith_permit_name(service)) continue;
+        kith_standing standing = peer.kind == KITH_PEER_OWN ? KITH_STANDING_OWN : KITH_STANDING_CONTACT;
+        kith_verdict verdict = kith_permit_for(service, standing, &peer.overrides);
+        kith_permit_info info = {.effective = permission_of(verdict)};
+        if (kith_permit_overridden(service, &peer.overrides)) info.said = info.effective;
+        snprintf(info.service, sizeof info.service, "%s", kith_permit_name(service));
+        if (n < cap) out[n] = info;
+        n++;
+    }
+    *count = n;
     return KITH_OK;
 }

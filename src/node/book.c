@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "identity/seen.h"
 #include "node/lan.h"
+#include "node/session.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +11,11 @@
 struct book {
     kith_trust *trust;
     kith_home_stamp stamp;
-    kith_seen *seen; /* of this run, and before it */
-    kith_list noted; /* seen in this run, not written yet */
+    kith_seen *seen;        /* of this run, and before it */
+    kith_list noted;        /* seen in this run, not written yet */
+    uint64_t read, checked; /* times that it was read; of these, sessions were checked against so many */
+    kith_timer *timer;
+    bool watching;
 };
 
 typedef struct note {
@@ -31,6 +35,7 @@ static kith_err refresh(kith_core *core, kith_problem *problem)
     if (err) return err;
     kith_trust_free(core->book->trust);
     core->book->trust = trust;
+    core->book->read++;
     return KITH_OK;
 }
 
@@ -40,13 +45,48 @@ static void refresh_or_warn(kith_core *core)
     if (refresh(core, &problem)) kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
 }
 
+/* ---- what changes while somebody is connected ---- */
+
+static bool somebody_known(const kith_core *core)
+{
+    KITH_EACH (at, &core->sessions) {
+        const session *s = KITH_OF(at, const session, link);
+        if (s->greeted && !s->for_pairing) return true;
+    }
+    return false;
+}
+
+static void on_watch(void *user)
+{
+    kith_core *core = user;
+    struct book *book = core->book;
+    refresh_or_warn(core);
+    if (book->checked != book->read) {
+        book->checked = book->read;
+        kith__sessions_recheck(core);
+    }
+    book->watching = somebody_known(core);
+    core->env->timers->set(book->timer, book->watching ? kith__core_now(core) + BOOK_WATCH_NS : NEVER);
+    kith__core_pump(core);
+}
+
+void kith__core_watch_book(kith_core *core)
+{
+    struct book *book = core->book;
+    if (book->watching) return;
+    book->watching = true;
+    book->checked = book->read; /* who greets is checked against what is read now */
+    core->env->timers->set(book->timer, kith__core_now(core) + BOOK_WATCH_NS);
+}
+
 kith_err kith__book_open(kith_core *core, kith_problem *problem)
 {
     kith_home_self self;
     struct book *book = core->book = kith_calloc(1, sizeof *book);
     if (!book) return KITH_ERR_NOMEM;
     kith_list_init(&book->noted);
-    kith_err err = kith_home_load(core->home, &self, problem);
+    book->timer = core->env->timers->open(core->env, on_watch, core);
+    kith_err err = book->timer ? kith_home_load(core->home, &self, problem) : KITH_ERR_NOMEM;
     if (!err) err = refresh(core, problem);
     if (!err) err = kith_home_load_seen(core->home, &book->seen);
     if (err) return err;
@@ -84,6 +124,7 @@ void kith__book_close(kith_core *core)
     if (!kith_list_empty(&book->noted) && kith_home_update_seen(core->home, write_noted, book, &problem))
         kith__core_log(core, KITH_LOG_WARN, "not remembered when devices were seen: %s", problem.message);
     for (kith_link *at; (at = kith_list_take_first(&book->noted));) kith_free(KITH_OF(at, note, link));
+    core->env->timers->close(book->timer);
     kith_trust_free(book->trust);
     kith_seen_free(book->seen);
     kith_free(book);
@@ -160,6 +201,11 @@ static kith_err pin(kith_trust *trust, void *user)
         if (known) snprintf(job->known_as, sizeof job->known_as, "%s", known->local_name);
         return err;
     }
+    if (known && job->first_use) {
+        job->already = true;
+        job->peer = *known;
+        return KITH_OK;
+    }
     err = kith_trust_replace(trust, &job->peer, &added);
     if (!err) job->peer = *added;
     return err;
@@ -202,6 +248,14 @@ void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith
     kith__core_submit(core, &job->job);
 }
 
+void kith__book_pin_first(kith_core *core, pin_job *job, const kith_peer *peer, void (*done)(pin_job *job))
+{
+    *job = (pin_job){
+        .job = {.run = pin_run, .done = pin_done}, .core = core, .done = done, .first_use = true, .peer = *peer};
+    job->peer.how = KITH_PEER_TOFU;
+    kith__core_submit(core, &job->job);
+}
+
 /* ---- as events show them ---- */
 
 void kith__core_describe(const kith_peer *peer, kith_device_info *out)
@@ -214,6 +268,7 @@ void kith__core_describe(const kith_peer *peer, kith_device_info *out)
     snprintf(out->hardware_model, sizeof out->hardware_model, "%s", peer->hardware_model);
     out->trust = peer->kind == KITH_PEER_OWN ? KITH_RELATION_OWN : KITH_RELATION_CONTACT;
     out->verified = peer->verified;
+    out->first_use = peer->how == KITH_PEER_TOFU;
     out->added_ms = peer->added_at_ms;
 }
 

@@ -14,6 +14,7 @@ void kith__book_close(kith_core *core); /* writes what was seen */
 typedef struct pin_job {
     kith_job job;
     kith_core *core;
+    bool first_use;                /* take it as it is seen first, never in the place of what is known */
     kith_peer peer;                /* done: as it is in the book now, with its local name */
     bool already;                  /* done: it was there before, just so */
     kith_err err;                  /* done: OK, KEY_CHANGED, ID_CHANGED, LIMIT, or what the disk did */
@@ -26,5 +27,7 @@ typedef struct pin_job {
 /* Pin a device that people have confirmed; `job` is the caller's until `done` was called on the loop. */
 void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind,
                     void (*done)(pin_job *job));
+/* The same for one that is seen here at first: a contact, not verified.  One that is known stays what it is. */
+void kith__book_pin_first(kith_core *core, pin_job *job, const kith_peer *peer, void (*done)(pin_job *job));
 
 #endif

@@ -111,6 +111,10 @@ void kith__core_refuse(kith_core *core, kith_op id, kith_err err, const char *me
 bool kith__core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out);
 bool kith__core_peer_at(kith_core *core, size_t index, kith_peer *out); /* in the order they were added */
 bool kith__core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why);
+/* Somebody we know is connected: from now on, while that is so, what changes in trust.cbor counts within BOOK_WATCH_NS
+ * for what is under way, too. */
+#define BOOK_WATCH_NS SECOND_NS
+void kith__core_watch_book(kith_core *core);
 /* It was reached at this address: remembered (written when the core is freed). */
 void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr);
 size_t kith__core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out,

@@ -80,6 +80,7 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     s->greeted = true;
     s->core->env->timers->set(s->timer, NEVER);
     if (!s->for_pairing) kith__core_seen(s->core, &s->known, &s->remote);
+    if (!s->for_pairing) kith__core_watch_book(s->core);
     kith__core_log(s->core, KITH_LOG_INFO, "session with \"%s\" at %s", s->peer.name,
                    kith_addr_text(&s->remote, address));
     kith__roam_begin(s);

@@ -202,6 +202,28 @@ size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_
     return interleave(found, count < FOUND_MAX ? count : FOUND_MAX, out, nodes, cap);
 }
 
+static bool same_device(const lan_device *d, const kith_sighting *s)
+{
+    return memcmp(d->uuid, s->txt.id, sizeof d->uuid) == 0 &&
+           memcmp(d->fingerprint, s->txt.fingerprint, sizeof d->fingerprint) == 0;
+}
+
+size_t kith__lan_devices(kith_core *core, lan_device *out, size_t cap)
+{
+    size_t n = 0;
+    for (size_t i = 0; core->lan && i < kith_sightings_count(core->lan->sightings); i++) {
+        const kith_sighting *s = kith_sightings_at(core->lan->sightings, i);
+        bool before = s->own || s->source != KITH_SIGHTING_LAN;
+        for (size_t j = 0; j < n && !before; j++) before = same_device(&out[j], s);
+        if (before || n == cap) continue;
+        memcpy(out[n].uuid, s->txt.id, sizeof out[n].uuid);
+        memcpy(out[n].fingerprint, s->txt.fingerprint, sizeof out[n].fingerprint);
+        memcpy(out[n].addrs, s->addrs, sizeof s->addrs);
+        out[n++].addr_count = s->addr_count;
+    }
+    return n;
+}
+
 /* ---- how well it works ---- */
 
 void kith__lan_trial(kith_core *core, uint16_t port)

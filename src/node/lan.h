@@ -18,6 +18,14 @@ size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *
 size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap);
 /* The tag of the pairing code that is open now, if one is. (op_pair.c) */
 bool kith__pair_tag(const kith_core *core, uint32_t *tag);
+/* A device, as it announces itself: whoever may have said so. */
+typedef struct lan_device {
+    uint8_t uuid[KITH_UUID_SIZE], fingerprint[KITH_TXT_FINGERPRINT_SIZE]; /* how the fingerprint begins */
+    kith_addr addrs[KITH_SIGHTING_ADDRS_MAX];
+    size_t addr_count;
+} lan_device;
+/* All that are announced, but this one, each once (of its nodes the one first in the table): how many are given. */
+size_t kith__lan_devices(kith_core *core, lan_device *out, size_t cap);
 struct session;
 bool kith__lan_is_named(const struct session *s,
                         const char *name); /* is this what the node at the other end is called? */

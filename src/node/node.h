@@ -58,7 +58,8 @@ void kith_core_free(kith_core *core);
 void kith_core_pair(kith_core *core, kith_op op, const kith_pair_options *options);
 void kith_core_join(kith_core *core, kith_op op, const char *words, const kith_pair_options *options);
 void kith_core_ping(kith_core *core, kith_op op, const char *device_id, uint32_t count);
-void kith_core_look(kith_core *core, kith_op op);
+void kith_core_look(kith_core *core, kith_op op, bool strangers);
+void kith_core_pin(kith_core *core, kith_op op, const char *device, const kith_pin_options *options);
 void kith_core_doctor(kith_core *core, kith_op op, const kith_doctor_options *options);
 void kith_core_send_file(kith_core *core, kith_op op, const char *device_id, const char *path,
                          const kith_send_options *options);

@@ -5,8 +5,13 @@
 
 #include <string.h>
 
+#define STRANGERS_MAX 256 /* reported; who announces more than that is not believed */
+#define DEVICES_MAX   64  /* of those announced now that are looked at */
+
 typedef struct look_op {
     op op;
+    bool strangers;
+    size_t stranger_count;
     uint8_t (*reported)[32]; /* fingerprints */
     size_t count, room;
 } look_op;
@@ -41,6 +46,36 @@ static bool reported_before(look_op *l, const uint8_t fingerprint[static 32])
 
 static const op_kind look_kind = {.name = "look", .cancel = look_cancel, .free = look_free};
 
+static bool is_known(kith_core *core, const lan_device *d)
+{
+    kith_peer peer;
+    for (size_t i = 0; kith__core_peer_at(core, i, &peer); i++)
+        if (memcmp(peer.uuid, d->uuid, sizeof d->uuid) == 0 &&
+            memcmp(peer.fingerprint, d->fingerprint, sizeof d->fingerprint) == 0)
+            return true;
+    return false;
+}
+
+static void look_for_strangers(look_op *l)
+{
+    lan_device devices[DEVICES_MAX];
+    size_t count = kith__lan_devices(l->op.core, devices, DEVICES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const lan_device *d = &devices[i];
+        uint8_t key[32] = {0};
+        memcpy(key, d->fingerprint, sizeof d->fingerprint);
+        memcpy(key + sizeof d->fingerprint, d->uuid, sizeof d->uuid);
+        if (is_known(l->op.core, d) || !d->addr_count || l->stranger_count == STRANGERS_MAX) continue;
+        if (reported_before(l, key)) continue;
+        l->stranger_count++;
+        kith_event event = {.kind = KITH_EVENT_SIGHTED, .op = l->op.id, .path = "udp", .scope = "lan"};
+        kith_uuid_text(d->uuid, event.device.id);
+        kith_hex(d->fingerprint, sizeof d->fingerprint, event.device.fingerprint);
+        kith_addr_text(&d->addrs[0], event.address);
+        kith__core_emit(l->op.core, &event);
+    }
+}
+
 static void look_around(look_op *l)
 {
     kith_peer peer;
@@ -54,6 +89,7 @@ static void look_around(look_op *l)
         kith_addr_text(&where, event.address);
         kith__core_emit(l->op.core, &event);
     }
+    if (l->strangers) look_for_strangers(l);
 }
 
 void kith__look_again(kith_core *core)
@@ -64,9 +100,10 @@ void kith__look_again(kith_core *core)
     }
 }
 
-void kith_core_look(kith_core *core, kith_op id)
+void kith_core_look(kith_core *core, kith_op id, bool strangers)
 {
     look_op *l = kith_calloc(1, sizeof *l);
+    if (l) l->strangers = strangers;
     if (!l)
         kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
     else if (!kith__core_begin(core, &l->op, id, &look_kind))

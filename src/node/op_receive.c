@@ -71,7 +71,8 @@ kith_err kith__receive_serve(channel *c)
 void kith__receive_offered(transfer *t)
 {
     const receive_op *r = t->op;
-    if (!r->ask && (r->yes || kith_permit_of(KITH_SERVICE_FILE, t->standing) == KITH_ALLOW)) {
+    bool yes = r->yes && !t->verdict_said; /* for contacts; not where ASK was said of this one */
+    if (!r->ask && (yes || t->verdict == KITH_ALLOW)) {
         kith__transfer_begin(t);
         return;
     }

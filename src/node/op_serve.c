@@ -203,7 +203,7 @@ static void begin(arrival *a, const kith_talk_open *open)
     channel *c = a->channel;
     session *s = c->session;
     serve_op *v = find_serve(s->core, open->topic);
-    bool may = v && (v->contacts || kith_permit_of(KITH_SERVICE_TALK, s->standing) == KITH_ALLOW);
+    bool may = v && (v->contacts || kith__session_verdict(s, KITH_SERVICE_TALK, NULL) == KITH_ALLOW);
     kith_err err = may ? kith__talk_room(s->core, s->peer.fingerprint) : KITH_ERR_NOT_ALLOWED;
     if (!err) err = kith__talk_accept(c, open, v->op.id, CONNECTION_ID_BASE * v->op.id + ++v->last_id);
     if (err)

@@ -387,21 +387,55 @@ kith_err kith__session_check(session *s)
     return KITH_OK;
 }
 
+kith_verdict kith__session_verdict(const session *s, kith_service service, bool *said)
+{
+    bool pinned = s->standing == KITH_STANDING_OWN || s->standing == KITH_STANDING_CONTACT;
+    if (said) *said = pinned && kith_permit_overridden(service, &s->known.overrides);
+    return kith_permit_for(service, s->standing, &s->known.overrides);
+}
+
+static const struct {
+    kith_service service;
+    kith_err (*serve)(channel *c);
+} services[] = {
+    [STREAM_PAIR] = {KITH_SERVICE_PAIR, kith__pair_serve},
+    [STREAM_PING] = {KITH_SERVICE_PING, kith__ping_serve},
+    [STREAM_FILE] = {KITH_SERVICE_FILE, kith__receive_serve},
+    [STREAM_TALK] = {KITH_SERVICE_TALK, kith__talk_serve},
+};
+
 static kith_err serve(channel *c, uint64_t number)
 {
     session *s = c->session;
     kith_err err = s->standing == KITH_STANDING_UNKNOWN ? KITH_OK : kith__session_check(s);
     if (err) return err;
-    switch (number) {
-    case STREAM_PAIR:
-        return kith_permit_of(KITH_SERVICE_PAIR, s->standing) ? kith__pair_serve(c) : KITH_ERR_NOT_ALLOWED;
-    case STREAM_PING:
-        return kith_permit_of(KITH_SERVICE_PING, s->standing) ? kith__ping_serve(c) : KITH_ERR_NOT_ALLOWED;
-    case STREAM_FILE:
-        return kith_permit_of(KITH_SERVICE_FILE, s->standing) ? kith__receive_serve(c) : KITH_ERR_NOT_ALLOWED;
-    case STREAM_TALK:
-        return kith_permit_of(KITH_SERVICE_TALK, s->standing) ? kith__talk_serve(c) : KITH_ERR_NOT_ALLOWED;
-    default: return KITH_ERR_NOT_ALLOWED;
+    if (number >= sizeof services / sizeof *services || !services[number].serve) return KITH_ERR_NOT_ALLOWED;
+    if (!kith__session_verdict(s, services[number].service, NULL)) return KITH_ERR_NOT_ALLOWED;
+    c->service = services[number].service;
+    return services[number].serve(c);
+}
+
+/* A stream of the peer's for what it may not do any more. */
+static channel *denied(session *s)
+{
+    KITH_EACH (at, &s->channels) {
+        channel *c = KITH_OF(at, channel, link);
+        if (c->service != KITH_SERVICE_HELLO && !kith__session_verdict(s, c->service, NULL)) return c;
+    }
+    return NULL;
+}
+
+void kith__sessions_recheck(kith_core *core)
+{
+    KITH_EACH (at, &core->sessions) {
+        session *s = KITH_OF(at, session, link);
+        if (!s->greeted || s->for_pairing || s->over || kith__session_check(s)) continue;
+        for (channel *c; (c = denied(s));) {
+            kith__core_log(core, KITH_LOG_INFO, "%s ended: it is denied now", kith_permit_name(c->service));
+            c->service = KITH_SERVICE_HELLO; /* done with */
+            kith__channel_give_up(c, KITH_ERR_NOT_ALLOWED);
+            c->events->gone(c, KITH_ERR_NOT_ALLOWED);
+        }
     }
 }
 

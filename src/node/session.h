@@ -46,7 +46,8 @@ struct channel {
     const channel_events *events;
     void *owner;
     uint64_t since_ns;
-    bool waiting; /* what it is for was there to read before hello was */
+    kith_service service; /* that the peer opened it for; HELLO: none, or not known yet */
+    bool waiting;         /* what it is for was there to read before hello was */
 };
 
 /* Who waits for a session's beginning. */
@@ -100,6 +101,11 @@ void kith__session_close(session *s, kith_err why);
 /* Is the peer still in the home's book, as what, and under which name?  Looks again; when it was forgotten the session
  * is closed and the answer is UNTRUSTED. */
 KITH_MUST_CHECK kith_err kith__session_check(session *s);
+/* May the peer use this service, and was that *said for its device (may be NULL) or is it the table's answer? */
+kith_verdict kith__session_verdict(const session *s, kith_service service, bool *said);
+/* The book has changed: sessions with who was forgotten are closed, and streams of a service that its peer may not use
+ * any more end with NOT_ALLOWED. */
+void kith__sessions_recheck(kith_core *core);
 /* Hold it open.  `lost` is called when it ends before session_unuse (its channels hear `gone` first); use->session is
  * NULL from then on. */
 void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user);

@@ -549,6 +549,7 @@ kith_err kith__transfer_new(receive_op *r, kith_op id, channel *c)
     t->id = id;
     t->channel = c;
     t->standing = s->standing;
+    t->verdict = kith__session_verdict(s, KITH_SERVICE_FILE, &t->verdict_said);
     t->config = (kith_incoming_config){.env = core->env, .folder = r->folder, .cancel = &t->cancel};
     memcpy(t->config.id.sender, s->peer.fingerprint, sizeof t->config.id.sender);
     core->env->base->boot_id(core->env, t->config.boot_id);

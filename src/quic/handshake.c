@@ -194,6 +194,7 @@ static int recv_crypto_data(ngtcp2_conn *ng, ngtcp2_encryption_level level, uint
     (void)offset;
     if (!conn->hyphae) return kith__callback_failed(conn, KITH_ERR_INTERNAL);
     kith_err err = kith_hyphae_input(conn->hyphae, ours, data, size);
+    if (err == KITH_ERR_WRONG_DEVICE) kith_hyphae_remote_static(conn->hyphae, conn->remote_static);
     return err ? hyphae_failed(conn, err) : move_on(conn);
 }
 

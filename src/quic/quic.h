@@ -102,7 +102,8 @@ KITH_MUST_CHECK kith_err kith_quic_dial(kith_quic *quic, const kith_addr *remote
 void kith_conn_set_user(kith_conn *conn, void *user);
 void *kith_conn_user(const kith_conn *conn);
 bool kith_conn_is_dialler(const kith_conn *conn);
-/* Once ACCEPTED/CONNECTED: the peer's Noise static key, and the final handshake hash h. */
+/* Once ACCEPTED/CONNECTED (the first also when CLOSED says WRONG_DEVICE: its owner proved it by message 2): the peer's
+ * Noise static key, and the final handshake hash h. */
 void kith_conn_remote_static(const kith_conn *conn, uint8_t out[static 32]);
 void kith_conn_handshake_hash(const kith_conn *conn, uint8_t out[static 32]);
 kith_addr kith_conn_remote_addr(const kith_conn *conn); /* of the current path, the real one */

@@ -587,7 +587,7 @@ static void the_trial_disturbs_nobody(void **state)
     victim_home(&friend, "friend");
     know(&friend, &w.v);
     victim_open(&friend);
-    kith_core_look(friend.core, ++friend.last_op);
+    kith_core_look(friend.core, ++friend.last_op, false);
     (void)examine(&w, two_servers);
     kith_sim_run_for(w.sim, 5 * KITH_SIM_S);
     assert_int_equal(count_events(&friend, KITH_EVENT_SIGHTED), 0);

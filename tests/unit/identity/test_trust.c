@@ -27,6 +27,8 @@ static kith_trust *set_of(size_t count)
     for (size_t n = 1; n <= count; n++) {
         kith_peer peer = device((uint8_t)n, "laptop");
         if (n % 2) peer.kind = KITH_PEER_CONTACT, peer.verified = true;
+        if (n % 4 == 1) peer.how = KITH_PEER_TOFU, peer.verified = false;
+        if (n % 5 == 1) peer.overrides.of[KITH_SERVICE_FILE] = 1 + KITH_DENY;
         assert_ok(kith_trust_add(trust, &peer, NULL));
     }
     return trust;
@@ -49,6 +51,7 @@ static void equal_sets(const kith_trust *a, const kith_trust *b)
         assert_int_equal(p->verified, q->verified);
         assert_int_equal(p->how, q->how);
         assert_int_equal(p->added_at_ms, q->added_at_ms);
+        assert_memory_equal(&p->overrides, &q->overrides, sizeof p->overrides);
     }
 }
 
@@ -199,8 +202,8 @@ static void bad_peers(void **state)
 {
     (void)state;
     kith_trust *trust = set_of(0);
-    kith_peer bad[8];
-    for (size_t i = 0; i < 8; i++) bad[i] = device(1, "x");
+    kith_peer bad[11];
+    for (size_t i = 0; i < 11; i++) bad[i] = device(1, "x");
     bad[0].name[0] = 0;
     strcpy(bad[1].local_name, "a\nb");
     strcpy(bad[2].os, "\xff");
@@ -209,7 +212,10 @@ static void bad_peers(void **state)
     bad[5].how = 0;
     memset(bad[6].hardware_model, 'x', KITH_NAME_SIZE); /* no NUL */
     strcpy(bad[7].local_name, " x");
-    for (size_t i = 0; i < 8; i++) assert_int_equal(kith_trust_add(trust, &bad[i], NULL), KITH_ERR_ARG);
+    bad[8].how = KITH_PEER_TOFU; /* an own device is never taken on first sight */
+    bad[9].how = (kith_peer_how)(KITH_PEER_TOFU + 1);
+    bad[10].overrides.of[KITH_OVERRIDES_MAX - 1] = 2 + KITH_ALLOW;
+    for (size_t i = 0; i < 11; i++) assert_int_equal(kith_trust_add(trust, &bad[i], NULL), KITH_ERR_ARG);
     kith_peer low = device(1, "x");
     memset(low.ed25519, 0, 32);
     assert_int_equal(kith_trust_add(trust, &low, NULL), KITH_ERR_CRYPTO);
@@ -231,8 +237,10 @@ static void replacing(void **state)
     assert_true(now->verified);
     assert_int_equal(now->kind, KITH_PEER_OWN);
     again.added_at_ms = 5;
+    assert_ok(kith_trust_override(trust, again.fingerprint, KITH_SERVICE_PING, true, KITH_DENY));
     assert_ok(kith_trust_replace(trust, &again, &now));
     assert_int_equal(now->added_at_ms, 1003);
+    assert_int_equal(now->overrides.of[KITH_SERVICE_PING], 1 + KITH_DENY);
     /* A new key for a known UUID: the verified mark was for the old one. */
     kith_peer key = device(3, "reset"), old = device(3, "x");
     memcpy(key.ed25519, device(9, "x").ed25519, 32);
@@ -240,6 +248,7 @@ static void replacing(void **state)
     assert_int_equal(kith_trust_count(trust), 3);
     assert_string_equal(now->local_name, "mine");
     assert_false(now->verified);
+    assert_int_equal(now->overrides.of[KITH_SERVICE_PING], 0);
     assert_null(kith_trust_by_x25519(trust, old.x25519));
     assert_null(kith_trust_by_fingerprint(trust, old.fingerprint));
     /* UUID 1 with the key of 2: one device stays. */
@@ -306,11 +315,18 @@ static void removing_and_verifying(void **state)
     uint8_t second[32];
     memcpy(second, kith_trust_at(trust, 1)->fingerprint, 32);
     assert_false(kith_trust_at(trust, 1)->verified);
+    assert_int_equal(kith_trust_override(trust, second, KITH_SERVICE_HELLO, true, KITH_DENY), KITH_ERR_ARG);
+    assert_int_equal(kith_trust_override(trust, second, KITH_SERVICE_PING, true, KITH_ASK), KITH_ERR_ARG);
+    assert_ok(kith_trust_override(trust, second, KITH_SERVICE_FILE, true, KITH_ASK));
+    assert_int_equal(kith_trust_at(trust, 1)->overrides.of[KITH_SERVICE_FILE], 1 + KITH_ASK);
+    assert_ok(kith_trust_override(trust, second, KITH_SERVICE_FILE, false, KITH_DENY));
+    assert_int_equal(kith_trust_at(trust, 1)->overrides.of[KITH_SERVICE_FILE], 0);
     assert_ok(kith_trust_verify(trust, second, true));
     assert_true(kith_trust_at(trust, 1)->verified);
     assert_ok(kith_trust_remove(trust, second));
     assert_int_equal(kith_trust_remove(trust, second), KITH_ERR_NOT_FOUND);
     assert_int_equal(kith_trust_verify(trust, second, true), KITH_ERR_NOT_FOUND);
+    assert_int_equal(kith_trust_override(trust, second, KITH_SERVICE_FILE, true, KITH_ASK), KITH_ERR_NOT_FOUND);
     assert_int_equal(kith_trust_count(trust), 2);
     assert_int_equal(kith_trust_at(trust, 0)->uuid[0], 1);
     assert_int_equal(kith_trust_at(trust, 1)->uuid[0], 3);
@@ -384,39 +400,70 @@ static kith_err decode_body(const uint8_t *body, size_t size, uint64_t version)
     return err;
 }
 
+/* What the first version wrote: the same without the overrides. */
+static void an_older_file_is_read(void **state)
+{
+    (void)state;
+    kith_trust *trust = set_of(2), *again = NULL;
+    uint8_t *data, *old;
+    const uint8_t *view;
+    uint8_t body[1024];
+    size_t size, view_size, old_size;
+    kith_reason reason;
+    assert_ok(kith_trust_remove(trust, kith_trust_at(trust, 0)->fingerprint)); /* it has overrides */
+    assert_ok(kith_trust_encode(trust, &data, &size));
+    assert_ok(kith_envelope_open(KITH_TRUST_CONTEXT, KITH_TRUST_VERSION, data, size, &view, &view_size, &reason));
+    memcpy(body, view, view_size);
+    assert_memory_equal(body + view_size - 2, "\x0b\x40", 2);
+    assert_int_equal(decode_body(body, view_size, 1), KITH_ERR_DAMAGED);
+    body[1]--; /* a map of ten */
+    assert_int_equal(decode_body(body, view_size - 2, 2), KITH_ERR_DAMAGED);
+    assert_ok(kith_envelope_make(KITH_TRUST_CONTEXT, 1, body, view_size - 2, &old, &old_size));
+    assert_ok(kith_trust_decode(old, old_size, &again, &reason));
+    equal_sets(trust, again);
+    body[view_size - 3] = KITH_PEER_TOFU; /* which it did not know */
+    assert_int_equal(decode_body(body, view_size - 2, 1), KITH_ERR_DAMAGED);
+    kith_trust_free(trust);
+    kith_trust_free(again);
+    kith_free(data);
+    kith_free(old);
+}
+
 static void bodies_that_break_a_rule(void **state)
 {
     (void)state;
     kith_trust *trust = set_of(2);
+    assert_ok(kith_trust_override(trust, kith_trust_at(trust, 0)->fingerprint, KITH_SERVICE_FILE, false, KITH_DENY));
     uint8_t *data, body[1024];
     const uint8_t *view;
     size_t size, view_size;
     kith_reason reason;
     assert_ok(kith_trust_encode(trust, &data, &size));
-    assert_ok(kith_envelope_open(KITH_TRUST_CONTEXT, 1, data, size, &view, &view_size, &reason));
+    assert_ok(kith_envelope_open(KITH_TRUST_CONTEXT, KITH_TRUST_VERSION, data, size, &view, &view_size, &reason));
     memcpy(body, view, view_size);
-    assert_ok(decode_body(body, view_size, 1));
+    assert_ok(decode_body(body, view_size, KITH_TRUST_VERSION));
     assert_int_equal(decode_body(body, view_size, 0), KITH_ERR_DAMAGED);
-    assert_int_equal(decode_body(body, view_size, 2), KITH_ERR_VERSION);
-    assert_int_equal(decode_body(body, 0, 1), KITH_ERR_DAMAGED);
-    for (size_t cut = 0; cut < view_size; cut++) assert_int_equal(decode_body(body, cut, 1), KITH_ERR_DAMAGED);
+    assert_int_equal(decode_body(body, view_size, KITH_TRUST_VERSION + 1), KITH_ERR_VERSION);
+    assert_int_equal(decode_body(body, 0, KITH_TRUST_VERSION), KITH_ERR_DAMAGED);
+    for (size_t cut = 0; cut < view_size; cut++)
+        assert_int_equal(decode_body(body, cut, KITH_TRUST_VERSION), KITH_ERR_DAMAGED);
     size_t one = (view_size - 1 - 2) / 2; /* the second is longer by "-2" */
     body[0] = 0x82;
     memcpy(body + 1 + one, body + 1, one); /* the first device twice */
-    assert_int_equal(decode_body(body, 1 + 2 * one, 1), KITH_ERR_DAMAGED);
+    assert_int_equal(decode_body(body, 1 + 2 * one, KITH_TRUST_VERSION), KITH_ERR_DAMAGED);
     body[1 + one + 3] ^= 1; /* ... with another UUID: the key is there twice */
-    assert_int_equal(decode_body(body, 1 + 2 * one, 1), KITH_ERR_DAMAGED);
+    assert_int_equal(decode_body(body, 1 + 2 * one, KITH_TRUST_VERSION), KITH_ERR_DAMAGED);
     memcpy(body, view, view_size);
     /* Two devices, one local name: take the "-2" away. */
     uint8_t *name = memmem(body, view_size, "\x68laptop-2", 9);
     assert_non_null(name);
     memmove(name + 7, name + 9, (size_t)(body + view_size - name - 9));
     name[0] = 0x66;
-    assert_int_equal(decode_body(body, view_size - 2, 1), KITH_ERR_DAMAGED);
+    assert_int_equal(decode_body(body, view_size - 2, KITH_TRUST_VERSION), KITH_ERR_DAMAGED);
     /* More devices than may be. */
     kith_writer w = kith_writer_of(body, sizeof body);
     kith_cbor_write_array(&w, KITH_PEERS_MAX + 1);
-    assert_int_equal(decode_body(body, sizeof body, 1), KITH_ERR_DAMAGED);
+    assert_int_equal(decode_body(body, sizeof body, KITH_TRUST_VERSION), KITH_ERR_DAMAGED);
     kith_free(data);
     kith_trust_free(trust);
 }
@@ -432,6 +479,7 @@ static void the_cap(void **state)
     memset(peer.os, 'o', 63), memset(peer.hardware_model, 'h', 63), memset(peer.name, 'n', 63);
     peer.os[63] = peer.hardware_model[63] = peer.name[63] = 0;
     peer.added_at_ms = INT64_MIN;
+    memset(peer.overrides.of, 1 + KITH_ALLOW, sizeof peer.overrides.of);
     for (unsigned n = 0; n <= KITH_PEERS_MAX; n++) {
         memcpy(seed, &n, sizeof n);
         memcpy(peer.uuid, &n, sizeof n);
@@ -494,6 +542,7 @@ int main(void)
         TEST(removing_and_verifying),
         TEST(there_and_back),
         TEST(every_cut_and_every_flip),
+        TEST(an_older_file_is_read),
         TEST(bodies_that_break_a_rule),
         TEST(the_cap),
         TEST(failing_allocations),
