@@ -7,32 +7,45 @@
 #include <string.h>
 #include <wchar.h>
 
-#define LOOK_NS      UINT64_C(2500000000) /* it ends sooner when all have been seen */
-#define SHORT_ID     8
-#define COLUMNS      6
-#define COLUMN_SPACE 2
+#define LOOK_NS       UINT64_C(2500000000) /* it ends sooner when all have been seen */
+#define SHORT_ID      8
+#define COLUMNS       6
+#define COLUMN_SPACE  2
+#define STRANGERS_MAX 256 /* as kith_nearby tells */
 
 typedef struct table {
-    kith_device_info *devices;
-    size_t count, seen_count;
+    const char *home;
+    kith_device_info *devices; /* those that are known; with --nearby, strangers after them */
+    size_t known, count, seen_count;
     struct sighting {
         bool seen;
         char path[8], scope[16], address[KITH_ADDRESS_TEXT];
     } * sightings;
-    bool looked;
+    bool looked, nearby;
 } table;
+
+static void note(struct sighting *at, const kith_event *event)
+{
+    at->seen = true;
+    snprintf(at->path, sizeof at->path, "%s", event->path);
+    snprintf(at->scope, sizeof at->scope, "%s", event->scope);
+    snprintf(at->address, sizeof at->address, "%s", event->address);
+}
 
 static void on_event(session *s, const kith_event *event)
 {
     table *t = s->user;
-    for (size_t i = 0; event->kind == KITH_EVENT_SIGHTED && i < t->count; i++) {
+    if (event->kind == KITH_EVENT_SIGHTED && !event->device.trust) {
+        if (t->count == t->known + STRANGERS_MAX) return;
+        t->devices[t->count] = event->device;
+        note(&t->sightings[t->count++], event);
+        return;
+    }
+    for (size_t i = 0; event->kind == KITH_EVENT_SIGHTED && i < t->known; i++) {
         struct sighting *at = &t->sightings[i];
         if (at->seen || strcmp(t->devices[i].id, event->device.id) != 0) continue;
-        at->seen = true;
-        snprintf(at->path, sizeof at->path, "%s", event->path);
-        snprintf(at->scope, sizeof at->scope, "%s", event->scope);
-        snprintf(at->address, sizeof at->address, "%s", event->address);
-        if (++t->seen_count == t->count) session_stop(s, STOP_DONE, 0);
+        note(at, event);
+        if (++t->seen_count == t->known && !t->nearby) session_stop(s, STOP_DONE, 0);
     }
 }
 
@@ -41,14 +54,34 @@ static void on_event(session *s, const kith_event *event)
 static int look(session *s, table *t)
 {
     static const session_handler handler = {.event = on_event, .go_on = "run the same command again"};
-    if (t->count == 0 || args_has(s->args, OPT_NO_LAN) || session_look(s)) return 0;
+    if ((t->known == 0 && !t->nearby) || args_has(s->args, OPT_NO_LAN) || session_look(s)) return 0;
     s->until_ns = now_ns() + LOOK_NS;
     if (s->deadline_ns && s->deadline_ns < s->until_ns) s->until_ns = s->deadline_ns;
     s->deadline_ns = 0; /* a shorter look sees less, and what is known is known */
-    t->looked = kith_look(s->node, &s->op) == KITH_OK;
+    t->looked = (t->nearby ? kith_nearby(s->node, &s->op) : kith_look(s->node, &s->op)) == KITH_OK;
     int status = t->looked ? session_run(s, &handler, t) : 0;
     session_close(s);
     return status;
+}
+
+static const char *whose(const table *t, size_t i)
+{
+    return i < t->known ? out_relation(t->devices[i].trust) : "stranger";
+}
+
+/* What was said of it alone: {"file": "deny"}. */
+static json_t *permits(const table *t, size_t i)
+{
+    static const char *const permissions[] = {NULL, "deny", "ask", "allow"}; /* as kith_permission counts */
+    kith_permit_info all[KITH_PERMITS_MAX];
+    kith_problem problem;
+    size_t count = 0;
+    json_t *object = json_object();
+    if (i >= t->known || kith_permits(t->home, t->devices[i].id, all, KITH_PERMITS_MAX, &count, &problem))
+        return object;
+    for (size_t j = 0; j < count && j < KITH_PERMITS_MAX; j++)
+        if (all[j].said) json_object_set_new(object, all[j].service, json_string(permissions[all[j].said]));
+    return object;
 }
 
 static void print_json(const table *t, size_t i)
@@ -57,6 +90,9 @@ static void print_json(const table *t, size_t i)
     json_t *object = json_pack("{s:s}", "event", "device"), *device = out_json_device(&t->devices[i]);
     json_object_update_missing(object, device);
     json_decref(device);
+    json_object_set_new(object, "trust", json_string(whose(t, i)));
+    json_object_set_new(object, "first_use", json_boolean(t->devices[i].first_use));
+    json_object_set_new(object, "permits", permits(t, i));
     json_object_set_new(object, "online", t->looked ? json_boolean(at->seen) : json_null());
     json_object_set_new(object, "path", at->seen ? json_string(at->path) : json_null());
     json_object_set_new(object, "scope", at->seen ? json_string(at->scope) : json_null());
@@ -72,9 +108,9 @@ static void fill(const table *t, size_t i, row *r)
 {
     const kith_device_info *d = &t->devices[i];
     char ago[OUT_SIZE];
-    snprintf(r->cells[0], sizeof r->cells[0], "%s", d->name);
+    snprintf(r->cells[0], sizeof r->cells[0], "%s", i < t->known ? d->name : "-");
     snprintf(r->cells[1], sizeof r->cells[1], "%.*s", SHORT_ID, d->id);
-    snprintf(r->cells[2], sizeof r->cells[2], "%s", out_relation(d->trust));
+    snprintf(r->cells[2], sizeof r->cells[2], "%s", whose(t, i));
     snprintf(r->cells[3], sizeof r->cells[3], "%s", d->verified ? "yes" : "no");
     snprintf(r->cells[4], sizeof r->cells[4], "%s", out_ago(d->last_seen_ms, ago));
     if (t->sightings[i].seen)
@@ -116,25 +152,44 @@ static void print_table(const table *t)
     free(rows);
 }
 
+/* The known ones in a list of our own, with room for strangers. */
+static bool make_room(table *t, kith_device_info *list)
+{
+    size_t room = t->known + (t->nearby ? STRANGERS_MAX : 0) + 1;
+    t->devices = calloc(room, sizeof *t->devices);
+    t->sightings = calloc(room, sizeof *t->sightings);
+    if (t->devices) memcpy(t->devices, list, t->known * sizeof *list);
+    kith_free_devices(list);
+    return t->devices && t->sightings;
+}
+
 static int run(const cli_args *a)
 {
     session s;
     kith_problem problem;
-    table t = {.count = 0};
+    table t = {.nearby = args_has(a, OPT_NEARBY)};
     int status = session_start(&s, a);
     if (status) return status;
-    kith_err err = kith_devices(s.home, &t.devices, &t.count, &problem);
+    kith_device_info *list;
+    kith_err err = kith_devices(s.home, &list, &t.count, &problem);
     if (err) return out_problem(err, problem.message);
-    t.sightings = calloc(t.count + 1, sizeof *t.sightings);
-    status = t.sightings ? look(&s, &t) : out_problem(KITH_ERR_NOMEM, NULL);
+    t.home = s.home;
+    t.known = t.count;
+    if (!make_room(&t, list)) status = out_problem(KITH_ERR_NOMEM, NULL);
+    if (!status) status = look(&s, &t);
     if (!status && t.count == 0)
         out_say("No other devices yet: run \"kith pair\" here and \"kith join\" on the other device.");
     for (size_t i = 0; !status && out()->json && i < t.count; i++) print_json(&t, i);
     if (!status && t.count) print_table(&t);
     free(t.sightings);
-    kith_free_devices(t.devices);
+    free(t.devices);
     return status;
 }
+
+static const cli_option options[] = {
+    {OPT_NEARBY, 0, "nearby", NULL, VALUE_NONE, "list strangers on this network, too: for \"kith trust\""},
+    {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
+};
 
 const cli_command cmd_devices = {
     .name = "devices",
@@ -143,5 +198,6 @@ const cli_command cmd_devices = {
     .about = "List the other devices: name, short id, own or contact, whether it was verified, when it was last "
              "connected to, and whether "
              "it announces itself on this network now.  Asks for no password.",
+    .options = options,
     .run = run,
 };

@@ -49,6 +49,8 @@ typedef enum option_id {
     OPT_LIMITS,
     OPT_USER,
     OPT_CHECK,
+    OPT_OK,
+    OPT_NEARBY,
 } option_id;
 
 /* What a value or an argument is: completion offers that. */

@@ -9,13 +9,14 @@
 
 int pairing_start(pairing *p, session *s)
 {
-    p->asking = false;
+    p->asking = p->first_use = false;
     p->options = (kith_pair_options){
         .size = sizeof p->options, .contact = args_has(s->args, OPT_CONTACT), .yes = args_has(s->args, OPT_YES)};
     return p->options.yes || session_may_ask(s) ? 0
-                                                : session_cannot_ask(s, "--yes to take the device that knows the code");
+                                                : session_cannot_ask(s, "--yes to take the device without a question");
 }
 
+/* What the other screen must show. */
 static void show(const char *which, const kith_device_info *device, bool system)
 {
     char first[80], all[96];
@@ -34,9 +35,14 @@ static void ask(session *s, pairing *p, const kith_device_info *device)
     kith_problem problem;
     out_event(json_pack("{s:s, s:o}", "event", "ask", "device", out_json_device(device)));
     if (p->options.yes) return;
-    if (!kith_self(s->home, &self, &problem)) show("This", &self, false); /* what the other screen must show */
-    show("The other", device, true);
+    if (!p->first_use && !kith_self(s->home, &self, &problem)) show("This", &self, false);
+    show("The other", device, !p->first_use);
+    if (p->first_use) prompt_print("  id           %s\n", device->id);
     p->asking = true;
+    if (p->first_use) {
+        session_ask(s, "Trust it with this key?  \"kith status\" there shows the right fingerprint.  [y/N] ");
+        return;
+    }
     session_ask(s, "Is this the right device, with the same fingerprint as it shows itself?  Pair with it?  [y/N] ");
 }
 

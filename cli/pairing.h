@@ -7,6 +7,7 @@
 typedef struct pairing {
     kith_pair_options options;
     bool asking;
+    bool first_use; /* of "kith trust" */
 } pairing;
 
 /* --contact, --yes; an exit status when a question will come that cannot be asked. */

@@ -109,24 +109,24 @@ KITH_API KITH_MUST_CHECK kith_err kith_verify_digits(const char *home, const cha
 KITH_API KITH_MUST_CHECK kith_err kith_mark_verified(const char *home, const char *id, bool verified,
                                                      kith_problem *problem);
 
-/* What a device may do here.  ASK: the application is (files: OFFER), or it is as kith_serve_options.contacts says
- * (talk). */
+/* What a device may do here.  To ask: the application is asked (files: OFFER), or it is as kith_serve_options.contacts
+ * says (talk). */
 typedef enum kith_permission {
     KITH_PERMISSION_DEFAULT, /* what the table says for own devices, or for contacts */
     KITH_PERMISSION_DENY,
     KITH_PERMISSION_ASK,
     KITH_PERMISSION_ALLOW
 } kith_permission;
-/* One service, for one device: what was said of it, and what counts, which is never DEFAULT. */
+/* One service, for one device: what was said of it, and what counts (never KITH_PERMISSION_DEFAULT). */
 typedef struct kith_permit_info {
     char service[KITH_SERVICE_TEXT]; /* "ping", "file", "talk" */
     kith_permission said, effective;
 } kith_permit_info;
 /* Services there can be, at most. */
 #define KITH_PERMITS_MAX 16
-/* Say what the device of this id may do with a service, whatever its kind may; DEFAULT takes that back.  Running nodes
- * of this home keep to it at once: what is denied ends.  ARG: not an id, no such service, or ASK for "ping";
- * NOT_FOUND. */
+/* Say what the device of this id may do with a service, whatever its kind may; KITH_PERMISSION_DEFAULT takes it back.
+ * Running nodes of this home keep to it at once: what is denied ends.  ARG: not an id, no such service, or "ping" with
+ * KITH_PERMISSION_ASK; NOT_FOUND. */
 KITH_API KITH_MUST_CHECK kith_err kith_permit(const char *home, const char *id, const char *service,
                                               kith_permission permission, kith_problem *problem);
 /* All services and what is said of them for the device, into out[0..cap), *count of them; KITH_PERMITS_MAX are

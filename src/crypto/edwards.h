@@ -5,8 +5,8 @@
 
 #include "crypto/keys.h"
 
-/* The two Ed25519 public keys that have this X25519 form; they differ in the sign bit alone.  CRYPTO: there are none, or
- * no memory. */
+/* The two Ed25519 public keys that have this X25519 form; they differ in the sign bit alone.  CRYPTO: there are none,
+ * or no memory. */
 KITH_MUST_CHECK kith_err kith_x25519_to_ed25519(const uint8_t x25519[static KITH_X25519_SIZE],
                                                 uint8_t out[static 2][KITH_ED25519_PUBLIC_SIZE]);
 

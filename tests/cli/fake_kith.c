@@ -175,6 +175,40 @@ kith_err kith_rename(const char *home, const char *id, const char *name, kith_de
     return problem_set(problem, KITH_ERR_NOT_FOUND, NULL);
 }
 
+kith_err kith_verify_digits(const char *home, const char *id, char digits[KITH_DIGITS_TEXT], kith_problem *problem)
+{
+    (void)home, (void)id, (void)problem;
+    for (size_t i = 0; i < KITH_DIGITS_TEXT - 1; i++) digits[i] = i % 6 == 5 ? ' ' : (char)('0' + i / 6 % 10);
+    digits[KITH_DIGITS_TEXT - 1] = 0;
+    return KITH_OK;
+}
+
+kith_err kith_mark_verified(const char *home, const char *id, bool verified, kith_problem *problem)
+{
+    (void)home, (void)problem;
+    trace("verified %s %d", id, verified);
+    return KITH_OK;
+}
+
+kith_err kith_permit(const char *home, const char *id, const char *service, kith_permission permission,
+                     kith_problem *problem)
+{
+    (void)home;
+    if (strcmp(service, "file") != 0) return problem_set(problem, KITH_ERR_ARG, "there is no such service");
+    trace("permit %s %s %d", id, service, (int)permission);
+    return KITH_OK;
+}
+
+kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, size_t cap, size_t *count,
+                      kith_problem *problem)
+{
+    (void)home, (void)id, (void)problem, (void)cap;
+    out[0] = (kith_permit_info){.service = "ping", .effective = KITH_PERMISSION_ALLOW};
+    out[1] = (kith_permit_info){.service = "file", .said = KITH_PERMISSION_DENY, .effective = KITH_PERMISSION_DENY};
+    *count = 2;
+    return KITH_OK;
+}
+
 kith_err kith_forget(const char *home, const char *id, kith_problem *problem)
 {
     kith_device_info list[DEVICES_MAX];
@@ -286,7 +320,7 @@ static int64_t number(const step *s, const char *name)
 
 static void fill(const kith_node *node, const step *s, kith_event *e)
 {
-    char text[32];
+    char text[32] = "";
     *e = (kith_event){.op = node->op,
                       .transfer = (kith_op)number(s, "transfer"),
                       .err = (kith_err)number(s, "err"),
@@ -303,6 +337,7 @@ static void fill(const kith_node *node, const step *s, kith_event *e)
     member(s, "path_name", e->path_name, sizeof e->path_name);
     member(s, "hash", e->hash, sizeof e->hash);
     if (member(s, "trust", text, sizeof text) && !strcmp(text, "contact")) e->device.trust = KITH_RELATION_CONTACT;
+    if (!strcmp(text, "stranger")) e->device.trust = 0;
     e->expires_ms = number(s, "expires_ms");
     e->bytes = (uint64_t)number(s, "bytes");
     e->bytes_total = (uint64_t)number(s, "total");
@@ -413,6 +448,18 @@ kith_err kith_ping(kith_node *node, const char *device_id, uint32_t count, kith_
 }
 
 kith_err kith_look(kith_node *node, kith_op *op) { return begin(node, "look", op); }
+
+kith_err kith_nearby(kith_node *node, kith_op *op)
+{
+    trace("nearby");
+    return begin(node, "look", op);
+}
+
+kith_err kith_pin(kith_node *node, const char *device, const kith_pin_options *options, kith_op *op)
+{
+    trace("pin %s name=%s yes=%d", device, options->name ? options->name : "-", options->yes);
+    return begin(node, "pin", op);
+}
 
 kith_err kith_doctor(kith_node *node, const kith_doctor_options *options, kith_op *op)
 {

@@ -202,17 +202,22 @@ def test_usage():
         (["ping", "nobody"], 3, "no such device"),
         (["ping", "a1b2"], 2, "several"),
         (["completion", "tcsh"], 2, "bash, zsh or fish"),
+        (["permit", "laptop", "file"], 2, "allow|ask|deny|default"),
+        (["permit", "laptop", "file", "perhaps"], 2, "allow, ask, deny or default"),
+        (["permit", "laptop", "mail", "deny"], 2, "no such service"),
+        (["verify", "nobody"], 3, "no such device"),
+        (["trust", "a1b2c3", "--no-lan", "--yes"], 2, "--no-lan"),
     ]:
         r = p.run(*words)
         equal(r.returncode, status, f"{words} {r.stderr}")
         has(r.stderr, part)
         assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
         equal(r.stdout, "")
-    for word in "get up down inbox log sync verify trust revoke passwd recovery backup restore config".split():
+    for word in "get up down inbox log sync revoke passwd recovery backup restore config".split():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
-    for line in ("passwd --recovery", "up --dir x", "get H -o F", "get H -oF -x", "verify laptop --ok", "config --unset k", "log show --limit 3",
+    for line in ("passwd --recovery", "up --dir x", "get H -o F", "get H -oF -x", "config --unset k", "log show --limit 3",
                  "log append --model=m", "--dir x up", "--git config", "up --bogus"):
         r = p.run(*line.split())
         equal(r.returncode, 2)
@@ -517,6 +522,94 @@ def test_pair_new_code():
     t.type("\x03")
     equal(t.wait(), 130)
     has(t.seen, '"kith pair" makes a new code')
+
+
+DIGITS = " ".join(str(i % 10) * 5 for i in range(12))
+LAPTOP_ID = LAPTOP.split()[1]
+
+
+def test_verify():
+    p = Place()
+    r = p.run("verify", "laptop")  # nobody to ask: shows, and changes nothing
+    equal((r.returncode, r.stdout.split()), (0, DIGITS.split()), r.stderr)
+    equal([len(line.split()) for line in r.stdout.splitlines()], [4, 4, 4])
+    equal(p.trace(), "")
+    equal(p.run("verify", "laptop", "--plain").stdout.splitlines(), DIGITS.split())
+    r = p.run("verify", "laptop", "--ok")
+    equal(r.returncode, 0)
+    has(p.trace(), f"verified {LAPTOP_ID} 1")
+    (a, b) = events(p.run("--json", "verify", "--ok", "phone").stdout)
+    equal((a["event"], a["digits"], a["device"]["name"]), ("digits", DIGITS, "phone"))
+    equal((b["event"], b["device"]["verified"]), ("verified", True))
+
+
+def test_verify_asks():
+    for answer, status, told in (("y\n", 0, "1"), ("n\n", 4, "0"), ("\n", 0, None), ("what\nYes\n", 0, "1")):
+        p = Place()
+        t = p.terminal("verify", "laptop")
+        t.expect("[y: yes, n: no, Enter: not compared] ")
+        equal(t.out.split(), DIGITS.split())
+        t.type(answer)
+        equal(t.wait(), status, t.seen)
+        equal(p.trace(), f"verified {LAPTOP_ID} {told}\n" if told else "")
+        if status:
+            has(t.seen, "kith forget")
+    p = Place()
+    t = p.terminal("verify", "laptop", "--no-input")
+    equal((t.wait(), p.trace()), (0, ""))
+
+
+def test_trust():
+    script = "pin ask device=device-a1b2c3d4 trust=contact\npin paired device=device-a1b2c3d4 trust=contact\npin end err=0\n"
+    p = Place(script=script)
+    r = p.locked("trust", "a1b2c3")
+    equal(r.returncode, 2)
+    has(r.stderr, "--yes")
+    t = p.terminal("--password-file", str(p.password), "trust", "a1b2c3", "--name", "bob")
+    shown = t.expect("[y/N] ")
+    has(shown, "a1b2 c3d4")
+    has(shown, "01890000-0000-7000-8000-0000000000aa")
+    t.type("y\n")
+    equal(t.wait(), 0)
+    has(t.seen, "Not verified")
+    has(p.trace(), "pin a1b2c3 name=bob yes=0")
+    t = p.terminal("--password-file", str(p.password), "trust", "a1b2c3")
+    t.expect("[y/N] ")
+    t.type("n\n")
+    equal(t.wait(), 4)
+    p = Place(script=script.replace("pin ask device=device-a1b2c3d4 trust=contact\n", ""))
+    (e,) = events(p.locked("--json", "trust", "a1b2c3", "--yes").stdout)
+    equal((e["event"], e["already"], e["device"]["trust"]), ("trusted", False, "contact"))
+    p = Place(script="pin end err=-82 message=known_with_another_key:_run_kith_forget\n")
+    r = p.locked("trust", "a1b2c3", "--yes")
+    assert r.returncode != 0
+    has(r.stderr, "kith forget")
+
+
+def test_permit():
+    p = Place()
+    r = p.run("permit", "laptop")
+    equal([line.split(None, 2) for line in r.stdout.splitlines()],
+          [["ping", "allow", "default"], ["file", "deny", "said for this device"]])
+    r = p.run("permit", "laptop", "file", "deny")
+    equal((r.returncode, r.stdout.split()[:2]), (0, ["file", "deny"]))
+    equal(p.trace(), f"permit {LAPTOP_ID} file 1\n")
+    (e,) = events(p.run("--json", "permit", "laptop", "file", "default").stdout)
+    equal((e["event"], e["service"], e["said"], e["effective"]), ("permit", "file", "deny", "deny"))
+    has(p.trace(), f"permit {LAPTOP_ID} file 0\n")
+    (a, _) = events(p.run("devices", "--json", "--no-lan").stdout)
+    equal((a["permits"], a["first_use"]), ({"file": "deny"}, False))
+
+
+def test_nearby():
+    p = Place(script="look sighted trust=stranger id=01890000-0000-7000-8000-0000000000cc\nlook sighted\n")
+    r = p.run("devices", "--nearby", "--timeout", "1")
+    equal([line.split()[0] for line in r.stdout.splitlines()], ["NAME", "laptop", "phone", "-"])
+    has(r.stdout.splitlines()[3], "stranger")
+    has(p.trace(), "nearby")
+    p = Place(devices="", script="look sighted trust=stranger\n")
+    (e,) = events(p.run("--json", "devices", "--nearby", "--timeout", "1").stdout)
+    equal((e["trust"], e["online"], e["permits"]), ("stranger", True, {}))
 
 
 def test_pair_without_terminal():

@@ -122,7 +122,9 @@ static void try(world *w, kith_service service)
 {
     uint8_t bytes[1024];
     size_t size = sizeof ping;
-    uint8_t number = service == KITH_SERVICE_PING ? STREAM_PING : service == KITH_SERVICE_FILE ? STREAM_FILE : STREAM_TALK;
+    uint8_t number = service == KITH_SERVICE_PING   ? STREAM_PING
+                     : service == KITH_SERVICE_FILE ? STREAM_FILE
+                                                    : STREAM_TALK;
     memcpy(bytes, ping, sizeof ping);
     if (service == KITH_SERVICE_FILE) {
         kith_file_header header = {.name = "film", .size = 5000};
