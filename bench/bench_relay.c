@@ -2,8 +2,12 @@
  * packets as fast as they are taken and the other counts what comes.
  *     bench_relay relay HOST PORT PAIRS SECONDS PID [tls]    through `kith relay`, 64,000 bytes a message
  *     bench_relay proxy PORT LISTEN PAIRS SECONDS PID        the same bytes through a TCP proxy at PORT that connects
- * to LISTEN PID is the process (or the first of several, its children counted) whose CPU time is told.  One line:
- * delivered MB/s, CPU seconds a GB, and what part of what was sent was dropped. */
+ *                                                            to LISTEN
+ * PID is the process (or the first of several, its children counted) whose CPU time is told.  One line: delivered
+ * MB/s, CPU seconds a GB, and what part of what was sent was dropped.
+ *     bench_relay idle PORT CLIENTS PER_ADDRESS
+ * registers so many clients from 127.1.0.1 on, PER_ADDRESS from each address, says how many there are, and keeps them
+ * until its standard input ends. */
 #include "base/mem.h"
 #include "crypto/keys.h"
 #include "identity/fingerprint.h"
@@ -17,11 +21,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PAIRS_MAX 64
+#define IDLE_FROM UINT32_C(0x7f010001) /* 127.1.0.1 */
+#define IDLE_MAX  (UINT16_MAX - 2 * PAIRS_MAX)
 #define PACKETS   64000
 #define SEGMENT   1000
 #define WARM_UP_S 1
@@ -43,6 +50,7 @@ static atomic_ullong sent_bytes, received_bytes;
 static SSL_CTX *tls;
 static const char *host;
 static uint16_t port;
+static struct sockaddr_in source = {.sin_family = AF_INET}; /* 0.0.0.0: the system's choice */
 
 static void die(const char *what)
 {
@@ -55,6 +63,7 @@ static int dial(uint16_t to)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(to)};
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     inet_pton(AF_INET, host, &at.sin_addr);
+    if (source.sin_addr.s_addr && bind(fd, (struct sockaddr *)&source, sizeof source)) die("bind");
     if (connect(fd, (struct sockaddr *)&at, sizeof at)) die("connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
@@ -129,7 +138,8 @@ static void hear(end *e, kith_relay_type type, uint8_t *out, kith_relay_message 
 static void register_end(end *e, unsigned number)
 {
     char request[512], authority[64];
-    uint8_t buffer[KITH_RELAY_CONTROL_MAX], seed[32] = {(uint8_t)number, 7}, uuid[16] = {(uint8_t)number}, key[32];
+    uint8_t buffer[KITH_RELAY_CONTROL_MAX], seed[32] = {(uint8_t)number, (uint8_t)(number >> 8), 7};
+    uint8_t uuid[16] = {(uint8_t)number, (uint8_t)(number >> 8)}, key[32];
     uint8_t instance[8] = {(uint8_t)getpid()}, text[KITH_RELAY_SIGNED_MAX], signature[64];
     kith_relay_message m;
     e->fd = dial(port);
@@ -225,20 +235,48 @@ static void proxy_pairs(pair *pairs, unsigned count, uint16_t listen_port)
     close(listener);
 }
 
+/* Its exit ends the connections. */
+static int idle(unsigned count, unsigned per_address)
+{
+    static end e; /* a registered one needs nothing but its descriptor */
+    struct rlimit files;
+    if (count > IDLE_MAX || per_address == 0 || getrlimit(RLIMIT_NOFILE, &files)) return 1;
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files)) die("setrlimit");
+    for (unsigned i = 0; i < count; i++) {
+        source.sin_addr.s_addr = htonl(IDLE_FROM + i / per_address);
+        register_end(&e, 2 * PAIRS_MAX + i);
+    }
+    printf("%u registered\n", count);
+    fflush(stdout);
+    while (getchar() != EOF) continue;
+    return 0;
+}
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "usage: bench_relay relay HOST PORT PAIRS SECONDS PID [tls] | proxy PORT LISTEN PAIRS SECONDS PID | "
+            "idle PORT CLIENTS PER_ADDRESS\n");
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     static pair pairs[PAIRS_MAX];
     bool proxy = argc == 7 && !strcmp(argv[1], "proxy");
-    if (!proxy && !(argc >= 7 && !strcmp(argv[1], "relay"))) {
-        fprintf(stderr,
-                "usage: bench_relay relay HOST PORT PAIRS SECONDS PID [tls] | proxy PORT LISTEN PAIRS SECONDS PID\n");
-        return 2;
+    if (kith_crypto_init()) return 1;
+    if (argc == 5 && !strcmp(argv[1], "idle")) {
+        host = "127.0.0.1";
+        port = (uint16_t)atoi(argv[2]);
+        return idle((unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]));
     }
+    if (!proxy && !(argc >= 7 && !strcmp(argv[1], "relay"))) return usage();
     host = proxy ? "127.0.0.1" : argv[2];
     port = (uint16_t)atoi(proxy ? argv[2] : argv[3]);
     unsigned count = (unsigned)atoi(argv[4]), seconds = (unsigned)atoi(argv[5]);
     long pid = atol(argv[6]);
-    if (kith_crypto_init() || count == 0 || count > PAIRS_MAX) return 1;
+    if (count == 0 || count > PAIRS_MAX) return 1;
     if (!proxy && argc > 7) tls = SSL_CTX_new(TLS_client_method());
     if (proxy)
         proxy_pairs(pairs, count, (uint16_t)atoi(argv[3]));

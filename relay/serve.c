@@ -67,6 +67,14 @@ static void on_datagrams(void *user, const kith_packet *packets, size_t count)
 
 static void on_udp_writable(void *user) { (void)user; }
 
+static void limit_connections(server *s, kith_relay_settings *settings, const char *why)
+{
+    if (settings->connections <= s->connections_most) return;
+    server_log(s, true, "at most %llu connections, not %llu: %s", (unsigned long long)s->connections_most,
+               (unsigned long long)settings->connections, why);
+    settings->connections = s->connections_most;
+}
+
 /* ---- signals ---- */
 
 static void reload(server *s)
@@ -78,6 +86,7 @@ static void reload(server *s)
     if (files_read(s->options, &f, why)) {
         server_log(s, true, "not reloaded: %s", why);
     } else {
+        limit_connections(s, &f.settings, "it takes a restart to have more");
         kith_hub_configure(s->hub, &f.settings);
         kith_hub_set_tokens(s->hub, f.tokens, now_ns);
         kith_hub_set_clock(s->hub, s->env->base->wall_ms(s->env), now_ns);
@@ -210,10 +219,19 @@ static kith_err make_hub(server *s)
     return KITH_OK;
 }
 
+/* libwebsockets has a table by descriptor as long as their limit is at its start, or else searches all of them for
+ * each. */
+static void set_files(server *s)
+{
+    uint64_t may = system_set_files(s->files.settings.connections + SPARE_FILES);
+    s->connections_most = may > SPARE_FILES ? may - SPARE_FILES : 1;
+    limit_connections(s, &s->files.settings, "the system lets it open no more files (LimitNOFILE, ulimit -n)");
+}
+
 static kith_err begin(server *s, char why[static KITH_RELAY_WHY_SIZE])
 {
     snprintf(why, KITH_RELAY_WHY_SIZE, "out of memory or descriptors");
-    system_raise_files(s->files.settings.connections + SPARE_FILES);
+    set_files(s);
     kith_err err = kith_io_new(&s->io);
     if (err) return err;
     s->env = kith_io_env(s->io);

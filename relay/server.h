@@ -43,8 +43,10 @@ struct server {
     uint64_t timer_ns; /* what `timer` is set to */
     uv_signal_t signals[3];
     files files;
-    bool stopping; /* SIGTERM came */
-    char *metrics; /* the text, made when it is asked for */
+    uint64_t connections_most; /* what the descriptors are enough for, whatever the settings say */
+    bool stopping;             /* SIGTERM came */
+    uint64_t full_said_ns;     /* when the log had it last that there are too many connections; 0: never */
+    char *metrics;             /* the text, made when it is asked for */
     size_t metrics_size;
 };
 
@@ -78,7 +80,9 @@ void websocket_look(void *user);
 KITH_MUST_CHECK kith_err system_become(const char *user, char why[static KITH_RELAY_WHY_SIZE]);
 /* What a relay never needs is refused from here on: other programs, other namespaces, the kernel's rarer doors. */
 bool system_confine(void);
-void system_raise_files(uint64_t wanted);
+/* So many descriptors, numbered from 0 on, may be open from here on, not more; or, where the system allows fewer,
+ * those. How many. */
+uint64_t system_set_files(uint64_t wanted);
 void system_notify(const char *state); /* sd_notify(3), where systemd listens */
 
 #endif

@@ -92,12 +92,12 @@ bool system_confine(void)
 #endif
 }
 
-void system_raise_files(uint64_t wanted)
+uint64_t system_set_files(uint64_t wanted)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return;
+    if (getrlimit(RLIMIT_NOFILE, &limit)) return wanted;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : (rlim_t)wanted;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    return setrlimit(RLIMIT_NOFILE, &limit) ? limit.rlim_max : limit.rlim_cur;
 }
 
 void system_notify(const char *state)

@@ -6,6 +6,8 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define ADMIN_CONNECTIONS_MAX 32
 /* A whole message, and one turn of the loop for it.  Each client has this much address space, of which an idle one
@@ -21,7 +23,7 @@
 #define WRITE_CLOSE        ((enum lws_write_protocol)4) /* LWS_WRITE_CLOSE: of the library, but not of its header */
 #define CLOSE_ACK_S        3                            /* for the client to answer it */
 #define HTTP_HEAD_SIZE     512
-#define SPARE_FILES        64
+#define FULL_SAID_NS       UINT64_C(60000000000) /* between two lines of the log about it */
 
 typedef struct connection {
     server *of;
@@ -204,11 +206,37 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 
 /* ---- connections ---- */
 
+/* In one system call, whatever the socket takes of it.  With TLS there is nobody yet who would understand. */
+static void refuse(const server *s, int fd)
+{
+    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 21\r\n"
+                               "Connection: close\r\n\r\ntoo many connections\n";
+    if (s->options->cert) return;
+    ssize_t ignored = send(fd, text, sizeof text - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)ignored;
+}
+
+/* In the log, where an operator looks first; not for each. */
+static void say_full(server *s)
+{
+    uint64_t now_ns = server_now(s), most = s->files.settings.connections;
+    if (kith_hub_draining(s->hub) || kith_hub_stats_of(s->hub)->connections < most) return;
+    if (s->full_said_ns && now_ns - s->full_said_ns < FULL_SAID_NS) return;
+    s->full_said_ns = now_ns;
+    server_log(s, true, "there are %llu connections, the limit: more are refused", (unsigned long long)most);
+}
+
 void websocket_adopt(server *s, int fd, const kith_addr *from, const kith_addr *local, bool admin)
 {
     connection *c = kith_calloc(1, sizeof *c);
-    if (!c || (admin && s->admin_connections >= ADMIN_CONNECTIONS_MAX) ||
-        (!admin && kith_hub_accept(s->hub, from, c, server_now(s), &c->client))) {
+    kith_err err = c ? KITH_OK : KITH_ERR_NOMEM;
+    if (!err && admin && s->admin_connections >= ADMIN_CONNECTIONS_MAX) err = KITH_ERR_LIMIT;
+    if (!err && !admin) err = kith_hub_accept(s->hub, from, c, server_now(s), &c->client);
+    if (err) {
+        if (!admin) {
+            refuse(s, fd);
+            say_full(s);
+        }
         kith_free(c);
         close(fd);
         return;
@@ -245,7 +273,7 @@ static void quiet(int level, const char *line) { (void)level, (void)line; }
 kith_err websocket_open(server *s, char why[static KITH_RELAY_WHY_SIZE])
 {
     void *loops[] = {kith_io_loop(s->io)};
-    uint64_t descriptors = s->files.settings.connections + SPARE_FILES;
+    uint64_t headers = s->files.settings.connections + ADMIN_CONNECTIONS_MAX;
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = s->options->cert ? tls_protocols : plain_protocols,
@@ -256,10 +284,9 @@ kith_err websocket_open(server *s, char why[static KITH_RELAY_WHY_SIZE])
                    LWS_SERVER_OPTION_UV_NO_SIGSEGV_SIGFPE_SPIN | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
         .pt_serv_buf_size = SERV_BUFFER_SIZE,
         .max_http_header_data = HEADERS_SIZE,
-        .max_http_header_pool = (unsigned short)(descriptors < UINT16_MAX ? descriptors : UINT16_MAX),
+        .max_http_header_pool = (unsigned short)(headers < UINT16_MAX ? headers : UINT16_MAX),
         .timeout_secs = HANDSHAKE_S,
         .timeout_secs_ah_idle = HANDSHAKE_S,
-        .fd_limit_per_thread = (unsigned)descriptors,
         .server_string = "kith",
         .alpn = "http/1.1",
     };

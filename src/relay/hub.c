@@ -107,7 +107,7 @@ void kith_hub_set_tokens(kith_hub *hub, kith_tokens *tokens, uint64_t now_ns)
 
 /* ---- a connection's life ---- */
 
-static kith_err admit(kith_hub *hub, source *s)
+static kith_err admit(kith_hub *hub, source *s, uint64_t now_ns)
 {
     if (hub->draining || hub->stats.connections >= hub->settings.connections) {
         hub->stats.connections_limited++;
@@ -117,6 +117,10 @@ static kith_err admit(kith_hub *hub, source *s)
         hub->stats.connections_address_limited++;
         return KITH_ERR_LIMIT;
     }
+    if (!meter_take(&s->accepts, NS_PER_MINUTE / hub->settings.accepts_per_minute, NS_PER_MINUTE, now_ns)) {
+        hub->stats.accepts_limited++;
+        return KITH_ERR_LIMIT;
+    }
     return KITH_OK;
 }
 
@@ -124,7 +128,7 @@ kith_err kith_hub_accept(kith_hub *hub, const kith_addr *from, void *user, uint6
 {
     source *s = source_of(hub, from);
     if (!s) return KITH_ERR_NOMEM;
-    kith_err err = admit(hub, s);
+    kith_err err = admit(hub, s, now_ns);
     if (err) return err;
     kith_hub_client *client = kith_calloc(1, sizeof *client);
     if (!client) return KITH_ERR_NOMEM;

@@ -37,6 +37,7 @@
     X(connections_accepted, "TCP connections taken")                                                                   \
     X(connections_limited, "refused: too many connections in all")                                                     \
     X(connections_address_limited, "refused: too many connections from the address")                                   \
+    X(accepts_limited, "refused: connections from the address too fast")                                               \
     X(registered, "registrations")                                                                                     \
     X(superseded, "registrations that took another one's place")                                                       \
     X(registrations_limited, "refused: too many registrations in all")                                                 \

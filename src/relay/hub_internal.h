@@ -32,7 +32,7 @@ typedef struct source {
     kith_link unused; /* in hub->unused while there are no connections, the longest unused first */
     uint8_t key[9];
     uint64_t connections, registrations, mailboxes;
-    meter registers, guesses;
+    meter accepts, registers, guesses;
 } source;
 
 typedef struct message { /* that waits for a client, or is being put together */

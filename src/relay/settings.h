@@ -17,6 +17,7 @@
 #define KITH_RELAY_SETTINGS(X)                                                                                         \
     X(connections, COUNT, 16384, 1, 1 << 20, "TCP connections at once")                                                \
     X(connections_per_address, COUNT, 256, 1, 1 << 20, "of them from one IPv4 address or IPv6 /64")                    \
+    X(accepts_per_minute, COUNT, 600, 1, 1 << 20, "connections taken from one address")                                \
     X(registrations, COUNT, 16384, 1, 1 << 20, "registered clients at once")                                           \
     X(registrations_per_address, COUNT, 256, 1, 1 << 20, "of them from one address")                                   \
     X(registers_per_minute, COUNT, 240, 1, 1 << 20, "attempts to register from one address")                           \

@@ -22,6 +22,26 @@ static void connections(void **state)
     assert_ok(reach(&p[5], "[2001:db8:1:2::2]:1"));
 }
 
+static void connections_too_fast(void **state)
+{
+    (void)state;
+    peer p;
+    settings.accepts_per_minute = 3;
+    again();
+    for (int i = 0; i < 3; i++) {
+        assert_ok(reach(&p, "192.0.2.1:1"));
+        leave(&p);
+    }
+    assert_int_equal(reach(&p, "192.0.2.1:1"), KITH_ERR_LIMIT);
+    assert_int_equal(stats()->accepts_limited, 1);
+    assert_ok(reach(&p, "192.0.2.2:1")); /* others do not suffer */
+    leave(&p);
+    advance(20001);
+    assert_ok(reach(&p, "192.0.2.1:1"));
+    leave(&p);
+    assert_int_equal(reach(&p, "192.0.2.1:1"), KITH_ERR_LIMIT);
+}
+
 static void registrations(void **state)
 {
     (void)state;
@@ -500,6 +520,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HUB_TEST(connections),
+        HUB_TEST(connections_too_fast),
         HUB_TEST(registrations),
         HUB_TEST(of_one_device),
         HUB_TEST(attempts_to_register),
