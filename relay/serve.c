@@ -31,7 +31,7 @@ static void send_datagrams(server *s)
     kith_packet packet;
     while (kith_hub_datagram(s->hub, &packet)) {
         /* What the socket does not take is lost, as datagrams are. */
-        kith_err ignored = s->env->udp->send(s->udp, &packet);
+        kith_err ignored = s->env->udp->send(kith_hub_elsewhere(s->hub) ? s->udp_other : s->udp, &packet);
         (void)ignored;
     }
 }
@@ -63,6 +63,12 @@ static void on_datagrams(void *user, const kith_packet *packets, size_t count)
         send_datagrams(s);
     }
     server_flush(s);
+}
+
+/* It is there to answer from: who sends to it has nothing to say. */
+static void on_other_datagrams(void *user, const kith_packet *packets, size_t count)
+{
+    (void)user, (void)packets, (void)count;
 }
 
 static void on_udp_writable(void *user) { (void)user; }
@@ -180,7 +186,8 @@ static kith_err parse_admin(const char *text, kith_addr *out)
 
 static kith_err open_public(server *s, const char *text, char why[static KITH_RELAY_WHY_SIZE])
 {
-    static const kith_udp_events events = {on_datagrams, on_udp_writable};
+    static const kith_udp_events events = {on_datagrams, on_udp_writable},
+                                 other = {on_other_datagrams, on_udp_writable};
     kith_addr at;
     if (kith_addr_parse(text, &at) || !strrchr(text, ':') || text[strlen(text) - 1] == ']')
         return why_address("--listen", text, KITH_ERR_ARG, why);
@@ -189,6 +196,8 @@ static kith_err open_public(server *s, const char *text, char why[static KITH_RE
         at.port = s->listeners[0].local.port; /* the same one, also where it was picked */
         err = s->env->udp->open(s->env, &at, &events, s, &s->udp);
     }
+    at.port = 0; /* any one */
+    if (!err && !s->env->udp->open(s->env, &at, &other, s, &s->udp_other)) kith_hub_set_other_port(s->hub, true);
     return err ? why_address("--listen", text, err, why) : KITH_OK;
 }
 
@@ -268,6 +277,7 @@ static void end(server *s)
     for (size_t i = 0; i < 2; i++) listen_close(&s->listeners[i]);
     websocket_close(s);
     if (s->udp) s->env->udp->close(s->udp);
+    if (s->udp_other) s->env->udp->close(s->udp_other);
     if (s->timer) s->env->timers->close(s->timer);
     if (s->drain) s->env->timers->close(s->drain);
     kith_io_free(s->io);

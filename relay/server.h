@@ -38,7 +38,7 @@ struct server {
     struct lws_vhost *vhosts[2]; /* public, admin */
     listener listeners[2];
     size_t admin_connections;
-    kith_udp *udp;
+    kith_udp *udp, *udp_other; /* the second is for STUN's answers from another port; NULL: it could not be had */
     kith_timer *timer, *drain;
     uint64_t timer_ns; /* what `timer` is set to */
     uv_signal_t signals[3];

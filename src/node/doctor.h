@@ -111,6 +111,12 @@ uint64_t kith__doctor_relay_deadline(const doctor_relay *r);
 void kith__doctor_relay_end(doctor_relay *r);
 
 /* ---- doctor_say.c ---- */
+/* A finding of which nothing varies. */
+typedef struct doctor_words {
+    kith_finding state;
+    const char *result, *cure, *text;
+} doctor_words;
+void kith__doctor_words(doctor_op *d, const char *check, const doctor_words *words);
 void kith__doctor_say(doctor_op *d);
 /* Fill in and emit; `e` has what was measured. */
 void kith__doctor_tell(doctor_op *d, kith_event *e, const char *check, kith_finding state, const char *result,

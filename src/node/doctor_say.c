@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SKEW_WARN_MS   INT64_C(30000)
-#define SKEW_BAD_MS    INT64_C(300000) /* certificates, and codes that live for 5 minutes */
-#define OTHERS_ACCESS  077u
-#define DATAGRAM_EXTRA 28u /* bytes of IPv4's and UDP's headers */
+#define SKEW_WARN_MS  INT64_C(30000)
+#define SKEW_BAD_MS   INT64_C(300000) /* certificates, and codes that live for 5 minutes */
+#define OTHERS_ACCESS 077u
+#define MTU_LEAST     1280u /* IPv6's (RFC 8200 section 5): what everything on the way should carry */
 
 void kith__doctor_tell(doctor_op *d, kith_event *e, const char *check, kith_finding state, const char *result,
                        const char *cure, const char *format, ...)
@@ -27,6 +27,12 @@ void kith__doctor_tell(doctor_op *d, kith_event *e, const char *check, kith_find
     vsnprintf(e->message, sizeof e->message, format, list);
     va_end(list);
     kith__core_emit(d->op.core, e);
+}
+
+void kith__doctor_words(doctor_op *d, const char *check, const doctor_words *words)
+{
+    kith_event e = {0};
+    kith__doctor_tell(d, &e, check, words->state, words->result, words->cure, "%s", words->text);
 }
 
 /* ---- what was seen ---- */
@@ -232,89 +238,65 @@ static bool say_nat(doctor_op *d)
 
 static void say_mapping(doctor_op *d)
 {
-    static const char *const cure =
+    static const char cure[] =
         "have the router keep ports (\"full cone\", \"endpoint-independent\" NAT), forward a port, or use IPv6";
-    kith_event e = {0};
-    switch (kith_nat_probe_mapping(&d->probe, KITH_FAMILY_IPV4)) {
-    case KITH_NAT_BY_NOTHING:
-        kith__doctor_tell(
-            d, &e, "mapping", KITH_FINDING_GOOD, "endpoint-independent", "",
-            "the NAT gives one address to all remote sides (endpoint-independent): direct ways can be found");
-        break;
-    case KITH_NAT_BY_ADDRESS:
-        kith__doctor_tell(
-            d, &e, "mapping", KITH_FINDING_WARNING, "address-dependent", cure,
-            "the NAT gives another port for each remote address (address-dependent): a device behind a strict NAT is "
-            "reached only through a relay");
-        break;
-    case KITH_NAT_BY_ADDRESS_AND_PORT:
-        kith__doctor_tell(
-            d, &e, "mapping", KITH_FINDING_WARNING, "address-and-port-dependent", cure,
-            "the NAT gives another port for each remote side (address and port-dependent, \"symmetric\"): a device "
-            "behind a strict NAT is reached only through a relay");
-        break;
-    case KITH_NAT_BY_ADDRESS_MAYBE_PORT:
-        kith__doctor_tell(
-            d, &e, "mapping", KITH_FINDING_WARNING, "dependent", cure,
-            "the NAT gives another port for each remote address (\"symmetric\"): a device behind a strict NAT is "
-            "reached only through a relay");
-        break;
-    case KITH_NAT_BY_UNKNOWN:
-        kith__doctor_tell(
-            d, &e, "mapping", KITH_FINDING_UNKNOWN, "", "name a second relay, or a STUN server (--stun HOST:PORT)",
-            "only one address answered: whether the NAT gives another port for another remote side cannot be told");
-        break;
-    }
+    static const doctor_words words[] = {
+        [KITH_NAT_BY_UNKNOWN] = {KITH_FINDING_UNKNOWN, "", "name a second relay, or a STUN server (--stun HOST:PORT)",
+                                 "only one address answered: whether the NAT gives another port for another remote "
+                                 "side cannot be told"},
+        [KITH_NAT_BY_NOTHING] = {KITH_FINDING_GOOD, "endpoint-independent", "",
+                                 "the NAT gives one address to all remote sides (endpoint-independent): direct ways "
+                                 "can be found"},
+        [KITH_NAT_BY_ADDRESS] = {KITH_FINDING_WARNING, "address-dependent", cure,
+                                 "the NAT gives another port for each remote address (address-dependent): a device "
+                                 "behind a strict NAT is reached only through a relay"},
+        [KITH_NAT_BY_ADDRESS_AND_PORT] =
+            {KITH_FINDING_WARNING, "address-and-port-dependent", cure,
+             "the NAT gives another port for each remote side (address and port-dependent, "
+             "\"symmetric\"): a device behind a strict NAT is reached only through a relay"},
+        [KITH_NAT_BY_ADDRESS_MAYBE_PORT] = {KITH_FINDING_WARNING, "dependent", cure,
+                                            "the NAT gives another port for each remote address (\"symmetric\"): a "
+                                            "device behind a strict NAT is reached only through a relay"},
+    };
+    kith__doctor_words(d, "mapping", &words[kith_nat_probe_mapping(&d->probe, KITH_FAMILY_IPV4)]);
 }
 
 static void say_filtering(doctor_op *d)
 {
-    kith_event e = {0};
-    switch (kith_nat_probe_filtering(&d->probe)) {
-    case KITH_NAT_BY_NOTHING:
-        kith__doctor_tell(d, &e, "filtering", KITH_FINDING_GOOD, "endpoint-independent", "",
-                          "the NAT lets anybody in to an address in use (endpoint-independent)");
-        break;
-    case KITH_NAT_BY_ADDRESS:
-        kith__doctor_tell(d, &e, "filtering", KITH_FINDING_GOOD, "address-dependent", "",
-                          "the NAT lets in whom this device has sent to, from any port (address-dependent)");
-        break;
-    case KITH_NAT_BY_ADDRESS_AND_PORT:
-        kith__doctor_tell(
-            d, &e, "filtering", KITH_FINDING_GOOD, "address-and-port-dependent", "",
-            "the NAT lets in only the very remote sides this device has sent to (address and port-dependent)");
-        break;
-    default:
-        kith__doctor_tell(d, &e, "filtering", KITH_FINDING_UNKNOWN, "",
-                          "nothing needs to be done: two devices that try at once are let in by either kind",
-                          "whom the NAT lets in cannot be told from inside%s",
-                          kith_nat_probe_hairpin(&d->probe) == KITH_NAT_NO ? ", since it does not turn packets around"
-                                                                           : " here");
-    }
+    static const doctor_words words[] = {
+        [KITH_NAT_BY_UNKNOWN] = {KITH_FINDING_UNKNOWN, "",
+                                 "nothing needs to be done, two devices that try at once are let in by either kind; a "
+                                 "relay that runs this version tells it",
+                                 "whom the NAT lets in cannot be told without a server that answers from another port"},
+        [KITH_NAT_BY_NOTHING] = {KITH_FINDING_GOOD, "endpoint-independent", "",
+                                 "the NAT lets anybody in to an address in use (endpoint-independent)"},
+        [KITH_NAT_BY_ADDRESS] = {KITH_FINDING_GOOD, "address-dependent", "",
+                                 "the NAT lets in whom this device has sent to, from any port (address-dependent)"},
+        [KITH_NAT_BY_ADDRESS_AND_PORT] = {KITH_FINDING_GOOD, "address-and-port-dependent", "",
+                                          "the NAT lets in only the very remote sides this device has sent to (address "
+                                          "and port-dependent)"},
+        [KITH_NAT_BY_ADDRESS_OR_NOTHING] =
+            {KITH_FINDING_GOOD, "port-independent", "",
+             "the NAT lets in whom this device has sent to, from any port; whether "
+             "others, too, a second relay or a STUN server would tell (--stun HOST:PORT)"},
+    };
+    kith__doctor_words(d, "filtering", &words[kith_nat_probe_filtering(&d->probe)]);
 }
 
 static void say_hairpin(doctor_op *d)
 {
-    kith_event e = {0};
-    switch (kith_nat_probe_hairpin(&d->probe)) {
-    case KITH_NAT_YES:
-        kith__doctor_tell(d, &e, "hairpin", KITH_FINDING_GOOD, "yes", "",
-                          "this device reaches its own outside address");
-        break;
-    case KITH_NAT_NO:
-        kith__doctor_tell(
-            d, &e, "hairpin", KITH_FINDING_WARNING, "no",
-            "turn on \"hairpin\" or \"loopback\" NAT in the router; one local network for both devices does as well",
-            "this device's own outside address is not reached from inside: two devices behind this NAT that do not see "
-            "each other on the local network meet only through a relay");
-        break;
-    case KITH_NAT_UNKNOWN:
-        kith__doctor_tell(
-            d, &e, "hairpin", KITH_FINDING_UNKNOWN, "", "see the finding about mapping",
-            "whether this device's outside address is reached from inside cannot be told where the port may be another "
-            "one each time");
-        break;
-    }
+    static const doctor_words words[] = {
+        [KITH_NAT_UNKNOWN] = {KITH_FINDING_UNKNOWN, "", "see the finding about mapping",
+                              "whether this device's outside address is reached from inside cannot be told where the "
+                              "port may be another one each time"},
+        [KITH_NAT_YES] = {KITH_FINDING_GOOD, "yes", "", "this device reaches its own outside address"},
+        [KITH_NAT_NO] = {KITH_FINDING_WARNING, "no",
+                         "turn on \"hairpin\" or \"loopback\" NAT in the router; one local network for both devices "
+                         "does as well",
+                         "this device's own outside address is not reached from inside: two devices behind this NAT "
+                         "that do not see each other on the local network meet only through a relay"},
+    };
+    kith__doctor_words(d, "hairpin", &words[kith_nat_probe_hairpin(&d->probe)]);
 }
 
 static void say_ports(doctor_op *d)
@@ -330,26 +312,29 @@ static void say_ports(doctor_op *d)
 static void say_mtu(doctor_op *d)
 {
     kith_event e = {0};
-    size_t largest = kith_nat_probe_largest(&d->probe);
-    e.bytes = largest;
-    if (!largest)
+    kith_nat_sizes found = kith_nat_probe_sizes(&d->probe);
+    const char *at_least = found.exact ? "" : "at least ";
+    e.bytes = found.largest;
+    if (!found.largest)
         kith__doctor_tell(d, &e, "mtu", KITH_FINDING_UNKNOWN, "", "see the findings about udp",
                           "how large datagrams may be cannot be told: none was answered");
-    else if (largest >= KITH_NAT_SIZE_MAX)
-        kith__doctor_tell(d, &e, "mtu", KITH_FINDING_GOOD, "", "",
-                          "datagrams of %zu bytes, the largest a relay answers, get out", largest);
-    else if (largest >= KITH_NAT_QUIC_SIZE)
+    else if (found.mtu >= MTU_LEAST)
+        kith__doctor_tell(d, &e, "mtu", KITH_FINDING_GOOD, "", "", "packets of %s%zu bytes (the MTU) get through",
+                          at_least, found.mtu);
+    else if (found.largest >= KITH_NAT_QUIC_SIZE)
         kith__doctor_tell(d, &e, "mtu", KITH_FINDING_WARNING, "small",
-                          "have the tunnel or VPN on the way use a larger MTU",
-                          "datagrams of %zu bytes get out, those of %d do not: a tunnel on the way has a small MTU",
-                          largest, KITH_NAT_SIZE_MAX);
+                          "have the tunnel or VPN on the way use an MTU of 1,280 or more",
+                          "packets of %s%zu bytes get through, and no larger ones: enough for QUIC, but IPv6 needs %u, "
+                          "and others rely on it",
+                          at_least, found.mtu, MTU_LEAST);
     else
         kith__doctor_tell(
             d, &e, "mtu", KITH_FINDING_BAD, "too-small",
             "have what is on the way (tunnel, VPN, PPPoE) use an MTU of 1,280 or more; TCP and relays work meanwhile",
-            "small datagrams get out, those of %d bytes do not, and QUIC needs them: something on the way has an MTU "
-            "below %u",
-            KITH_NAT_QUIC_SIZE, KITH_NAT_QUIC_SIZE + DATAGRAM_EXTRA);
+            "packets of %s%zu bytes get through, and no larger ones: QUIC needs datagrams of %u bytes, and so goes "
+            "over "
+            "TCP alone",
+            at_least, found.mtu, KITH_NAT_QUIC_SIZE);
 }
 
 /* ---- the local network, and who else is there ---- */

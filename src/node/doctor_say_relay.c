@@ -4,9 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define HTTPS_PORT   443u
-#define HTTP_SIGN_IN 511u /* RFC 6585 section 6 */
-#define NS_PER_MS    1e6
+#define HTTPS_PORT       443u
+#define HTTP_UNAVAILABLE 503u /* RFC 9110 section 15.6.4: as our relays say that they are full */
+#define HTTP_SIGN_IN     511u /* RFC 6585 section 6 */
+#define NS_PER_MS        1e6
 
 /* ---- relays ---- */
 
@@ -28,28 +29,42 @@ static void bad(doctor_op *d, kith_event *e, const char *result, const char *cur
     kith__doctor_tell(d, e, "relay", KITH_FINDING_BAD, result, cure, "%.200s: %s", e->name, text);
 }
 
-static void say_certificate(doctor_op *d, const doctor_relay *r, kith_event *e)
+/* What needs no more than words, by what the end of the connection had to say. */
+typedef struct failure {
+    uint64_t by;
+    const char *result, *cure, *text;
+} failure;
+
+static const failure certificates[] = {
+    {KITH_WS_CERTIFICATE_EXPIRED, "certificate-expired",
+     "if this device's clock is right, tell the relay's operator to renew it", "its certificate is out of date"},
+    {KITH_WS_CERTIFICATE_EARLY, "certificate-early", "look at this device's clock: it is probably behind",
+     "its certificate is not valid yet"},
+    {KITH_WS_CERTIFICATE_NAME, "certificate-name",
+     "use the name the relay has its certificate for, or tell its operator",
+     "its certificate is for another name than the one in its address"},
+    {0, "certificate-untrusted",
+     "sign in where this network asks to; else somebody is in between, or the operator has an authority of his own",
+     "its certificate is not signed by an authority that is trusted here"},
+};
+
+static const failure refusals[] = {
+    {KITH_RELAY_ERROR_TOKEN, "token", "ask its operator for a token, and name its file with --relay-token-file",
+     "it does not take us without a token, or not with this one"},
+    {KITH_RELAY_ERROR_VERSION, "version", "upgrade the older of the two", "it speaks another version of the protocol"},
+    {KITH_RELAY_ERROR_AUTHORITY, "authority",
+     "use the name its operator gave it; if that is this one, it passes us on to another relay",
+     "it is not called what its address here says"},
+    {KITH_RELAY_ERROR_SIGNATURE, "signature", "see the findings about the home",
+     "it does not take this device's signature"},
+    {0, "refused", "try again in some minutes; else ask its operator", "it ended the connection"},
+};
+
+/* The row of this number, or the last, which is for all others. */
+static void bad_by(doctor_op *d, kith_event *e, const failure *rows, uint64_t by)
 {
-    const char *host = r->server->host;
-    switch (r->status) {
-    case KITH_WS_CERTIFICATE_EXPIRED:
-        bad(d, e, "certificate-expired", "if this device's clock is right, tell the relay's operator to renew it",
-            "its certificate is out of date");
-        break;
-    case KITH_WS_CERTIFICATE_EARLY:
-        bad(d, e, "certificate-early", "look at this device's clock: it is probably behind",
-            "its certificate is not valid yet");
-        break;
-    case KITH_WS_CERTIFICATE_NAME:
-        bad(d, e, "certificate-name", "use the name the relay has its certificate for, or tell its operator",
-            "its certificate is for another name than %.200s", host);
-        break;
-    default:
-        bad(d, e, "certificate-untrusted",
-            "sign in where this network asks to; else somebody is in between, or the operator has an authority of his "
-            "own",
-            "its certificate is not signed by an authority that is trusted here");
-    }
+    while (rows->by && rows->by != by) rows++;
+    bad(d, e, rows->result, rows->cure, "%s", rows->text);
 }
 
 static void say_no_way(doctor_op *d, const doctor_relay *r, kith_event *e)
@@ -74,6 +89,9 @@ static void say_declined(doctor_op *d, const doctor_relay *r, kith_event *e)
             "sign in where this network asks to (open any page in a browser); else see whether the "
             "address is right",
             "what answers is a web page (HTTP status %u), not a relay", r->status);
+    else if (r->status == HTTP_UNAVAILABLE)
+        bad(d, e, "full", "try again in some minutes; else use another relay, or tell its operator",
+            "it has too many connections, in all or from this network's address (HTTP status %u)", r->status);
     else if (r->status)
         bad(d, e, "not-a-relay", "see whether the address is right, with its port and path",
             "what answers there refuses to be a relay (HTTP status %u)", r->status);
@@ -82,28 +100,10 @@ static void say_declined(doctor_op *d, const doctor_relay *r, kith_event *e)
             "what accepts connections there does not speak HTTP, or closes them at once");
 }
 
-static void say_refused(doctor_op *d, const doctor_relay *r, kith_event *e)
-{
-    if (r->code == KITH_RELAY_ERROR_TOKEN)
-        bad(d, e, "token", "ask its operator for a token, and name its file with --relay-token-file",
-            "it does not take us without a token, or not with this one");
-    else if (r->code == KITH_RELAY_ERROR_VERSION)
-        bad(d, e, "version", "upgrade the older of the two", "it speaks another version of the protocol");
-    else if (r->code == KITH_RELAY_ERROR_AUTHORITY)
-        bad(d, e, "authority",
-            "use the name its operator gave it; if that is this one, it passes us on to another relay",
-            "it is not called %.200s", r->server->host);
-    else if (r->code == KITH_RELAY_ERROR_SIGNATURE)
-        bad(d, e, "signature", "see the findings about the home", "it does not take this device's signature");
-    else
-        bad(d, e, "refused", "try again in some minutes; else ask its operator", "it ended the connection: %s",
-            kith_err_text(r->why));
-}
-
 static void say_failed(doctor_op *d, const doctor_relay *r, kith_event *e)
 {
     switch (r->why) {
-    case KITH_ERR_CERTIFICATE: say_certificate(d, r, e); break;
+    case KITH_ERR_CERTIFICATE: bad_by(d, e, certificates, r->status); break;
     case KITH_ERR_UNREACHABLE: say_no_way(d, r, e); break;
     case KITH_ERR_DECLINED: say_declined(d, r, e); break;
     case KITH_ERR_NETWORK:
@@ -128,7 +128,7 @@ static void say_failed(doctor_op *d, const doctor_relay *r, kith_event *e)
                 "see whether the relay runs, and whether this network lets connections out to that port",
                 "no answer from port %u: something on the way swallows it", (unsigned)r->server->port);
         break;
-    default: say_refused(d, r, e);
+    default: bad_by(d, e, refusals, r->code);
     }
 }
 

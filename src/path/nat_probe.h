@@ -1,7 +1,8 @@
 /* What is between this device and the internet, found out by asking STUN servers (RFC 8489) from three sockets: whether
  * datagrams get out, whether there is a NAT and how it behaves (the words are RFC 4787's), and how large datagrams may
- * be.  Without the help of servers that answer from elsewhere (RFC 5780), which relays are not, a filter is seen only
- * where the NAT turns packets around: then our own sockets are the strangers that it lets in, or does not.
+ * be.  Who may come in is told by servers that answer from another port, or to another one (RFC 5780), as our relays
+ * do, and, where the NAT turns packets around, by our own sockets: they are then the strangers that it lets in, or does
+ * not.
  *
  * A state machine: datagrams and a time go in, datagrams and a deadline come out.  What the servers say counts only as
  * an answer to a question that was asked, from where it was asked; they may still lie. */
@@ -13,14 +14,20 @@
 
 #define KITH_NAT_SERVERS_MAX 24 /* addresses */
 #define KITH_NAT_SOCKETS     3
-#define KITH_NAT_SIZES       2
+#define KITH_NAT_PROOFS      4 /* servers that are asked whether they know RFC 5780 */
+#define KITH_NAT_STRANGERS   2 /* who may answer: another port, another address */
+#define KITH_NAT_SIZES       8 /* at once */
+#define KITH_NAT_SIZE_ROUNDS 6 /* each takes the rest for an eighth: enough for what is between none and SIZE_MAX */
 #define KITH_NAT_KNOCKS      3
 #define KITH_NAT_OWN_MAX     32 /* addresses of this device that are looked at */
-#define KITH_NAT_QUESTIONS   (KITH_NAT_SERVERS_MAX + KITH_NAT_SOCKETS - 1 + KITH_NAT_SIZES + KITH_NAT_KNOCKS)
+#define KITH_NAT_QUESTIONS                                                                                             \
+    (KITH_NAT_SERVERS_MAX + KITH_NAT_SOCKETS - 1 + KITH_NAT_PROOFS + KITH_NAT_STRANGERS + KITH_NAT_SIZES +             \
+     KITH_NAT_KNOCKS)
 #define KITH_NAT_RANDOM_SIZE (KITH_NAT_QUESTIONS * KITH_STUN_ID_SIZE)
 
 #define KITH_NAT_QUIC_SIZE 1200                  /* bytes: less is no way for QUIC (RFC 9000 section 14) */
 #define KITH_NAT_SIZE_MAX  KITH_STUN_MESSAGE_MAX /* what a relay reads */
+#define KITH_NAT_MTU_ANY   1280                  /* what any server may be asked with: IPv6's least MTU (RFC 8200) */
 
 /* RFC 8489 section 6.2.1, with fewer tries than its seven, so that people need not wait for 40 s: 5.5 s in all. */
 #define KITH_NAT_RTO_NS      UINT64_C(500000000) /* doubled each time, up to */
@@ -38,14 +45,24 @@ typedef enum kith_nat_by {
     KITH_NAT_BY_ADDRESS,
     KITH_NAT_BY_ADDRESS_AND_PORT,
     KITH_NAT_BY_ADDRESS_MAYBE_PORT, /* mapping: the address does, and nobody could tell about the port */
+    KITH_NAT_BY_ADDRESS_OR_NOTHING, /* filter: the port does not, and nobody could tell about the address */
 } kith_nat_by;
 
-typedef enum kith_nat_state { KITH_NAT_UNASKED, KITH_NAT_ASKING, KITH_NAT_ANSWERED, KITH_NAT_SILENT } kith_nat_state;
+typedef enum kith_nat_state {
+    KITH_NAT_UNASKED,
+    KITH_NAT_ASKING,
+    KITH_NAT_ANSWERED,
+    KITH_NAT_SILENT,
+    KITH_NAT_REFUSED /* of proofs and strangers: the server cannot do that */
+} kith_nat_state;
 typedef struct kith_nat_question {
     kith_nat_state state;
     size_t socket; /* that asks */
     kith_addr to;
-    size_t size; /* of the datagram */
+    size_t size;            /* of the datagram */
+    size_t answers_at;      /* the socket where the answer should be heard */
+    bool other_port;        /* it should come from another port */
+    uint16_t response_port; /* it should go to this one; 0: to where it was asked */
     unsigned tries;
     uint64_t sent_ns, next_ns; /* the next try, or the end */
     kith_addr mapped;          /* ANSWERED: as what the server saw us; NONE for knocks */
@@ -54,10 +71,12 @@ typedef struct kith_nat_question {
 
 typedef enum kith_nat_phase {
     KITH_NAT_PHASE_SERVERS, /* each from the first socket; more may be added */
-    KITH_NAT_PHASE_MORE,    /* the other sockets, and larger questions */
-    KITH_NAT_PHASE_KNOCK,   /* the first socket at the second's outside address, which never sent there */
-    KITH_NAT_PHASE_BACK,    /* the second at the first's, which has */
-    KITH_NAT_PHASE_THIRD,   /* the third at the second's, which has sent to that address, but not to that port */
+    KITH_NAT_PHASE_PROOFS,  /* which of them know RFC 5780 */
+    KITH_NAT_PHASE_MORE,    /* the other sockets; and from here on larger questions */
+    KITH_NAT_PHASE_STRANGERS,
+    KITH_NAT_PHASE_KNOCK, /* the first socket at the second's outside address, which never sent there */
+    KITH_NAT_PHASE_BACK,  /* the second at the first's, which has */
+    KITH_NAT_PHASE_THIRD, /* the third at the second's, which has sent to that address, but not to that port */
     KITH_NAT_PHASE_OVER
 } kith_nat_phase;
 
@@ -71,6 +90,9 @@ typedef struct kith_nat_probe {
     size_t servers;
     bool complete;
     kith_nat_phase phase;
+    unsigned size_rounds;              /* that were begun */
+    size_t size_answered, size_silent; /* the largest of those before; the least above it that was not, or SIZE_MAX */
+    bool sizes_over;
 } kith_nat_probe;
 
 typedef struct kith_nat_send {
@@ -115,8 +137,12 @@ kith_nat_by kith_nat_probe_mapping(const kith_nat_probe *probe, unsigned family)
 kith_nat_answer kith_nat_probe_keeps_ports(const kith_nat_probe *probe);
 kith_nat_answer kith_nat_probe_hairpin(const kith_nat_probe *probe);
 kith_nat_by kith_nat_probe_filtering(const kith_nat_probe *probe);
-/* Bytes of the largest datagram that was answered, of those asked with: below QUIC_SIZE it is a plain question's; 0:
- * nobody answered at all. */
-size_t kith_nat_probe_largest(const kith_nat_probe *probe);
+/* How large datagrams may be on the way to a server, to 4 bytes, as STUN's questions are. */
+typedef struct kith_nat_sizes {
+    size_t largest; /* bytes of the largest that was answered; 0: none at all */
+    size_t mtu;     /* of the packet it was in */
+    bool exact;     /* the next larger one was not: it is the path's MTU */
+} kith_nat_sizes;
+kith_nat_sizes kith_nat_probe_sizes(const kith_nat_probe *probe);
 
 #endif

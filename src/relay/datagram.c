@@ -19,6 +19,7 @@ static void put(kith_hub *hub, const kith_packet *packet)
     if (hub->out_count == sizeof hub->out / sizeof *hub->out) return; /* a run has no more, and no call makes more */
     hub->stats.udp_sent_bytes += packet->size;
     hub->stats.udp_sent_packets += (packet->size - 1) / packet->segment + 1;
+    hub->elsewhere[hub->out_count] = false;
     hub->out[hub->out_count++] = *packet;
 }
 
@@ -30,6 +31,9 @@ static uint8_t *scratch(kith_hub *hub, size_t size)
     return at;
 }
 
+bool kith_hub_elsewhere(const kith_hub *hub) { return hub->elsewhere[hub->out_taken - 1]; }
+void kith_hub_set_other_port(kith_hub *hub, bool there) { hub->has_other_port = there; }
+
 bool datagram_bound(const kith_hub_client *client, uint64_t now_ns)
 {
     return client->udp_remote.family != KITH_FAMILY_NONE && !client->udp_doubted &&
@@ -38,17 +42,36 @@ bool datagram_bound(const kith_hub_client *client, uint64_t now_ns)
 
 /* ---- answers ---- */
 
-static void answer(kith_hub *hub, const kith_packet *asked, const uint8_t *data, size_t size)
+/* False: there was nothing, or no room. */
+static bool answer(kith_hub *hub, const kith_packet *asked, const uint8_t *data, size_t size)
 {
     uint8_t *at = size ? scratch(hub, size) : NULL;
-    if (!at) return;
+    size_t before = hub->out_count;
+    if (!at) return false;
     memcpy(at, data, size);
     put(hub, &(kith_packet){.local = asked->local, .remote = asked->remote, .data = at, .size = size, .segment = size});
+    return hub->out_count > before;
+}
+
+/* Where RFC 5780 would have it, as far as there is a way: there is one address.  The answer is no larger than what
+ * asked for it, and goes to the address that asked. */
+static void answer_stun(kith_hub *hub, const kith_packet *datagram, kith_stun_message *m)
+{
+    uint8_t out[KITH_STUN_ANSWER_MAX];
+    kith_packet asked = *datagram;
+    bool other_port = m->change == KITH_STUN_CHANGE_PORT && hub->has_other_port;
+    kith_stun_understand(m, KITH_STUN_RESPONSE_PORT);
+    if (!m->change || other_port) kith_stun_understand(m, KITH_STUN_CHANGE_REQUEST);
+    size_t size = kith_stun_answer(m, &datagram->remote, out);
+    bool elsewhere = !m->unknown_count && (m->response_port || other_port);
+    if (elsewhere && m->response_port) asked.remote.port = m->response_port;
+    if (!answer(hub, &asked, out, size) || !elsewhere) return;
+    hub->elsewhere[hub->out_count - 1] = other_port;
+    hub->stats.stun_elsewhere++;
 }
 
 static void stun(kith_hub *hub, const kith_packet *datagram, uint64_t now_ns)
 {
-    uint8_t out[KITH_STUN_ANSWER_MAX];
     kith_stun_message m;
     if (kith_stun_read(datagram->data, datagram->size, &m) || m.type != KITH_STUN_REQUEST) {
         hub->stats.dropped_datagrams++;
@@ -56,7 +79,7 @@ static void stun(kith_hub *hub, const kith_packet *datagram, uint64_t now_ns)
     }
     if (!source_answer(hub, &datagram->remote, now_ns)) return;
     hub->stats.stun_answered++;
-    answer(hub, datagram, out, kith_stun_answer(&m, &datagram->remote, out));
+    answer_stun(hub, datagram, &m);
 }
 
 static kith_hub_client *by_udp_key(const kith_hub *hub, const uint8_t *key)
@@ -87,7 +110,7 @@ static void bind_address(kith_hub *hub, const kith_packet *datagram, uint64_t no
     client->udp_remote = datagram->remote;
     client->udp_local = datagram->local;
     hub->stats.binds++;
-    answer(hub, datagram, out, kith_relay_write_bound(counter, &datagram->remote, out));
+    (void)answer(hub, datagram, out, kith_relay_write_bound(counter, &datagram->remote, out));
 }
 
 /* ---- packets ---- */

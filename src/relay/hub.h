@@ -81,6 +81,7 @@
     X(dropped_session_bytes, "bytes of packets dropped: no session, or nobody behind it")                              \
     X(dropped_datagrams, "datagrams dropped: nothing known")                                                           \
     X(stun_answered, "STUN requests answered")                                                                         \
+    X(stun_elsewhere, "of them from the other port, or to one that was named")                                         \
     X(binds, "UDP addresses bound")                                                                                    \
     X(binds_wrong, "BIND datagrams dropped: no such key, or repeated")                                                 \
     X(answers_limited, "STUN and BIND not answered: too many from the address")
@@ -140,6 +141,10 @@ uint16_t kith_hub_closing(const kith_hub_client *client); /* 0: it stays */
 void kith_hub_datagrams(kith_hub *hub, const kith_packet *run, uint64_t now_ns);
 /* To be taken after each call with a `now`, until false; valid until the next such call. */
 bool kith_hub_datagram(kith_hub *hub, kith_packet *out);
+/* Whether the one it gave last is to leave from the other port; only after: */
+bool kith_hub_elsewhere(const kith_hub *hub);
+/* There is a second socket at the same address, from which STUN is answered to who asks for that (RFC 5780). */
+void kith_hub_set_other_port(kith_hub *hub, bool there);
 
 /* ---- time ---- */
 uint64_t kith_hub_deadline_ns(const kith_hub *hub); /* UINT64_MAX: none */

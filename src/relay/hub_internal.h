@@ -140,6 +140,8 @@ struct kith_hub {
     } answers[ANSWER_SLOTS];
     uint64_t resume_ns;                            /* the first of the paused goes on then; UINT64_MAX: none */
     kith_packet out[KITH_PACKET_RUN_SEGMENTS + 2]; /* datagrams to take */
+    bool elsewhere[KITH_PACKET_RUN_SEGMENTS + 2];  /* of each: from the other port */
+    bool has_other_port;
     size_t out_count, out_taken;
     uint8_t scratch[2 * KITH_PACKET_RUN_MAX]; /* bytes of those that are not where they came */
     size_t scratch_used;

@@ -78,6 +78,12 @@ static bool read_error(const uint8_t *value, size_t size, kith_stun_message *m)
     return true;
 }
 
+static bool unknown(kith_stun_message *m, uint16_t type)
+{
+    if (m->unknown_count < KITH_STUN_UNKNOWN_MAX) m->unknown[m->unknown_count++] = type;
+    return true;
+}
+
 static bool read_attribute(const uint8_t *bytes, uint16_t type, const uint8_t *value, size_t size, kith_stun_message *m)
 {
     static const uint8_t zeros[16];
@@ -92,9 +98,15 @@ static bool read_attribute(const uint8_t *bytes, uint16_t type, const uint8_t *v
     case KITH_STUN_MESSAGE_INTEGRITY:
         m->integrity_at = (size_t)(value - bytes) - ATTRIBUTE_HEAD;
         return size == INTEGRITY_SIZE;
-    default:
-        if (!understood(type) && m->unknown_count < KITH_STUN_UNKNOWN_MAX) m->unknown[m->unknown_count++] = type;
-        return true;
+    case KITH_STUN_CHANGE_REQUEST:
+        if (size != 4) return false;
+        m->change = (uint32_t)value[0] << 24 | (uint32_t)value[1] << 16 | (uint32_t)value[2] << 8 | value[3];
+        return unknown(m, type);
+    case KITH_STUN_RESPONSE_PORT: /* of two bytes, and in practice with its padding counted */
+        if (size != 2 && size != 4) return false;
+        m->response_port = (uint16_t)(value[0] << 8 | value[1]);
+        return unknown(m, type);
+    default: return understood(type) || unknown(m, type);
     }
 }
 
@@ -163,6 +175,28 @@ void kith_stun_write_padded(const uint8_t id[static KITH_STUN_ID_SIZE], uint8_t 
     kith_write_u16(&w, (uint16_t)filling);
     memset(out + KITH_STUN_HEADER + ATTRIBUTE_HEAD, 0, filling);
     set_length(&w, filling);
+}
+
+void kith_stun_write_elsewhere(const uint8_t id[static KITH_STUN_ID_SIZE], bool other_port, uint16_t response_port,
+                               uint8_t out[static KITH_STUN_ELSEWHERE_SIZE])
+{
+    kith_writer w = kith_writer_of(out, KITH_STUN_ELSEWHERE_SIZE);
+    write_header(&w, KITH_STUN_REQUEST, id);
+    kith_write_u16(&w, KITH_STUN_CHANGE_REQUEST);
+    kith_write_u16(&w, 4);
+    kith_write_u32(&w, other_port ? KITH_STUN_CHANGE_PORT : 0);
+    kith_write_u16(&w, KITH_STUN_RESPONSE_PORT);
+    kith_write_u16(&w, 4);
+    kith_write_u32(&w, (uint32_t)response_port << 16);
+    set_length(&w, 0);
+}
+
+void kith_stun_understand(kith_stun_message *request, kith_stun_attribute attribute)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < request->unknown_count; i++)
+        if (request->unknown[i] != attribute) request->unknown[kept++] = request->unknown[i];
+    request->unknown_count = kept;
 }
 
 static void write_xor_mapped(kith_writer *w, const kith_addr *a)

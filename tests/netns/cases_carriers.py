@@ -3,7 +3,7 @@ connections open without saying anything."""
 import shutil
 
 from cases_pairing import expect
-from netns import Net, Skipped, copy, eventually, pair, random_file, same
+from netns import Net, Skipped, beside, copy, eventually, know, pair, random_file, same
 
 SIZE = 60_000_000
 MDNS = "udp dport 5353 accept; udp sport 5353 accept"
@@ -45,21 +45,24 @@ def case_udp_blocked():
         expect(pong["path"] == "tcp", f"{pong}")
 
 
+def tcp_blocked(rule):
+    with Net() as n:
+        block(n.b, rule)
+        pair(n.a, n.b)
+        file = random_file(n.folder / "file", 5_000_000)
+        n.b.receive().event("ready")
+        sender = n.a.send(n.b, file).ends(0)
+        expect(paths(sender) == ["udp"], f"{rule}: {paths(sender)}\n{sender.said()}")
+        expect(same(file, n.b.inbox / "file"), "the file differs")
+
+
 def case_tcp_blocked():
-    for rule in ("meta l4proto tcp drop", "meta l4proto tcp reject with tcp reset"):
-        with Net() as n:
-            block(n.b, rule)
-            pair(n.a, n.b)
-            file = random_file(n.folder / "file", 5_000_000)
-            n.b.receive().event("ready")
-            sender = n.a.send(n.b, file).ends(0)
-            expect(paths(sender) == ["udp"], f"{rule}: {paths(sender)}\n{sender.said()}")
-            expect(same(file, n.b.inbox / "file"), "the file differs")
+    beside(lambda: tcp_blocked("meta l4proto tcp drop"), lambda: tcp_blocked("meta l4proto tcp reject with tcp reset"))
 
 
 def case_forced_path():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.b.receive().event("ready")
         for path in ("udp", "tcp"):
             file = random_file(n.folder / path, 3_000_000)
@@ -73,7 +76,7 @@ def case_forced_path():
 def in_the_middle(rule, first, then):
     """A file that goes over `first` alone, until the rule ends that."""
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.slow(100)
         file = random_file(n.folder / "file", SIZE)
         receiver = n.b.receive()
@@ -107,7 +110,7 @@ def case_connections_that_say_nothing():
     """Hundreds of them from one address, some with half a packet: others are served as before, memory is bounded,
     and in the end they are gone."""
     with Net("abc") as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         file = random_file(n.folder / "file", 20_000_000)
         receiver = n.b.receive(env={"KITH_LOG": "debug"})
         receiver.event("ready")

@@ -4,7 +4,7 @@ import shutil
 import sys
 
 from nat import Nats, RELAY
-from netns import Failed, Skipped, sh
+from netns import Failed, Skipped, beside, sh
 
 PORT = 7000
 URL = f"ws://{RELAY[0]}:{PORT}"
@@ -22,11 +22,19 @@ def start_relay(n, *options, port=PORT):
     return p
 
 
-def examine(n, *options, status=0, relay=URL, env=None):
-    """The findings by check (of several of one kind the first), as a script reads them."""
+def begin(n, *options, relay=URL, env=None, lan=False):
+    """Without the local network it need not wait for what others there announce."""
     if not n.a.id:
         n.a.init()
-    p = n.a.kith("--relay", relay, "doctor", *options, env=env or {})
+    return n.a.kith("--relay", relay, "doctor", *(() if lan else ("--no-lan",)), *options, env=env or {})
+
+
+def examine(n, *options, status=0, **more):
+    return findings(begin(n, *options, **more), status)
+
+
+def findings(p, status=0):
+    """By check (of several of one kind the first), as a script reads them."""
     p.ends(status)
     found, done = {}, p.event("done")
     for e in p.events:
@@ -47,23 +55,25 @@ def says(found, check, state, result=None):
 def case_port_restricted():
     with Nats("port-restricted", "open") as n:
         start_relay(n)
-        f = examine(n, "--stun", OTHER)
+        f = examine(n, "--stun", OTHER, lan=True)
         for check in ("home", "clock", "udp", "mtu", "firewall", "portal"):
             says(f, check, "good")
         address = says(f, "nat", "good", "nat")["address"]
         expect(re.fullmatch(re.escape(n.outside["a"]) + r":\d+", address), f"seen as {address}")
         says(f, "mapping", "good", "endpoint-independent")
-        says(f, "filtering", "unknown")
+        says(f, "filtering", "good", "address-and-port-dependent")
         says(f, "hairpin", "warning", "no")
         says(f, "ports", "good", "kept")
         says(f, "ipv6", "warning", "none")
         says(f, "identity", "good", "once")
         says(f, "multicast", "unknown", "own")
-        expect(f["mtu"]["bytes"] == 1280, f"{f['mtu']}")
+        expect(f["mtu"]["bytes"] == 1472, f"{f['mtu']}")
         relay = f["relay"]
         expect(relay["state"] == "good" and relay["name"] == URL and 0 < relay["rtt_ms"] < 1000, f"{relay}")
         expect(re.match(r"kith.*\d", relay["result"]) and "over UDP" in relay["says"], f"{relay}")
-        says(examine(n), "mapping", "unknown")  # with the relay alone
+        f = examine(n)  # with the relay alone
+        says(f, "mapping", "unknown")
+        says(f, "filtering", "good", "address-and-port-dependent")
         p = n.a.kith("--relay", URL, "doctor", json=False)
         p.ends(0)
         expect(any(re.match(r"good    nat +there is a NAT", line) for line in p.lines), f"{p.lines}")
@@ -72,21 +82,29 @@ def case_port_restricted():
 
 
 def case_kinds():
-    """Both kinds that a hairpin makes visible, and one that maps by address and port."""
-    for kind, filtering in (("full-cone", "endpoint-independent"), ("address-restricted", "address-dependent")):
-        with Nats(kind, None, hairpin=True) as n:
+    """With two addresses that answer from another port, and with one; with a hairpin, which shows what one cannot, and without."""
+    def cone(kind, hairpin, filtering, with_one):
+        with Nats(kind, None, hairpin=hairpin) as n:
             start_relay(n)
             f = examine(n, "--stun", OTHER)
             says(f, "mapping", "good", "endpoint-independent")
-            says(f, "hairpin", "good", "yes")
+            says(f, "hairpin", *(("good", "yes") if hairpin else ("warning", "no")))
             says(f, "filtering", "good", filtering)
-    with Nats("symmetric", "open") as n:
-        start_relay(n)
-        start_relay(n, "--admin-listen", "127.0.0.1:9476", port=PORT + 1)
-        says(examine(n, "--stun", OTHER), "mapping", "warning", "dependent")
-        f = examine(n, "--stun", f"{RELAY[0]}:{PORT + 1}")
-        says(f, "mapping", "warning", "address-and-port-dependent")
-        says(f, "ports", "good", "changed")
+            says(examine(n), "filtering", "good", with_one)
+
+    def symmetric():
+        with Nats("symmetric", "open") as n:
+            start_relay(n)
+            start_relay(n, "--admin-listen", "127.0.0.1:9476", port=PORT + 1)
+            says(examine(n, "--stun", OTHER), "mapping", "warning", "dependent")
+            f = examine(n, "--stun", f"{RELAY[0]}:{PORT + 1}")
+            says(f, "mapping", "warning", "address-and-port-dependent")
+            says(f, "ports", "good", "changed")
+            says(f, "filtering", "good", "address-and-port-dependent")
+    beside(lambda: cone("full-cone", True, "endpoint-independent", "endpoint-independent"),
+           lambda: cone("full-cone", False, "endpoint-independent", "port-independent"),
+           lambda: cone("address-restricted", True, "address-dependent", "address-dependent"),
+           lambda: cone("address-restricted", False, "address-dependent", "port-independent"), symmetric)
 
 
 def case_open_with_ipv6():
@@ -108,12 +126,29 @@ def case_blocked():
 
 
 def case_small_mtu():
+    def small(mtu, state, result, largest, status):
+        with Nats("port-restricted", "open") as n:
+            start_relay(n)
+            sh("ip", "-n", f"kn{n.number}ra", "link", "set", "out", "mtu", mtu)
+            expect(says(examine(n, status=status), "mtu", state, result)["bytes"] == largest, "another size")
+    beside(lambda: small(1492, "good", None, 1464, 0), lambda: small(1260, "warning", "small", 1232, 0),
+           lambda: small(1100, "bad", "too-small", 1072, 1))
+
+
+def case_jumbo_frames():
+    """Found where they get through, also where the router's own answer (ICMP) does not say how large: it is found by trying."""
     with Nats("port-restricted", "open") as n:
         start_relay(n)
         router = f"kn{n.number}ra"
-        for mtu, state, result, largest, status in ((1260, "warning", "small", 1200, 0), (1100, "bad", "too-small", 20, 1)):
-            sh("ip", "-n", router, "link", "set", "out", "mtu", mtu)
-            expect(says(examine(n, status=status), "mtu", state, result)["bytes"] == largest, "another size")
+        for namespace, links in ((n.relay.namespace, ("eth0",)), (n.segment, ("port-relay", "port-ra")), (router, ("out", "port-a")),
+                                 (n.a.namespace, ("eth0",))):
+            for link in links:
+                sh("ip", "-n", namespace, "link", "set", link, "mtu", 9000)
+        expect(says(examine(n), "mtu", "good")["bytes"] == 8972, "not found")
+        sh(*n._in(router), "nft", "add table inet quiet; add chain inet quiet out { type filter hook output priority 0; }; "
+           "add rule inet quiet out icmp type destination-unreachable drop")
+        sh("ip", "-n", router, "link", "set", "out", "mtu", 4000)
+        expect(says(examine(n), "mtu", "good")["bytes"] == 3972, "not found between")
 
 
 SERVER = """
@@ -136,14 +171,20 @@ def case_what_is_no_relay():
     with Nats("port-restricted", "open") as n:
         n.relay.run(sys.executable, "-c", SERVER, name="portal").event("listening")
         start_relay(n)
-        f = examine(n, status=1, relay=f"ws://{RELAY[0]}/")
+        page = begin(n, relay=f"ws://{RELAY[0]}/")
+        closed, nameless = begin(n, relay=f"ws://{RELAY[0]}:{PORT + 5}"), begin(n, relay="ws://nowhere.invalid")
+        proxied = begin(n, env={"http_proxy": f"http://{RELAY[0]}:{PORT + 5}"})
+        f = findings(page, 1)
         says(f, "relay", "bad", "not-a-relay")
         says(f, "portal", "bad", "web-page")
-        says(examine(n, status=1, relay=f"ws://{RELAY[0]}:{PORT + 5}"), "relay", "bad", "unreachable")
-        says(examine(n, status=1, relay="ws://nowhere.invalid"), "relay", "bad", "no-name")
-        f = examine(n, status=1, env={"http_proxy": f"http://{RELAY[0]}:{PORT + 5}"})
+        says(findings(closed, 1), "relay", "bad", "unreachable")
+        says(findings(nameless, 1), "relay", "bad", "no-name")
+        f = findings(proxied, 1)
         says(f, "proxy", "bad", f"{RELAY[0]}:{PORT + 5}")
         says(f, "relay", "bad", "proxy")
+
+
+case_what_is_no_relay.waits = True
 
 
 def case_certificate():
@@ -159,7 +200,7 @@ def case_certificate():
 
 def case_one_identity_at_a_relay():
     """A copy in another home is told of by the relay; two processes of one machine, which share its boot, are none.  (Here all
-    namespaces share it, so only that is seen; of two machines tells sim/test_doctor.)"""
+    namespaces share it, so only that is seen; of two machines tells sim/test_doctor_faults.)"""
     with Nats("port-restricted", "port-restricted") as n:
         start_relay(n)
         n.a.init()
@@ -177,5 +218,5 @@ def case_one_identity_on_two_machines():
         n.a.init()
         shutil.copytree(n.a.home, n.b.home)
         n.b.receive()
-        e = says(examine(n, status=1), "identity", "bad", "twice")
+        e = says(examine(n, status=1, lan=True), "identity", "bad", "twice")
         expect(e["address"].startswith("192.168.1.20:"), f"{e}")

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from cases_pairing import expect
-from netns import KITH, QUESTION, Failed, Net, Skipped, copy, eventually, pair, random_file, same
+from netns import Failed, KITH, Net, QUESTION, Skipped, copy, eventually, know, pair, random_file, same
 
 
 def check_hash(file, said):
@@ -28,7 +28,7 @@ def transfer(n, file, *options, name=None):
 
 def case_sizes_modes_times():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.receiver = n.b.receive()
         for size in (0, 1, 65_537, 1 << 20, (1 << 20) + 1, 300_000_000):
             file = random_file(n.folder / f"f{size}", size)
@@ -56,7 +56,7 @@ def case_names():
     names = ["new\nline", "-n", "--help", "\u00fcn\u00efc\u00f6de \u2014 \u65e5\u672c", "x" * 255, "esc\x1b[31mred", " lead and trail ",
              "a\\b", "%s%n"]
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.receiver = n.b.receive()
         source = n.folder / "source"
         source.mkdir()
@@ -72,7 +72,7 @@ def case_names():
 
 def case_control_characters_never_reach_the_terminal():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         receiver = n.b.receive("--once", json=False)
         file = random_file(n.folder / "evil\x1b]0;owned\x07\nname", 10)
         n.a.send(n.b, file, json=False).ends(0)
@@ -82,7 +82,7 @@ def case_control_characters_never_reach_the_terminal():
 
 def case_symbolic_link():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         target = random_file(n.folder / "target", 5000)
         link = n.folder / "link"
         link.symlink_to(target)
@@ -105,7 +105,7 @@ def case_symbolic_link():
 
 def case_conflicts():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         one, two = random_file(n.folder / "one", 1000), random_file(n.folder / "two", 2000)
 
         def send(file, *options):
@@ -130,7 +130,7 @@ def case_conflicts():
 
 def case_file_that_changes_meanwhile():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.slow(200)
         file = random_file(n.folder / "file", 40_000_000)
         receiver = n.b.receive()
@@ -146,7 +146,7 @@ def case_file_that_changes_meanwhile():
 
 def case_no_file():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.a.send(n.b, n.folder / "nothing").ends(7, "nothing")
         n.a.send(n.b, n.folder).ends(2, "folder")
         n.a.kith("send", "--to", "nobody", random_file(n.folder / "file", 1)).ends(3)
@@ -155,7 +155,7 @@ def case_no_file():
 
 def case_full_disk_then_room():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         disk = n.b.folder / "disk"
         n.small_disk(disk, "20m")
         file = random_file(n.folder / "file", 40_000_000)
@@ -179,7 +179,7 @@ def case_full_disk_then_room():
 def case_disk_filled_by_others():
 
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         disk = n.b.folder / "disk"
         n.small_disk(disk, "60m")
         random_file(disk / "other", 40_000_000)
@@ -196,7 +196,7 @@ def case_no_permission():
     with Net() as n:
         if not shutil.which("setpriv"):
             raise Skipped("there is no `setpriv` here")
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.folder.chmod(0o755)
         for p in [n.b.folder, *n.b.folder.rglob("*")]:
             os.chown(p, nobody, nobody)
@@ -218,7 +218,7 @@ def case_no_permission():
 
 def case_read_only_disk():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         disk = n.b.folder / "disk"
         n.small_disk(disk, "20m")
         if subprocess.run(["mount", "-o", "remount,ro", disk], check=False).returncode:
@@ -231,7 +231,7 @@ def case_read_only_disk():
 
 def case_several_senders_at_once():
     with Net("abc") as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         pair(n.c, n.b)
         files = [random_file(n.folder / f"file{i}", 20_000_000) for i in range(6)]
         receiver = n.b.receive()
@@ -245,7 +245,7 @@ def case_several_senders_at_once():
 
 def case_one_file_twice_at_once():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.slow(200)
         file = random_file(n.folder / "file", 20_000_000)
         n.b.receive()
@@ -258,7 +258,7 @@ def case_one_file_twice_at_once():
 
 def case_contacts_offer_is_asked():
     with Net() as n:
-        pair(n.a, n.b, "--contact")
+        know(n.a, n.b, "--contact")
         file = random_file(n.folder / "file", 1000)
         receiver = n.b.receive(terminal=True)
         sender = n.a.send(n.b, file)
@@ -277,7 +277,7 @@ def case_contacts_offer_is_asked():
 
 def case_contacts_are_accepted_with_yes():
     with Net() as n:
-        pair(n.a, n.b, "--contact")
+        know(n.a, n.b, "--contact")
         receiver = n.b.receive("--yes", "--once")
         n.a.send(n.b, random_file(n.folder / "file", 1000)).ends(0)
         receiver.ends(0)
@@ -285,7 +285,7 @@ def case_contacts_are_accepted_with_yes():
 
 def case_only_from_one_device():
     with Net("abc") as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         pair(n.c, n.b)
         file = random_file(n.folder / "file", 1000)
         receiver = n.b.receive("--from", n.c.id, "--once")
@@ -300,7 +300,7 @@ def case_memory():
     """At most 16 MiB at either end of a gigabyte; what unlocking took before does not count."""
     limit_kib = 16 * 1024
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         file = n.folder / "file"
         random_file(file, 50_000_000)
         with open(file, "ab") as f:

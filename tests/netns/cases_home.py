@@ -4,12 +4,12 @@ import re
 import time
 
 from cases_pairing import expect
-from netns import Failed, Net, copy, pair, random_file, same, snapshot
+from netns import Failed, Net, copy, know, random_file, same, snapshot
 
 
 def case_wrong_password():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         before = snapshot(n.a.home)
         n.a.password.write_text("something else\n")
         n.a.receive("--once").ends(4, "password")
@@ -44,7 +44,7 @@ def case_spoiled_files():
                 ("network_keys.json", "readable by others"), ("device.json", "readable by others"),
                 ("trust.cbor", "readable by others"), ("trust.cbor", "writable by others")]
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         whole = snapshot(n.a.home)
         wrong = []
         for name, how in spoiled:
@@ -67,7 +67,7 @@ def case_spoiled_files():
 
 def case_spoiled_cache_harms_nothing():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         for d in (n.a, n.b):
             (d.home / "seen.cbor").write_bytes(b"nonsense")
         receiver = n.b.receive("--once")
@@ -77,7 +77,7 @@ def case_spoiled_cache_harms_nothing():
 
 def case_log_lines_say_who():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         receiver = n.b.receive("--once", env={"KITH_LOG": "debug"})
         sender = n.a.send(n.b, random_file(n.folder / "file", 1000), env={"KITH_LOG": "debug"}).ends(0)
         receiver.ends(0)
@@ -90,7 +90,7 @@ def case_log_lines_say_who():
 
 def case_several_processes_with_one_home():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         file = random_file(n.folder / "file", 30_000_000)
         receivers = n.a.receive(), n.b.receive()
         ping = n.b.kith("ping", "-c", "3", n.a.id)
@@ -109,7 +109,7 @@ def case_several_processes_with_one_home():
 
 def case_forgotten_device_is_refused():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         file = random_file(n.folder / "file", 1000)
         receiver = n.b.receive()  # runs all the time
         n.a.send(n.b, file).ends(0)
@@ -127,7 +127,7 @@ def case_forgotten_device_is_refused():
 def case_forgotten_in_the_middle():
     """A connection that stands when its device is forgotten takes no new file."""
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.slow(200)
         big = random_file(n.folder / "big", 50_000_000)
         n.b.receive()

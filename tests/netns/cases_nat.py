@@ -3,22 +3,16 @@ over to a direct way just where their NATs allow one; what breaks in the middle 
 
 docs/nat.md explains the kinds; its table is what tests/netns/nat_table prints."""
 import itertools
-import pathlib
 import re
-import shutil
 import socket
-import tempfile
-import threading
 import time
 
 from nat import RELAY, Nats, socket_in
-from netns import KITH, WAIT_S, Failed, join, random_file, same
+from netns import KITH, WAIT_S, Failed, beside, join, know, random_file, same
 
 MATRIX = ("full-cone", "address-restricted", "port-restricted", "symmetric")
 PORT = 8080
 SIZE, SLOW = 40_000_000, 100  # a file of so many bytes, at so many Mbit/s, has a middle
-lock = threading.Lock()
-pairs = []  # the folder where two homes that know each other are, and who they are
 
 
 def expect(condition, what):
@@ -30,19 +24,6 @@ def may_meet(one, other):
     """RFC 5128, 3.3 and 3.4: where one side's port is another for each remote, the other has to let unknown ports in."""
     strict = ("port-restricted", "symmetric")
     return not ("symmetric" in (one, other) and one in strict and other in strict)
-
-
-def identities():
-    """Two paired homes, made once: pairing is not what these cases are about."""
-    with lock:
-        if not pairs:
-            folder = tempfile.TemporaryDirectory(prefix="kith-netns-pair-")
-            with Between("full-cone", "full-cone", known=False) as n:
-                pair_over(n)
-                for d in (n.a, n.b):
-                    shutil.copytree(d.home, pathlib.Path(folder.name) / d.letter)
-                pairs.append((folder, {d.letter: (d.id, d.name, d.fingerprint) for d in (n.a, n.b)}))
-        return pairs[0]
 
 
 def pair_over(n):
@@ -74,11 +55,9 @@ class Between(Nats):
             raise
 
     def _know(self):
-        folder, who = identities()
+        know(self.a, self.b)
         for d in (self.a, self.b):
-            shutil.copytree(pathlib.Path(folder.name) / d.letter, d.home, symlinks=True)
             (d.home / "seen.cbor").unlink(missing_ok=True)
-            d.id, d.name, d.fingerprint = who[d.letter]
 
     def start_relay(self):
         self.server = self.relay.run(KITH, "--json", "relay", "--listen", f"{RELAY[0]}:{self.port}", "--admin-listen", "127.0.0.1:9475",
@@ -177,22 +156,22 @@ def case_pairing():
 
 
 def case_double_nat():
-    meet(["full-cone", "port-restricted"], "port-restricted", True)
-    meet(["port-restricted", "symmetric"], "address-restricted", True)
-    meet(["port-restricted", "symmetric"], "port-restricted", False)
+    beside(lambda: meet(["full-cone", "port-restricted"], "port-restricted", True),
+           lambda: meet(["port-restricted", "symmetric"], "address-restricted", True),
+           lambda: meet(["port-restricted", "symmetric"], "port-restricted", False))
 
 
 def case_hairpin():
     """Two devices in one home that do not reach each other there, as on a guest network: at their router's outside address."""
-    way = meet("port-restricted", None, True, hairpin=True)
-    expect(way.last["address"].startswith("198.51.100.11:"), f"{way.last}")
-    meet("port-restricted", None, False)
+    def turned_around():
+        way = meet("port-restricted", None, True, hairpin=True)
+        expect(way.last["address"].startswith("198.51.100.11:"), f"{way.last}")
+    beside(turned_around, lambda: meet("port-restricted", None, False))
 
 
 def case_ipv6_on_one_side():
     """It is of no use here, and no hindrance."""
-    meet("port-restricted", "port-restricted", True, ipv6="a")
-    meet("symmetric", "symmetric", False, ipv6="b")
+    beside(lambda: meet("port-restricted", "port-restricted", True, ipv6="a"), lambda: meet("symmetric", "symmetric", False, ipv6="b"))
 
 
 def case_ipv6_on_both_sides():
@@ -222,7 +201,7 @@ def case_only_443_and_a_relay_elsewhere():
         n.a.kith("ping", "-c", "1", n.b.id).ends(3, re.escape(f"the relay {n.url} does not help: it does not answer"))
 
 
-case_only_443_and_a_relay_elsewhere.long = True
+case_only_443_and_a_relay_elsewhere.waits = True
 
 
 # ---- in the middle of a file ----
@@ -244,24 +223,21 @@ def cut(n, letter):
     n.link(letter, True)
 
 
+def cut_in_the_middle(kind, letter, path):
+    with Between(kind, kind) as n:
+        sender, receiver, file = n.transfer()
+        middle(sender, path=path)
+        cut(n, letter)
+        n.arrived(sender, receiver, file)
+        expect(sender.count("start") == 1, f"another session was needed\n{sender.said()}")
+
+
 def case_link_cut_in_the_middle():
-    for letter in "ab":
-        with Between("port-restricted", "port-restricted") as n:
-            sender, receiver, file = n.transfer()
-            middle(sender, path="udp")
-            cut(n, letter)
-            n.arrived(sender, receiver, file)
-            expect(sender.count("start") == 1, f"another session was needed\n{sender.said()}")
+    beside(*(lambda letter=each: cut_in_the_middle("port-restricted", letter, "udp") for each in "ab"))
 
 
 def case_link_cut_in_the_middle_over_the_relay():
-    for letter in "ab":
-        with Between("symmetric", "symmetric") as n:
-            sender, receiver, file = n.transfer()
-            middle(sender)
-            cut(n, letter)
-            n.arrived(sender, receiver, file)
-            expect(sender.count("start") == 1, f"another session was needed\n{sender.said()}")
+    beside(*(lambda letter=each: cut_in_the_middle("symmetric", letter, "relay") for each in "ab"))
 
 
 def moved(letter, number, spare, direct=True):
@@ -286,13 +262,11 @@ def case_receiver_moves():
 
 def case_moves_and_has_the_same_address_there():
     """Homes are all 192.168.1.0/24: the address says nothing of where one is."""
-    moved("a", 10, "full-cone")
-    moved("b", 20, "full-cone")
+    beside(lambda: moved("a", 10, "full-cone"), lambda: moved("b", 20, "full-cone"))
 
 
 def case_moves_to_where_only_the_relay_gets():
-    moved("a", 33, "symmetric", direct=False)
-    moved("b", 33, "symmetric", direct=False)
+    beside(lambda: moved("a", 33, "symmetric", direct=False), lambda: moved("b", 33, "symmetric", direct=False))
 
 
 # ---- one path alone ----
@@ -313,7 +287,7 @@ def case_path_udp_where_only_the_relay_gets():
         n.a.send(n.b, file).ends(0)
 
 
-case_path_udp_where_only_the_relay_gets.long = True
+case_path_udp_where_only_the_relay_gets.waits = True
 
 
 # ---- a relay that wants a token ----
@@ -338,8 +312,8 @@ def case_token():
         for sender in senders:
             sender.ends(3, f"cannot be found nearby, and the relay .* {sentence}")
             sender.logs(f"warning: .*not at relay {re.escape(n.url)}: it {sentence}")
-        expect(n.metric("tokens_wrong_total") == 2, "the relay counted something else")
+        expect(n.metric("tokens_wrong_total") >= 2, "the relay did not count them")
         n.a.send(n.b, file, "--relay-token-file", right).ends(0)
 
 
-case_token.long = True
+case_token.waits = True

@@ -5,7 +5,7 @@ import socket
 import time
 
 from nat import BLOCKS, CONES, Nats, RELAY, socket_in
-from netns import Failed
+from netns import Failed, beside
 
 PORTS = (3478, 3479)
 TRIES, QUIET_S = 3, 0.15  # what is not heard after so many tries, waiting so long for each, does not arrive
@@ -188,13 +188,11 @@ def case_symmetric():
 
 def case_who_can_meet():
     """A symmetric NAT and one that filters by port do not let each other's devices meet; all others do."""
-    wrong = []
-    for one, other in itertools.combinations_with_replacement(BEHAVIOUR, 2):
+    def check(one, other):
         with Nats(one, other) as n, Probe(n) as p:
             possible = not (other == "symmetric" and one in ("port-restricted", "symmetric"))
-            if meets(p, n) != possible:
-                wrong.append(f"{one} and {other} {'do not meet' if possible else 'meet'}")
-    expect(not wrong, "; ".join(wrong))
+            expect(meets(p, n) == possible, f"{one} and {other} {'do not meet' if possible else 'meet'}")
+    beside(*(lambda pair=pair: check(*pair) for pair in itertools.combinations_with_replacement(BEHAVIOUR, 2)))
 
 
 case_who_can_meet.long = True
@@ -222,20 +220,22 @@ def case_double_nat():
 
 def case_hairpin():
     """Two devices in one home, which do not reach each other but by the router's outside address."""
-    for kind in CONES:
-        for hairpin in (True, False):
-            with Nats(kind, None, hairpin=hairpin) as n, Probe(n) as p:
-                one, other = p.at(n.a), p.at(n.b)
-                to_one, to_other = p.seen(one, (RELAY[0], PORTS[0])), p.seen(other, (RELAY[0], PORTS[0]))
-                expect(not p.hears(other, one, ("192.168.1.20", other.getsockname()[1])), "no isolation")
-                expect(p.hears(other, one, to_other) == (to_one if hairpin and kind == "full-cone" else None),
-                       f"{kind}, hairpin {hairpin}: who wrote first is, or is not, heard as he should")
-                source = p.hears(one, other, to_one)
-                expect(source == (to_other if hairpin else None), f"{kind}, hairpin {hairpin}: heard from {source}")
-                source = p.hears(other, one, to_other)
-                expect(source == (to_one if hairpin else None), f"{kind}, hairpin {hairpin}: heard from {source}")
-                if hairpin:
-                    check_kind(p, n, kind)  # as before
+    beside(*(lambda kind=kind, hairpin=hairpin: turned_around(kind, hairpin) for kind in CONES for hairpin in (True, False)))
+
+
+def turned_around(kind, hairpin):
+    with Nats(kind, None, hairpin=hairpin) as n, Probe(n) as p:
+        one, other = p.at(n.a), p.at(n.b)
+        to_one, to_other = p.seen(one, (RELAY[0], PORTS[0])), p.seen(other, (RELAY[0], PORTS[0]))
+        expect(not p.hears(other, one, ("192.168.1.20", other.getsockname()[1])), "no isolation")
+        expect(p.hears(other, one, to_other) == (to_one if hairpin and kind == "full-cone" else None),
+               f"{kind}, hairpin {hairpin}: who wrote first is, or is not, heard as he should")
+        source = p.hears(one, other, to_one)
+        expect(source == (to_other if hairpin else None), f"{kind}, hairpin {hairpin}: heard from {source}")
+        source = p.hears(other, one, to_other)
+        expect(source == (to_one if hairpin else None), f"{kind}, hairpin {hairpin}: heard from {source}")
+        if hairpin:
+            check_kind(p, n, kind)  # as before
 
 
 case_hairpin.long = True

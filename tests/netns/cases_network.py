@@ -4,7 +4,7 @@ import sys
 import time
 
 from cases_pairing import expect
-from netns import Net, copy, eventually, join, pair, random_file, same
+from netns import Net, copy, eventually, join, know, pair, random_file, same
 
 FORGER = pathlib.Path(__file__).resolve().parent / "mdns_forger.py"
 PORT = 40777
@@ -43,7 +43,7 @@ def case_ipv6_link_local_only():
 
 def case_devices_shows_who_is_there():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         expect(n.a.devices()[n.b.id]["online"] is False, "online without running")
         receiver = n.b.receive()
         eventually(lambda: n.a.devices()[n.b.id]["online"] is True, "online")
@@ -56,7 +56,7 @@ def case_devices_shows_who_is_there():
 
 def case_same_device_at_a_new_address():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         file = random_file(n.folder / "file", 1000)
         receiver = n.b.receive()
         n.a.send(n.b, file).ends(0)
@@ -74,7 +74,7 @@ def case_same_device_at_a_new_address():
 
 def case_address_changes_in_the_middle():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.slow(200)
         file = random_file(n.folder / "file", 40_000_000)
         n.b.receive()
@@ -96,7 +96,7 @@ def got_nothing(device, receiver):
 def case_another_device_at_the_old_address():
     """It is dialled, since the address worked before, and refused; nothing is sent to it."""
     with Net("abc", family="4") as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.c.init()
         file = random_file(n.folder / "file", 1000)
         receiver = n.b.receive("--listen", f"0.0.0.0:{PORT}")
@@ -115,7 +115,7 @@ def case_another_device_at_the_old_address():
 def case_impostor_announces_the_victim():
     """A stranger announces b's id with its own address: the dial ends, nothing is sent, and b is still found."""
     with Net("abc", family="4") as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.c.init()
         impostor = n.c.receive("--yes", "--listen", f"0.0.0.0:{PORT}")
         impostor.begins()
@@ -129,7 +129,7 @@ def case_impostor_announces_the_victim():
         got_nothing(n.c, impostor)
 
 
-case_impostor_announces_the_victim.long = True
+case_impostor_announces_the_victim.waits = True
 
 
 def case_forged_pairing_tag():
@@ -158,7 +158,7 @@ def tag_of(words):
 def case_without_the_local_network():
     """--no-lan neither announces nor looks: only an address that worked before can be used."""
     with Net(family="4") as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         file = random_file(n.folder / "file", 1000)
         receiver = n.b.receive("--no-lan", "--listen", f"0.0.0.0:{PORT}")
         receiver.begins()

@@ -3,7 +3,7 @@ import signal
 import time
 
 from cases_pairing import expect
-from netns import Net, pair, random_file, same
+from netns import Net, know, random_file, same
 
 SIZE = 60_000_000
 MEGABITS = 200  # 60 MB take two and a half seconds
@@ -14,7 +14,7 @@ class Transfer:
 
     def __init__(self, n, *options):
         self.n = n
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.slow(MEGABITS)
         self.file = random_file(n.folder / "file", SIZE)
         self.receiver, self.sender = n.b.receive(*options), n.a.send(n.b, self.file)
@@ -117,7 +117,7 @@ def case_receiver_terminated():
 
 def case_waiting_commands_interrupted():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         file = random_file(n.folder / "file", 10)
         waiting = [n.a.kith("pair", "--yes"), n.a.receive(), n.a.kith("ping", n.b.id), n.a.send(n.b, file)]
         waiting[0].event("code")
@@ -139,12 +139,12 @@ def case_cable_pulled_for_ten_seconds():
         t.check()
 
 
-case_cable_pulled_for_ten_seconds.long = True
+case_cable_pulled_for_ten_seconds.waits = True
 
 
 def case_cable_pulled_for_good_with_timeout():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         n.slow(MEGABITS)
         file = random_file(n.folder / "file", SIZE)
         receiver, sender = n.b.receive("--timeout", "8"), n.a.send(n.b, file, "--timeout", "6")
@@ -164,31 +164,29 @@ def case_cable_pulled_for_good():
     with Net() as n:
         t = Transfer(n, "--once")
         n.link("b", False)
-        began = time.monotonic()
-        t.sender.ends(3, "went away.*again", timeout=100)
-        t.receiver.ends(3, "went away", timeout=20)
-        expect(time.monotonic() - began < 80, "took too long")
+        t.sender.ends(3, "went away.*again", timeout=200)
+        t.receiver.ends(3, "went away")
 
 
-case_cable_pulled_for_good.long = True
+case_cable_pulled_for_good.waits = True
 
 
 def case_device_that_is_off():
     with Net() as n:
-        pair(n.a, n.b)
-        began = time.monotonic()
-        n.a.send(n.b, random_file(n.folder / "file", 10)).ends(3, "receive", timeout=60)
-        expect(time.monotonic() - began < 45, "took too long")
-        n.a.send(n.b, n.folder / "file", "--timeout", "2").ends(6, timeout=10)
-        n.a.kith("ping", "-c", "1", n.b.id, "--timeout", "2").ends(6, timeout=10)
+        know(n.a, n.b)
+        sender = n.a.send(n.b, random_file(n.folder / "file", 10))
+        hurried = n.a.send(n.b, n.folder / "file", "--timeout", "2"), n.a.kith("ping", "-c", "1", n.b.id, "--timeout", "2")
+        for p in hurried:
+            p.ends(6)
+        sender.ends(3, "receive")
 
 
-case_device_that_is_off.long = True
+case_device_that_is_off.waits = True
 
 
 def case_device_that_comes_later():
     with Net() as n:
-        pair(n.a, n.b)
+        know(n.a, n.b)
         sender = n.a.send(n.b, random_file(n.folder / "file", 10))
         time.sleep(3)
         expect(sender.running(), sender.said())

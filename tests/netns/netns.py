@@ -9,6 +9,7 @@
 N is new for each network, so any number of them stand side by side.  A Net ends with close(): it kills its own
 processes by their ids, removes its namespaces, and its folder with everything in it."""
 import atexit
+import concurrent.futures
 import fcntl
 import json
 import os
@@ -383,6 +384,38 @@ def pair(host, joiner, *options):
     j.ends(0)
     p.ends(0)
     return p, j
+
+
+known = {}  # by family of addresses and options: the folder with two homes that are paired, and who they are
+known_lock = threading.Lock()
+
+
+def paired_homes(family, options):
+    with known_lock:
+        if (family, options) not in known:
+            folder = tempfile.TemporaryDirectory(prefix="kith-netns-pair-")
+            with Net(family=family) as n:
+                pair(n.a, n.b, *options)
+                for d in (n.a, n.b):
+                    shutil.copytree(d.home, pathlib.Path(folder.name) / d.letter, symlinks=True)
+                known[family, options] = folder, {d.letter: (d.id, d.name, d.fingerprint) for d in (n.a, n.b)}
+        return known[family, options]
+
+
+def know(a, b, *options):
+    """As pair(), of the first two devices, for cases that are about something else: the homes are copies of two that were paired
+    once, in a network like this one."""
+    folder, who = paired_homes(a.net.family, options)
+    for d in (a, b):
+        shutil.copytree(pathlib.Path(folder.name) / d.letter, d.home, symlinks=True)
+        d.id, d.name, d.fingerprint = who[d.letter]
+
+
+def beside(*functions):
+    """Each in a thread of its own; the first failure, when all have ended."""
+    with concurrent.futures.ThreadPoolExecutor(len(functions)) as pool:
+        for each in [pool.submit(f) for f in functions]:
+            each.result()
 
 
 def eventually(condition, what):

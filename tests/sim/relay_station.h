@@ -14,7 +14,7 @@ typedef struct station {
     kith_env *env;
     kith_hub *hub;
     kith_sim_ws_server *server;
-    kith_udp *udp;
+    kith_udp *udp, *udp_other;
     kith_timer *timer;
     bool in_flush;
     kith_list clients;
@@ -48,13 +48,19 @@ static inline void station_serve(station_client *l)
     station_drop(l);
 }
 
-static inline void station_flush(void)
+static inline void station_send(void)
 {
     kith_packet packet;
+    while (kith_hub_datagram(hub.hub, &packet))
+        (void)!hub.env->udp->send(kith_hub_elsewhere(hub.hub) ? hub.udp_other : hub.udp, &packet);
+}
+
+static inline void station_flush(void)
+{
     kith_hub_client *client;
     if (hub.in_flush) return;
     hub.in_flush = true;
-    while (kith_hub_datagram(hub.hub, &packet)) (void)!hub.env->udp->send(hub.udp, &packet);
+    station_send();
     while ((client = kith_hub_ready(hub.hub))) station_serve(kith_hub_user(client));
     hub.env->timers->set(hub.timer, kith_hub_deadline_ns(hub.hub));
     hub.in_flush = false;
@@ -102,14 +108,17 @@ static inline void station_datagrams(void *user, const kith_packet *packets, siz
 {
     (void)user;
     for (size_t i = 0; i < count; i++) {
-        kith_packet packet;
         kith_hub_datagrams(hub.hub, &packets[i], station_now());
-        while (kith_hub_datagram(hub.hub, &packet)) (void)!hub.env->udp->send(hub.udp, &packet);
+        station_send();
     }
     station_flush();
 }
 
 static inline void station_writable(void *user) { (void)user; }
+static inline void station_nothing(void *user, const kith_packet *packets, size_t count)
+{
+    (void)user, (void)packets, (void)count;
+}
 
 static inline void station_expired(void *user)
 {
@@ -120,7 +129,8 @@ static inline void station_expired(void *user)
 
 static inline void station_start(kith_sim_host *host)
 {
-    static const kith_udp_events udp = {station_datagrams, station_writable};
+    static const kith_udp_events udp = {station_datagrams, station_writable},
+                                 other = {station_nothing, station_writable};
     kith_sim_ws_server_options options = {.subprotocol = KITH_RELAY_SUBPROTOCOL, .certificate = "relay.example"};
     kith_relay_settings settings;
     kith_addr at;
@@ -135,6 +145,10 @@ static inline void station_start(kith_sim_host *host)
     assert_ok(kith_hub_new(&config, &hub.hub));
     hub.timer = hub.env->timers->open(hub.env, station_expired, NULL);
     assert_ok(hub.env->udp->open(hub.env, &at, &udp, NULL, &hub.udp));
+    at.port = 0;
+    assert_ok(hub.env->udp->open(hub.env, &at, &other, NULL, &hub.udp_other));
+    kith_hub_set_other_port(hub.hub, true);
+    at.port = 443;
     assert_ok(kith_sim_ws_listen(hub.env, &at, &options, station_accepted, NULL, &hub.server));
     station_flush();
 }

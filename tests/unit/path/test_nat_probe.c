@@ -1,4 +1,4 @@
-/* The questions themselves: when they are asked and what counts as an answer.  Against NATs: sim/test_doctor.c. */
+/* The questions themselves: when they are asked and what counts as an answer.  Against NATs: sim/test_doctor_nats.c. */
 #include "path/nat_probe.h"
 
 #include "testlib.h"
@@ -109,7 +109,7 @@ static void asked_again_and_given_up(void **state)
     assert_true(kith_nat_probe_deadline_ns(&p) == UINT64_MAX);
     assert_int_equal(kith_nat_probe_server(&p, index)->state, KITH_NAT_SILENT);
     assert_int_equal(kith_nat_probe_translated(&p, KITH_FAMILY_IPV4), KITH_NAT_UNKNOWN);
-    assert_int_equal(kith_nat_probe_largest(&p), 0);
+    assert_int_equal(kith_nat_probe_sizes(&p).largest, 0);
 }
 
 static void what_is_no_answer(void **state)
@@ -187,15 +187,45 @@ static void mapping_by_what_servers_saw(void **state)
     }
 }
 
+/* What a server of ours says to a question in RFC 5780's form; one that knows nothing of it, to `ignorant`. */
+static void answer_elsewhere(const kith_nat_send *send, const char *seen, size_t socket, const char *from,
+                             bool ignorant)
+{
+    uint8_t out[KITH_STUN_ANSWER_MAX];
+    kith_stun_message request;
+    kith_addr mapped = at(seen), source = at(from);
+    assert_ok(kith_stun_read(send->data, send->size, &request));
+    assert_int_equal(request.unknown_count, 2);
+    if (!ignorant) {
+        kith_stun_understand(&request, KITH_STUN_CHANGE_REQUEST);
+        kith_stun_understand(&request, KITH_STUN_RESPONSE_PORT);
+    }
+    size_t size = kith_stun_answer(&request, &mapped, out);
+    kith_nat_probe_input(&p, socket, &source, out, size, now);
+}
+
+static const char *const two_servers[][2] = {
+    {"203.0.113.1:1", "198.51.100.7:5000"}, {"203.0.113.2:1", "198.51.100.7:5000"}, {NULL, NULL}};
+
+/* Up to where the strangers are asked for: both servers know RFC 5780, or none does. */
+static void prove(bool ours)
+{
+    kith_nat_send send;
+    ask_all(two_servers);
+    kith_nat_probe_complete(&p, now);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(kith_nat_probe_output(&p, &send, now));
+        assert_int_equal(send.size, KITH_STUN_ELSEWHERE_SIZE);
+        answer_elsewhere(&send, "198.51.100.7:5000", 0, two_servers[i][0], !ours);
+    }
+}
+
 static void sizes_and_sockets(void **state)
 {
-    static const char *const two[][2] = {
-        {"203.0.113.1:1", "198.51.100.7:5000"}, {"203.0.113.2:1", "198.51.100.7:5000"}, {NULL, NULL}};
     size_t sizes = 0, others = 0;
     kith_nat_send send;
     (void)state;
-    ask_all(two);
-    kith_nat_probe_complete(&p, now);
+    prove(false);
     while (kith_nat_probe_output(&p, &send, now)) {
         others += send.socket != 0;
         if (send.size == KITH_STUN_REQUEST_SIZE) {
@@ -203,17 +233,88 @@ static void sizes_and_sockets(void **state)
             continue;
         }
         assert_int_equal(send.socket, 0);
+        assert_true(send.size + 28 <= KITH_NAT_MTU_ANY); /* whoever that is, it need not take more */
         sizes++;
         if (send.size == KITH_NAT_QUIC_SIZE) answer(&send, "198.51.100.7:5000");
     }
-    assert_int_equal(sizes, KITH_NAT_SIZES);
+    assert_int_equal(sizes, 2);
     assert_int_equal(others, KITH_NAT_SOCKETS - 1);
-    assert_int_equal(kith_nat_probe_largest(&p), KITH_NAT_QUIC_SIZE);
     assert_int_equal(kith_nat_probe_keeps_ports(&p), KITH_NAT_YES);
+    assert_int_equal(kith_nat_probe_filtering(&p), KITH_NAT_BY_UNKNOWN);
     assert_false(kith_nat_probe_over(&p)); /* the larger one is asked again */
     for (size_t i = 0; i < KITH_NAT_QUESTIONS; i++) kith_nat_probe_unsendable(&p, i, now);
     assert_int_equal(kith_nat_probe_hairpin(&p), KITH_NAT_NO); /* ... and then all of the knocks were */
     assert_true(kith_nat_probe_over(&p));
+    kith_nat_sizes found = kith_nat_probe_sizes(&p);
+    assert_true(found.largest == KITH_NAT_QUIC_SIZE && found.mtu == 1228 && !found.exact);
+}
+
+/* Each size, by which way is it found, and with how many questions. */
+static void every_size_is_found(void **state)
+{
+    (void)state;
+    for (size_t most = KITH_STUN_ELSEWHERE_SIZE; most <= KITH_NAT_SIZE_MAX; most += most < 1600 ? 4 : 508) {
+        size_t asked = 0;
+        kith_nat_send send;
+        prove(true);
+        while (!kith_nat_probe_over(&p)) {
+            while (kith_nat_probe_output(&p, &send, now)) {
+                if (send.size > KITH_STUN_ELSEWHERE_SIZE) asked++;
+                if (send.socket == 0 && send.size > KITH_STUN_ELSEWHERE_SIZE && send.size <= most)
+                    answer(&send, "198.51.100.7:5000");
+            }
+            wait_for_deadline();
+        }
+        kith_nat_sizes found = kith_nat_probe_sizes(&p);
+        if (found.largest != most || found.mtu != most + 28 || found.exact != (most < KITH_NAT_SIZE_MAX))
+            fail_msg("%zu: %zu, %d", most, found.largest, found.exact);
+        assert_true(asked <= (size_t)KITH_NAT_SIZE_ROUNDS * KITH_NAT_SIZES * KITH_NAT_KNOCK_TRIES);
+    }
+}
+
+/* Who is let in, by what two servers of ours tell. */
+static void strangers(void **state)
+{
+    static const struct {
+        bool port, address;
+        kith_nat_by is;
+    } cases[] = {{false, false, KITH_NAT_BY_ADDRESS_AND_PORT},
+                 {true, false, KITH_NAT_BY_ADDRESS},
+                 {true, true, KITH_NAT_BY_NOTHING}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kith_nat_send send;
+        size_t seen = 0;
+        prove(true);
+        while (!kith_nat_probe_over(&p)) {
+            while (kith_nat_probe_output(&p, &send, now)) {
+                kith_stun_message m;
+                if (send.socket && send.size == KITH_STUN_REQUEST_SIZE && send.to.port == 1) {
+                    answer(&send, send.socket == 1 ? "198.51.100.7:5001" : "198.51.100.7:5002");
+                } else if (send.size == KITH_STUN_ELSEWHERE_SIZE) {
+                    assert_ok(kith_stun_read(send.data, send.size, &m));
+                    bool port = m.change == KITH_STUN_CHANGE_PORT;
+                    assert_int_equal(m.response_port, port ? 5000 : 5001);
+                    seen++;
+                    /* from where it was asked it proves nothing, nor at another socket */
+                    if (port) answer_elsewhere(&send, "198.51.100.7:5000", 0, "203.0.113.1:1", false);
+                    if (port) answer_elsewhere(&send, "198.51.100.7:5000", 0, "203.0.113.3:9", false);
+                    if (!port) answer_elsewhere(&send, "198.51.100.7:5000", 0, "203.0.113.2:1", false);
+                    if (port && cases[i].port) answer_elsewhere(&send, "198.51.100.7:5000", 0, "203.0.113.1:9", false);
+                    if (!port && cases[i].address)
+                        answer_elsewhere(&send, "198.51.100.7:5000", 1,
+                                         kith_addr_same_ip(
+                                             &send.to, &(kith_addr){.family = KITH_FAMILY_IPV4, .ip = {203, 0, 113, 1}})
+                                             ? "203.0.113.1:1"
+                                             : "203.0.113.2:1",
+                                         false);
+                }
+            }
+            if (!kith_nat_probe_over(&p)) wait_for_deadline();
+        }
+        assert_true(seen >= 2);
+        assert_int_equal(kith_nat_probe_filtering(&p), cases[i].is);
+    }
 }
 
 static void servers_have_a_limit(void **state)
@@ -238,8 +339,14 @@ int main(void)
 {
 #define PROBE(function) cmocka_unit_test_setup_teardown(function, set_up, NULL)
     const struct CMUnitTest tests[] = {
-        PROBE(asked_again_and_given_up),    PROBE(what_is_no_answer), PROBE(no_round_trip_of_a_repeated_question),
-        PROBE(mapping_by_what_servers_saw), PROBE(sizes_and_sockets), PROBE(servers_have_a_limit),
+        PROBE(asked_again_and_given_up),
+        PROBE(what_is_no_answer),
+        PROBE(no_round_trip_of_a_repeated_question),
+        PROBE(mapping_by_what_servers_saw),
+        PROBE(sizes_and_sockets),
+        PROBE(every_size_is_found),
+        PROBE(strangers),
+        PROBE(servers_have_a_limit),
     };
     return cmocka_run_group_tests_name("path/nat_probe", tests, NULL, NULL);
 }

@@ -81,6 +81,45 @@ static void stun(void **state)
     assert_true(kith_hub_datagram(hub, &out));
 }
 
+/* From another port, to another port, and what there is no way for. */
+static void stun_elsewhere(void **state)
+{
+    (void)state;
+    static const struct {
+        bool has_port;
+        uint8_t flags;
+        uint16_t port;
+        bool refused, elsewhere;
+    } cases[] = {{true, 0, 7, false, false},
+                 {true, KITH_STUN_CHANGE_PORT, 7, false, true},
+                 {true, KITH_STUN_CHANGE_PORT, 0, false, true},
+                 {false, KITH_STUN_CHANGE_PORT, 7, true, false},
+                 {true, KITH_STUN_CHANGE_IP, 7, true, false},
+                 {true, KITH_STUN_CHANGE_IP | KITH_STUN_CHANGE_PORT, 7, true, false}};
+    uint8_t request[KITH_STUN_ELSEWHERE_SIZE], id[KITH_STUN_ID_SIZE] = {9};
+    uint64_t count = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kith_packet out;
+        kith_stun_message m;
+        kith_addr from = addr_of("192.0.2.1:999"), want = from;
+        kith_stun_write_elsewhere(id, false, cases[i].port, request);
+        request[KITH_STUN_HEADER + 7] = cases[i].flags;
+        kith_hub_set_other_port(hub, cases[i].has_port);
+        send_run("192.0.2.1:999", request, sizeof request, sizeof request);
+        assert_true(kith_hub_datagram(hub, &out));
+        assert_int_equal(kith_hub_elsewhere(hub), cases[i].elsewhere);
+        if (!cases[i].refused && cases[i].port) want.port = cases[i].port;
+        assert_true(kith_addr_equal(&out.remote, &want));
+        assert_true(out.size <= sizeof request);
+        assert_ok(kith_stun_read(out.data, out.size, &m));
+        assert_int_equal(m.error, cases[i].refused ? 420 : 0);
+        if (!cases[i].refused) assert_true(kith_addr_equal(&m.mapped, &from));
+        nothing_sent();
+        count += !cases[i].refused;
+    }
+    assert_int_equal(stats()->stun_elsewhere, count);
+}
+
 static void only_known_things_are_answered(void **state)
 {
     (void)state;
@@ -307,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HUB_TEST(stun),
+        HUB_TEST(stun_elsewhere),
         HUB_TEST(only_known_things_are_answered),
         HUB_TEST(binds),
         HUB_TEST(both_over_udp),

@@ -92,6 +92,35 @@ static void what_is_not_understood(void **state)
     assert_int_equal(m.unknown_count, 0);
 }
 
+/* RFC 5780's attributes: not understood but by who says so, byte for byte. */
+static void elsewhere(void **state)
+{
+    static const uint8_t tail[] = {0, 3, 0, 4, 0, 0, 0, 2, 0, 0x27, 0, 4, 0x12, 0x34, 0, 0};
+    const kith_addr from = {.family = KITH_FAMILY_IPV4, .ip = {192, 0, 2, 1}, .port = 9};
+    uint8_t b[KITH_STUN_ELSEWHERE_SIZE], out[KITH_STUN_ANSWER_MAX];
+    kith_stun_message m, said;
+    (void)state;
+    kith_stun_write_elsewhere(id, true, 0x1234, b);
+    assert_memory_equal(b + KITH_STUN_HEADER, tail, sizeof tail);
+    assert_ok(kith_stun_read(b, sizeof b, &m));
+    assert_true(m.change == KITH_STUN_CHANGE_PORT && m.response_port == 0x1234 && m.unknown_count == 2);
+    size_t size = kith_stun_answer(&m, &from, out);
+    assert_true(size <= sizeof b); /* it makes no datagram larger */
+    assert_ok(kith_stun_read(out, size, &said));
+    assert_int_equal(said.error, 420);
+    kith_stun_understand(&m, KITH_STUN_RESPONSE_PORT);
+    assert_true(m.unknown_count == 1 && m.unknown[0] == KITH_STUN_CHANGE_REQUEST);
+    kith_stun_understand(&m, KITH_STUN_CHANGE_REQUEST);
+    size = kith_stun_answer(&m, &from, out);
+    assert_ok(kith_stun_read(out, size, &said));
+    assert_true(said.type == KITH_STUN_SUCCESS && size <= sizeof b);
+    kith_stun_write_elsewhere(id, false, 1, b);
+    assert_ok(kith_stun_read(b, sizeof b, &m));
+    assert_true(m.change == 0 && m.response_port == 1);
+    b[KITH_STUN_HEADER + 3] = 3; /* CHANGE-REQUEST of 3 bytes */
+    assert_int_equal(kith_stun_read(b, sizeof b, &m), KITH_ERR_FORMAT);
+}
+
 static void damaged(void **state)
 {
     (void)state;
@@ -123,6 +152,7 @@ static void damaged(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(rfc5769), TEST(both_families), TEST(what_is_not_understood), TEST(damaged)};
+    const struct CMUnitTest tests[] = {TEST(rfc5769), TEST(both_families), TEST(what_is_not_understood),
+                                       TEST(elsewhere), TEST(damaged)};
     return cmocka_run_group_tests_name("wire/stun", tests, NULL, NULL);
 }
