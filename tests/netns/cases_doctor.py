@@ -4,7 +4,7 @@ import shutil
 import sys
 
 from nat import Nats, RELAY
-from netns import Failed, Skipped, beside, sh
+from netns import Failed, beside, certificate, sh
 
 PORT = 7000
 URL = f"ws://{RELAY[0]}:{PORT}"
@@ -188,13 +188,9 @@ case_what_is_no_relay.waits = True
 
 
 def case_certificate():
-    if not shutil.which("openssl"):
-        raise Skipped("there is no `openssl` here")
     with Nats("port-restricted", "open") as n:
-        key, certificate = n.folder / "key.pem", n.folder / "cert.pem"
-        sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out",
-           certificate, "-days", "2", "-subj", "/CN=relay", "-addext", f"subjectAltName=IP:{RELAY[0]}")
-        start_relay(n, "--cert", certificate, "--key", key)
+        file, key = certificate(n.folder, RELAY[0])
+        start_relay(n, "--cert", file, "--key", key)
         says(examine(n, status=1, relay=f"wss://{RELAY[0]}:{PORT}"), "relay", "bad", "certificate-untrusted")
 
 

@@ -440,6 +440,16 @@ def change_words(words, how_many=4):
     return " ".join(w[:6 - how_many] + [other] * how_many)
 
 
+def certificate(folder, address):
+    """Made here, for this address, and vouched for by nobody: its file and its key's."""
+    if not shutil.which("openssl"):
+        raise Skipped("there is no `openssl` here")
+    file, key = folder / "cert.pem", folder / "key.pem"
+    sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", file,
+       "-days", "2", "-subj", "/CN=relay", "-addext", f"subjectAltName=IP:{address}")
+    return file, key
+
+
 # ---- files ----
 
 def random_file(path, size):
