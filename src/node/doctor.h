@@ -21,10 +21,13 @@
 #define DOCTOR_CONNECT_MS 8000u            /* for a WebSocket */
 #define DOCTOR_RELAY_NS   (15 * SECOND_NS) /* for all of a relay */
 #define DOCTOR_BIND_NS    (6 * SECOND_NS)  /* for its datagrams, once it is registered with */
-#define DOCTOR_LAN_NS     (4 * SECOND_NS) /* for announcements: they are probed for 0.75 s first (RFC 6762 section 8.1) */
-#define DOCTOR_LIMIT_NS   (25 * SECOND_NS) /* for everything: what is not known then is not known */
-#define DOCTOR_SERVERS    (KITH_RELAYS_MAX + KITH_DOCTOR_STUN_MAX)
-#define DOCTOR_SOFTWARE   KITH_RESULT_TEXT
+#define DOCTOR_SIBLING_NS                                                                                              \
+    (3 * SECOND_NS)            /* for its own sibling's answer, or the relay's word that there is none; then */
+#define DOCTOR_SIBLING_TRIES 3 /* it is asked again: the answer is a datagram, and may be lost */
+#define DOCTOR_LAN_NS        (4 * SECOND_NS) /* for announcements: they are probed for 0.75 s first (RFC 6762 section 8.1) */
+#define DOCTOR_LIMIT_NS      (25 * SECOND_NS) /* for everything: what is not known then is not known */
+#define DOCTOR_SERVERS       (KITH_RELAYS_MAX + KITH_DOCTOR_STUN_MAX)
+#define DOCTOR_SOFTWARE      KITH_RESULT_TEXT
 
 typedef struct doctor_op doctor_op;
 
@@ -61,8 +64,10 @@ typedef struct doctor_relay {
     char software[DOCTOR_SOFTWARE];
     uint8_t instance[KITH_RELAY_INSTANCE_SIZE]; /* ours there */
     uint32_t sibling_session;                   /* with another node of this identity, if there is one; 0: not asked */
-    bool sibling_over;                          /* nobody answered, or */
-    kith_sibling sibling;                       /* somebody did */
+    uint64_t sibling_asked_ns;
+    unsigned sibling_tries;
+    bool sibling_over;    /* nobody is there, or nobody answered, or */
+    kith_sibling sibling; /* somebody did */
     bool flushing;
 } doctor_relay;
 

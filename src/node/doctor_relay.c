@@ -103,6 +103,16 @@ static kith_err client_new(doctor_relay *r)
     return kith_relay_client_new(&config, &r->client);
 }
 
+static void ask_sibling(doctor_relay *r)
+{
+    const uint8_t *own = r->doctor->op.core->signer.fingerprint;
+    if (r->sibling_tries++) kith_relay_client_end(r->client, r->sibling_session, false);
+    r->sibling_asked_ns = now_of(r);
+    if (r->sibling_tries > DOCTOR_SIBLING_TRIES ||
+        kith_relay_client_connect(r->client, own, NULL, NULL, &r->sibling_session))
+        r->sibling_over = true;
+}
+
 static void registered(doctor_relay *r, const kith_relay_event *event)
 {
     kith_env *env = env_of(r);
@@ -113,8 +123,7 @@ static void registered(doctor_relay *r, const kith_relay_event *event)
         r->skew_ms = env->base->wall_ms(env) - (int64_t)event->unix_ms;
     }
     kith_printable((const char *)event->software.data, event->software.size, r->software, sizeof r->software);
-    const uint8_t *own = r->doctor->op.core->signer.fingerprint;
-    if (kith_relay_client_connect(r->client, own, NULL, NULL, &r->sibling_session)) r->sibling_over = true;
+    ask_sibling(r);
 }
 
 static void react(doctor_relay *r, const kith_relay_event *event)
@@ -169,6 +178,8 @@ void kith__doctor_relay_flush(doctor_relay *r)
     r->flushing = true;
     if (r->client) kith_relay_client_expire(r->client, now_of(r));
     while (r->client && kith_relay_client_event(r->client, &event)) react(r, &event);
+    if (r->client && r->registered && !r->sibling_over && now_of(r) >= r->sibling_asked_ns + DOCTOR_SIBLING_NS)
+        ask_sibling(r);
     if (r->client) send(r);
     if (r->client && is_done(r)) {
         r->rtt_ns = kith_relay_client_rtt_ns(r->client);
@@ -192,7 +203,10 @@ uint64_t kith__doctor_relay_deadline(const doctor_relay *r)
     uint64_t at = r->began_ns + DOCTOR_RELAY_NS;
     if (r->over) return NEVER;
     if (r->client && kith_relay_client_deadline_ns(r->client) < at) at = kith_relay_client_deadline_ns(r->client);
-    if (r->registered && r->registered_ns + DOCTOR_BIND_NS < at) at = r->registered_ns + DOCTOR_BIND_NS;
+    uint64_t bound = r->registered_ns + DOCTOR_BIND_NS;
+    if (r->registered && bound > now_of(r) && bound < at) at = bound;
+    if (r->registered && !r->sibling_over && r->sibling_asked_ns + DOCTOR_SIBLING_NS < at)
+        at = r->sibling_asked_ns + DOCTOR_SIBLING_NS;
     return at;
 }
 

@@ -376,7 +376,7 @@ static void say_identity(doctor_op *d)
     for (size_t i = 0; i < d->relay_count; i++) {
         const doctor_relay *r = &d->relays[i];
         superseded = superseded || r->code == KITH_RELAY_ERROR_SUPERSEDED;
-        looked = looked || (r->registered && r->sibling_over);
+        looked = looked || (r->registered && r->sibling_over && r->sibling_tries <= DOCTOR_SIBLING_TRIES);
         if (r->sibling == KITH_SIBLING_ELSEWHERE) at = r;
     }
     if (d->lan.twin) {

@@ -323,6 +323,37 @@ static void one_identity_twice_at_a_relay(void **state)
     }
 }
 
+/* The sibling's answer is a datagram: where it is lost the sibling is asked again, and the relay is not blamed. */
+static void a_siblings_answer_is_lost(void **state)
+{
+    (void)state;
+    size_t seen = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        static world w;
+        static victim twin;
+        const kith_sim_link lossy = {.delay_ns = 10 * KITH_SIM_MS, .loss = 0.25, .mtu = 1500};
+        kith_receive_options options = {.size = sizeof options, .folder = "/in"};
+        world_make(&w, seed, &KITH_SIM_NAT_PORT_RESTRICTED);
+        w.config.no_lan = true;
+        twin = (victim){.sim = w.sim, .relay = RELAY};
+        assert_ok(kith_sim_host_new(w.sim, "copy", &twin.host));
+        assert_ok(kith_sim_attach(twin.host, w.net, "203.0.113.77"));
+        victim_home(&twin, "a");
+        victim_open(&twin);
+        kith_core_receive(twin.core, ++twin.last_op, &options);
+        kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+        kith_sim_lan_set_link(w.net, &lossy);
+        (void)examine(&w, two_servers);
+        (void)expect(&w, "relay", KITH_FINDING_GOOD, "test");
+        const kith_event *e = find(&w, "identity");
+        seen += e->state == KITH_FINDING_BAD;
+        assert_true(e->state == KITH_FINDING_BAD || e->state == KITH_FINDING_UNKNOWN);
+        victim_close(&twin);
+        world_free(&w);
+    }
+    assert_true(seen >= 15);
+}
+
 static void the_home(void **state)
 {
     (void)state;
@@ -448,6 +479,7 @@ int main(void)
         TEST(the_trial_disturbs_nobody),
         TEST(one_identity_twice),
         TEST(one_identity_twice_at_a_relay),
+        TEST(a_siblings_answer_is_lost),
         TEST(the_home),
         TEST(wrong_calls),
         TEST(ended_at_any_time),

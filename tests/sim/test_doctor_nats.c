@@ -16,7 +16,7 @@ static const struct nat_case {
 #define S_EI  "endpoint-independent"
 #define S_AD  "address-dependent"
 #define S_APD "address-and-port-dependent"
-{"full cone", EI, EI, KITH_SIM_NAT_PRESERVE, false, S_EI, S_EI, "no", "kept"},
+    {"full cone", EI, EI, KITH_SIM_NAT_PRESERVE, false, S_EI, S_EI, "no", "kept"},
     {"full cone, hairpin", EI, EI, KITH_SIM_NAT_PRESERVE, true, S_EI, S_EI, "yes", "kept"},
     {"address", EI, AD, KITH_SIM_NAT_PRESERVE, false, S_EI, S_AD, "no", "kept"},
     {"address, hairpin", EI, AD, KITH_SIM_NAT_PRESERVE, true, S_EI, S_AD, "yes", "kept"},
@@ -200,9 +200,9 @@ static void mtu(void **state)
         kith_finding is;
         const char *says;
         size_t largest;
-    } cases[] = {{9000, KITH_FINDING_GOOD, "", 8972},  {2345, KITH_FINDING_GOOD, "", 2316},
-                 {1500, KITH_FINDING_GOOD, "", 1472},  {1472, KITH_FINDING_GOOD, "", 1444},
-                 {1280, KITH_FINDING_GOOD, "", 1252},  {1276, KITH_FINDING_WARNING, "small", 1248},
+    } cases[] = {{9000, KITH_FINDING_GOOD, "", 8972},         {2345, KITH_FINDING_GOOD, "", 2316},
+                 {1500, KITH_FINDING_GOOD, "", 1472},         {1472, KITH_FINDING_GOOD, "", 1444},
+                 {1280, KITH_FINDING_GOOD, "", 1252},         {1276, KITH_FINDING_WARNING, "small", 1248},
                  {1228, KITH_FINDING_WARNING, "small", 1200}, {1220, KITH_FINDING_BAD, "too-small", 1192},
                  {576, KITH_FINDING_BAD, "too-small", 548}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
