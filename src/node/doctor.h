@@ -21,9 +21,10 @@
 #define DOCTOR_CONNECT_MS 8000u            /* for a WebSocket */
 #define DOCTOR_RELAY_NS   (15 * SECOND_NS) /* for all of a relay */
 #define DOCTOR_BIND_NS    (6 * SECOND_NS)  /* for its datagrams, once it is registered with */
-#define DOCTOR_SIBLING_NS                                                                                              \
-    (3 * SECOND_NS)            /* for its own sibling's answer, or the relay's word that there is none; then */
-#define DOCTOR_SIBLING_TRIES 3 /* it is asked again: the answer is a datagram, and may be lost */
+/* For its own sibling's answer, or the relay's word that there is none; then it is asked again, since the answer is a
+ * datagram, and may be lost. */
+#define DOCTOR_SIBLING_NS    (3 * SECOND_NS)
+#define DOCTOR_SIBLING_TRIES 3
 #define DOCTOR_LAN_NS        (4 * SECOND_NS) /* for announcements: they are probed for 0.75 s first (RFC 6762 section 8.1) */
 #define DOCTOR_LIMIT_NS      (25 * SECOND_NS) /* for everything: what is not known then is not known */
 #define DOCTOR_SERVERS       (KITH_RELAYS_MAX + KITH_DOCTOR_STUN_MAX)
