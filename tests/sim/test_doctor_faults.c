@@ -117,6 +117,7 @@ static void what_answers_in_its_place(void **state)
         {{KITH_RELAY_SUBPROTOCOL, "relay.example", false, false, 200}, "not-a-relay", "web-page"},
         {{KITH_RELAY_SUBPROTOCOL, "relay.example", false, false, 511}, "not-a-relay", "web-page"},
         {{KITH_RELAY_SUBPROTOCOL, "relay.example", false, false, 404}, "not-a-relay", NULL},
+        {{KITH_RELAY_SUBPROTOCOL, "relay.example", false, false, 503}, "full", NULL},
         {{KITH_RELAY_SUBPROTOCOL, NULL, false, false, 0}, "not-a-relay", NULL}, /* no TLS there */
         {{KITH_RELAY_SUBPROTOCOL, "relay.example", false, true, 0}, "timeout", NULL},
     };
