@@ -9,10 +9,8 @@
 #include "io/tls.h"
 #include "wire/websocket.h"
 
-#define KITH_WS_IN_SIZE                                                                                                \
-    ((size_t)256 << 10)  /* bytes that one wake-up of the loop may bring (io/tcp.c), and more than                     \
-                          */
-#define KITH_WS_MASKS 64 /* drawn at once: asking the system costs as much as a message */
+#define KITH_WS_IN_SIZE ((size_t)256 << 10) /* of a reader: a wake-up of the loop brings no more (io/tcp.c) */
+#define KITH_WS_MASKS   64                  /* drawn at once: asking the system costs as much as a message */
 
 typedef enum kith_ws_phase {
     KITH_WS_LOOKUP,

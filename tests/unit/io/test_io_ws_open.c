@@ -1,4 +1,5 @@
 /* How WebSockets come to be, and how that fails. */
+#include "base/mem.h"
 #include "io_ws_test.h"
 
 /* ---- who does not answer as a WebSocket ---- */
@@ -223,6 +224,42 @@ static void out_of_memory(void **state)
     test_every_allocation(silent_body, (void *)"ws://127.0.0.1:1/");
 }
 
+/* From the first address to the last frame: what fails is told, or made up for, and nothing leaks or waits for ever. */
+static int echo_body(void *unused)
+{
+    (void)unused;
+    io_test before = c->t;
+    kith_io *io = NULL;
+    server *s = server_start(upgrade_and_echo, NULL, 1);
+    kith_err err = kith_io_new(&io);
+    c->connected = c->messages = c->ended = 0;
+    if (!err) {
+        c->t.io = io;
+        c->t.env = kith_io_env(io);
+        char url[64];
+        snprintf(url, sizeof url, "ws://127.0.0.1:%u/", s->port);
+        err = dial_with(url, NULL, 0);
+    }
+    if (!err) {
+        UNTIL(c, c->connected || c->ended);
+        if (!c->ended) err = c->t.env->ws->send(c->ws, "x", 1);
+        if (!err) UNTIL(c, c->messages || c->ended);
+        if (c->ended) err = c->why;
+        close_and_wait();
+    }
+    kith_io_free(io);
+    c->t = before;
+    shutdown(s->fd, SHUT_RDWR); /* nobody may have come */
+    server_end(s);
+    return err || !kith_mem_failed() ? err : KITH_ERR_NOMEM;
+}
+
+static void out_of_memory_from_end_to_end(void **state)
+{
+    (void)state;
+    test_every_allocation(echo_body, NULL);
+}
+
 static int in_own_network(void **state) /* where nobody answers for names */
 {
     (void)state;
@@ -251,6 +288,7 @@ int main(void)
         CASE(the_next_address_is_tried),
         CASE(forgotten_ones_are_counted),
         CASE(out_of_memory),
+        CASE(out_of_memory_from_end_to_end),
     };
     return cmocka_run_group_tests_name("io/ws_open", tests, in_own_network, NULL);
 }

@@ -158,6 +158,25 @@ static void demands_without_end_are_refused(void **state)
     server_end(s);
 }
 
+static void say_nothing(peer *p)
+{
+    uint8_t byte;
+    while (peer_read(p, &byte, 1)) {
+    }
+}
+
+static void a_handshake_that_never_ends(void **state)
+{
+    (void)state;
+    char url[64];
+    server *s = server_start(say_nothing, NULL, 1);
+    snprintf(url, sizeof url, "wss://localhost:%u/", s->port);
+    assert_ok(dial_with(url, "ca", 300));
+    expect_end(KITH_ERR_TIMEOUT, 0);
+    close_and_wait();
+    server_end(s); /* its socket was closed */
+}
+
 /* A socket that the peer has reset is written to: no SIGPIPE ends us, and its disposition is as it was. */
 static void reset(peer *p)
 {
@@ -373,6 +392,7 @@ int main(void)
         CASE(large_messages_over_tls_1_2),
         CASE(large_messages_over_tls_1_3),
         CASE(demands_without_end_are_refused),
+        CASE(a_handshake_that_never_ends),
         CASE(no_signal),
         CASE(a_proxy_is_used),
         CASE(a_proxy_is_used_for_tls),
