@@ -1,14 +1,19 @@
 #include "crypto/bip39.h"
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "crypto/bip39_words.h"
 
+#include <ctype.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WORD_BITS      11
-#define UNIQUE_LETTERS 4                                   /* BIP 39: the first four letters tell any two words apart */
-#define NEAREST_MAX    2                                   /* edits */
+#define UNIQUE_LETTERS 4  /* BIP 39: the first four letters tell any two words apart */
+#define NEAREST_MAX    2  /* edits */
+#define SHOWN_MAX      24 /* bytes of a wrong word in a message */
+#define WORDS_MAX      24
 #define TYPED_MAX      (KITH_BIP39_WORD_MAX + NEAREST_MAX) /* longer is further than that from every word */
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
@@ -93,6 +98,56 @@ int kith_bip39_nearest(const char *text, size_t size)
         if (distance < best) best = distance, nearest = i;
     }
     return nearest;
+}
+
+static bool separates(char c) { return isspace((unsigned char)c) || c == ',' || c == '-' || c == '.' || c == '+'; }
+
+/* One more sentence into `why`, unless it does not fit any more. */
+static void explain(char *why, size_t size, const char *word, size_t length)
+{
+    size_t n = strlen(why);
+    int nearest = kith_bip39_nearest(word, length);
+    char shown[64], sentence[160];
+    kith_printable(word, length, shown, sizeof shown);
+    size_t wants = (size_t)snprintf(sentence, sizeof sentence, "%s\"%.*s\" is not a word of the list", n ? " " : "",
+                                    SHOWN_MAX, shown);
+    if (nearest < 0)
+        wants += (size_t)snprintf(sentence + wants, sizeof sentence - wants, ".");
+    else
+        wants +=
+            (size_t)snprintf(sentence + wants, sizeof sentence - wants, ": did you mean \"%s\"?", bip39_words[nearest]);
+    if (n == 0 || wants < size - n) snprintf(why + n, size - n, "%s", sentence);
+    kith_wipe(shown, sizeof shown);
+    kith_wipe(sentence, sizeof sentence);
+}
+
+kith_err kith_bip39_parse(const char *text, const char *what, uint16_t *words, size_t want, char *why, size_t why_size)
+{
+    uint16_t found[WORDS_MAX] = {0};
+    size_t count = 0, wrong = 0;
+    *why = 0;
+    for (const char *at = text; *at;) {
+        size_t length = 0;
+        if (separates(*at)) {
+            at++;
+            continue;
+        }
+        while (at[length] && !separates(at[length])) length++;
+        int index = kith_bip39_find(at, length);
+        if (index < 0) {
+            explain(why, why_size, at, length);
+            wrong++;
+        } else if (count < want && count < WORDS_MAX) {
+            found[count] = (uint16_t)index;
+        }
+        count++;
+        at += length;
+    }
+    if (count != want && !wrong) snprintf(why, why_size, "%s has %zu words, not %zu", what, want, count);
+    bool good = count == want && want <= WORDS_MAX && !wrong;
+    if (good) memcpy(words, found, want * sizeof *words);
+    kith_wipe(found, sizeof found);
+    return good ? KITH_OK : KITH_ERR_CODE;
 }
 
 kith_err kith_bip39_encode(const uint8_t *entropy, size_t size, uint16_t words[static 24], size_t *count)

@@ -21,6 +21,12 @@ int kith_bip39_nearest(const char *text, size_t size);
 /* Indexes of the words that begin with `prefix`: *first and how many (they are adjacent: the list is sorted). */
 size_t kith_bip39_prefix(const char *prefix, size_t size, unsigned *first);
 
+/* Exactly `want` words that a person typed: any case; blanks, commas, dashes, dots, plus signs and line ends separate;
+ * whole words or beginnings of four letters and more.  CODE otherwise, with `why` naming each wrong word and the
+ * nearest right one, as many as it holds whole, or how many words `what` ("a code") has. */
+KITH_MUST_CHECK kith_err kith_bip39_parse(const char *text, const char *what, uint16_t *words, size_t want, char *why,
+                                          size_t why_size);
+
 /* Entropy of 16, 20, 24, 28 or 32 bytes -> 12..24 word indexes with checksum; the reverse (FORMAT: count; CODE:
  * checksum). */
 KITH_MUST_CHECK kith_err kith_bip39_encode(const uint8_t *entropy, size_t size, uint16_t words[static 24],

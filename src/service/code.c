@@ -1,10 +1,7 @@
 #include "service/code.h"
 
-#include "base/mem.h"
-#include "base/text.h"
 #include "crypto/bip39.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,50 +22,9 @@ char *kith_words_text(const kith_words *words, char out[static KITH_CODE_TEXT_SI
 
 uint32_t kith_words_tag(const kith_words *words) { return (uint32_t)words->index[0] << WORD_BITS | words->index[1]; }
 
-static bool separates(char c) { return isspace((unsigned char)c) || c == ',' || c == '-' || c == '.' || c == '+'; }
-
-/* One more sentence into `why`, cut when it is full. */
-static void explain(char *why, size_t size, const char *word, size_t length, const char *nearest)
-{
-    size_t n = strlen(why);
-    int shown = length > 24 ? 24 : (int)length;
-    if (nearest)
-        snprintf(why + n, size - n, "%s\"%.*s\" is not a word of the list: did you mean \"%s\"?", n ? " " : "", shown,
-                 word, nearest);
-    else
-        snprintf(why + n, size - n, "%s\"%.*s\" is not a word of the list.", n ? " " : "", shown, word);
-}
-
 kith_err kith_words_parse(const char *text, kith_words *out, char *why, size_t why_size)
 {
-    kith_words words = {0};
-    size_t count = 0, wrong = 0;
-    *why = 0;
-    for (const char *at = text; *at;) {
-        size_t length = 0;
-        if (separates(*at)) {
-            at++;
-            continue;
-        }
-        while (at[length] && !separates(at[length])) length++;
-        int index = kith_bip39_find(at, length);
-        if (index < 0) {
-            int nearest = kith_bip39_nearest(at, length);
-            char shown[64];
-            kith_printable(at, length, shown, sizeof shown);
-            explain(why, why_size, shown, strlen(shown), nearest < 0 ? NULL : kith_bip39_word((unsigned)nearest));
-            wrong++;
-        } else if (count < KITH_CODE_WORDS) {
-            words.index[count] = (uint16_t)index;
-        }
-        count++;
-        at += length;
-    }
-    if (count != KITH_CODE_WORDS && !wrong)
-        snprintf(why, why_size, "a code has %d words, not %zu", KITH_CODE_WORDS, count);
-    if (count == KITH_CODE_WORDS && !wrong) *out = words;
-    kith_wipe(&words, sizeof words);
-    return count == KITH_CODE_WORDS && !wrong ? KITH_OK : KITH_ERR_CODE;
+    return kith_bip39_parse(text, "a code", out->index, KITH_CODE_WORDS, why, why_size);
 }
 
 void kith_code_init(kith_code *code, const kith_words *words, uint64_t expires_ns)
