@@ -2,7 +2,6 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "crypto/aead.h"
 #include "crypto/blake3.h"
 
 #include <stdio.h>
@@ -16,7 +15,6 @@
 #define AD_MAX       (WHAT_MAX + KITH_RECOVERY_BOUND_MAX + sizeof(kith_recovery_public))
 
 _Static_assert(sizeof(kith_recovery_public) == KITH_ED25519_PUBLIC_SIZE + KITH_X25519_SIZE, "no padding");
-_Static_assert(KITH_RECOVERY_SEALED == KITH_X25519_SIZE + KITH_RECOVERY_SECRET + KITH_AEAD_TAG_SIZE, "the parts");
 
 /* ---- words ---- */
 

@@ -20,6 +20,7 @@
 #define KITH_IDENTITY_RECOVERY_H
 
 #include "base/text.h"
+#include "crypto/aead.h"
 #include "crypto/bip39.h"
 #include "crypto/keys.h"
 
@@ -32,7 +33,7 @@
 #define KITH_RECOVERY_WORDS     24
 #define KITH_RECOVERY_TEXT_SIZE (KITH_RECOVERY_WORDS * (KITH_BIP39_WORD_MAX + 1)) /* with blanks and a NUL */
 #define KITH_RECOVERY_SECRET    32                                                /* bytes of what is sealed */
-#define KITH_RECOVERY_SEALED    (KITH_X25519_SIZE + KITH_RECOVERY_SECRET + 16)
+#define KITH_RECOVERY_SEALED    (KITH_X25519_SIZE + KITH_RECOVERY_SECRET + KITH_AEAD_TAG_SIZE)
 #define KITH_RECOVERY_BOUND_MAX 128 /* bytes that a seal's user binds it to */
 #define KITH_DEPOSIT_SIZE       KITH_RECOVERY_SEALED
 

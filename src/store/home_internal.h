@@ -1,0 +1,73 @@
+/* What the parts of the home share.  Internal to store: home.h is what others use. */
+#ifndef KITH_STORE_HOME_INTERNAL_H
+#define KITH_STORE_HOME_INTERNAL_H
+
+#include "store/home.h"
+
+#define KITH_DEVICE_NAME "device.json"
+#define KITH_KEYS_NAME   "network_keys.json" /* the longest */
+#define KITH_MASTER_NAME "master_key.json"
+#define KITH_TRUST_NAME  "trust.cbor"
+#define KITH_SEEN_NAME   "seen.cbor"
+#define KITH_LOCK_NAME   "kith.lock"
+
+#define KITH_OTHERS_ANY     077u /* permission bits */
+#define KITH_HOME_FILE_MODE 0600u
+#define KITH_PATH_TEXT_MAX  280 /* bytes of a path in a message: two fit */
+
+struct kith_home {
+    kith_env *env;
+    char *folder;
+};
+
+/* A file of the home, and what must hold for it to be used. */
+typedef struct kith_home_file {
+    const char *name;
+    size_t max;
+    uint32_t forbidden; /* permission bits */
+} kith_home_file;
+
+/* ---- saying what is wrong: each fills in the problem and returns the error ---- */
+typedef struct kith_path_text {
+    char text[KITH_PATH_TEXT_MAX];
+} kith_path_text;
+
+kith_err kith__say(kith_problem *problem, kith_err err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+kith_err kith__say_plain(kith_problem *problem, kith_err err); /* an error about no file in particular */
+/* What the disk said, with the name of the file it said it of and what was being done ("reading"). */
+kith_err kith__say_disk(const kith_home *home, const char *name, const char *doing, kith_err err,
+                        kith_problem *problem);
+kith_err kith__say_decode(const kith_home *home, const char *name, kith_err err, const kith_reason *reason,
+                          kith_problem *problem);
+/* The path of a file of the home ("": the folder) for a message and as a word for a shell. */
+kith_path_text kith__home_path(const kith_home *home, const char *name);
+
+/* ---- files ---- */
+KITH_MUST_CHECK kith_err kith__home_stat(const kith_home *home, const char *name, kith_file_info *info);
+/* The whole file, checked as `file` says; release *data with kith_free.  NO_FILE without a message: what that means is
+ * the caller's to say. */
+KITH_MUST_CHECK kith_err kith__home_read(const kith_home *home, const kith_home_file *file, uint8_t **data,
+                                         size_t *size, kith_problem *problem);
+/* Wait for the lock; close *out to let it go. */
+KITH_MUST_CHECK kith_err kith__home_lock(const kith_home *home, kith_file **out, kith_problem *problem);
+/* Under the lock. */
+KITH_MUST_CHECK kith_err kith__home_write(const kith_home *home, const char *name, const void *data, size_t size,
+                                          kith_problem *problem);
+/* Make the folder, and those above it. */
+KITH_MUST_CHECK kith_err kith__home_folders(const kith_home *home, kith_problem *problem);
+
+/* ---- this device ---- */
+/* What the two files of an identity say.  Missing ones are told by *has_device, *has_keys; then the rest is not set. */
+typedef struct kith_identity {
+    bool has_device, has_keys;
+    kith_device device;
+    kith_keys_file keys;
+    uint8_t *keys_data; /* as it is on disk; release */
+    size_t keys_size;
+} kith_identity;
+
+KITH_MUST_CHECK kith_err kith__home_read_identity(const kith_home *home, kith_identity *out, kith_problem *problem);
+/* The same where an identity is needed: else NO_IDENTITY. */
+KITH_MUST_CHECK kith_err kith__home_need_identity(const kith_home *home, kith_identity *out, kith_problem *problem);
+
+#endif
