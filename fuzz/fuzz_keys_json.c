@@ -27,9 +27,25 @@ static void check(const void *data, size_t size)
     }
 }
 
+/* As if it were a device.json with keys in it. */
+static void check_flattened(const void *data, size_t size)
+{
+    kith_keys_file keys;
+    kith_reason reason = {""};
+    uint8_t *out;
+    size_t out_size;
+    kith_err err = kith_keys_decode_flattened(data, size, &keys, &reason);
+    if (err && err != KITH_ERR_DAMAGED && err != KITH_ERR_NOT_FOUND) abort();
+    if (err == KITH_ERR_DAMAGED) return;
+    if (kith_keys_strip_flattened(data, size, &out, &out_size, &reason)) abort();
+    if (kith_keys_decode_flattened(out, out_size, &keys, &reason) != KITH_ERR_NOT_FOUND) abort();
+    kith_free(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check(data, size);
+    check_flattened(data, size);
     json_t *file = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
     kith_keys_file keys = {.kdf = {8, 1, 1}};
     kith_reason reason;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEX_MAX 64 /* bytes of the largest member in hex */
+#define HEX_MAX 80 /* bytes of the largest member in hex */
 
 kith_err kith__json_load(const void *data, size_t size, json_t **out, kith_reason *reason)
 {

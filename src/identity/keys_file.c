@@ -204,3 +204,60 @@ kith_err kith_keys_encode(const kith_keys_file *keys, const void *old, size_t ol
     json_decref(root);
     return err;
 }
+
+/* ---- keys inside device.json ---- */
+
+#define FLATTENED         "network_keys"
+#define FLATTENED_CREATED "network_identity_created_at"
+
+/* Exactly `size` bytes: in hex, or an array of numbers. */
+static kith_err read_bytes(const json_t *object, const char *name, uint8_t *out, size_t size, kith_reason *reason)
+{
+    const json_t *array = json_object_get(object, name);
+    if (!json_is_array(array)) return kith__json_hex(object, name, out, size, reason);
+    if (json_array_size(array) != size) return kith__json_bad(reason, name, "not as many bytes as there should be");
+    for (size_t i = 0; i < size; i++) {
+        const json_t *byte = json_array_get(array, i);
+        json_int_t value = json_is_integer(byte) ? json_integer_value(byte) : -1;
+        if (value < 0 || value > UINT8_MAX) return kith__json_bad(reason, name, "not an array of bytes");
+        out[i] = (uint8_t)value;
+    }
+    return KITH_OK;
+}
+
+static kith_err read_flattened(const json_t *root, kith_keys_file *out, kith_reason *reason)
+{
+    const char *id = json_string_value(json_object_get(root, "id"));
+    const json_t *keys = json_object_get(root, FLATTENED);
+    if (!keys || json_is_null(keys)) return KITH_ERR_NOT_FOUND;
+    if (!id || kith_uuid_parse(id, out->device_id)) return kith__json_bad(reason, "id", "missing, or not a UUID");
+    kith_err err = read_bytes(keys, "public_key", out->public_key, sizeof out->public_key, reason);
+    if (!err) err = read_bytes(keys, "encrypted_private_key", out->sealed, sizeof out->sealed, reason);
+    if (!err) err = read_bytes(keys, "salt", out->salt, sizeof out->salt, reason);
+    if (!err) err = read_kdf(keys, &out->kdf, reason);
+    return err ? err : kith__json_time(root, FLATTENED_CREATED, &out->created_at_ms, reason);
+}
+
+kith_err kith_keys_decode_flattened(const void *device_file, size_t size, kith_keys_file *out, kith_reason *reason)
+{
+    json_t *root = NULL;
+    kith_keys_file keys;
+    kith_err err = kith__json_load(device_file, size, &root, reason);
+    if (!err) err = read_flattened(root, &keys, reason);
+    json_decref(root);
+    if (!err) *out = keys;
+    return err;
+}
+
+kith_err kith_keys_strip_flattened(const void *device_file, size_t size, uint8_t **out, size_t *out_size,
+                                   kith_reason *reason)
+{
+    json_t *root = NULL;
+    kith_err err = kith__json_load(device_file, size, &root, reason);
+    if (err) return err;
+    (void)json_object_del(root, FLATTENED); /* not being there is fine */
+    (void)json_object_del(root, FLATTENED_CREATED);
+    err = kith__json_dump(root, out, out_size);
+    json_decref(root);
+    return err;
+}

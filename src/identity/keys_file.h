@@ -79,6 +79,21 @@ KITH_MUST_CHECK kith_err kith_keys_slot_open(const kith_keys_file *keys,
 /* DAMAGED (syntax, a member missing or wrong, the checksum), VERSION, NOMEM; then *out is untouched, and for the first
  * two *reason says why. */
 KITH_MUST_CHECK kith_err kith_keys_decode(const void *data, size_t size, kith_keys_file *out, kith_reason *reason);
+/* ---- keys inside device.json ----
+ * An application may have its device's keys flattened into the device's own file ("ExtendedDeviceConfig"):
+ *
+ *     "network_keys": {"encrypted_private_key": 60 bytes, "public_key": 32, "salt": 32, "kdf_params": {as above}},
+ *     "network_identity_created_at": RFC 3339 time
+ *
+ * sealed as above for the device's `id`.  Bytes are hex digits, or an array of numbers, as Rust's serde writes them.
+ * They are moved into a file of their own at the first use. */
+/* NOT_FOUND when there are none (or null); DAMAGED, NOMEM as decode. */
+KITH_MUST_CHECK kith_err kith_keys_decode_flattened(const void *device_file, size_t size, kith_keys_file *out,
+                                                    kith_reason *reason);
+/* device.json without the two members; the rest stays.  Release *out with kith_free.  Errors as decode. */
+KITH_MUST_CHECK kith_err kith_keys_strip_flattened(const void *device_file, size_t size, uint8_t **out,
+                                                   size_t *out_size, kith_reason *reason);
+
 /* The file's new bytes; `old` and *out as for kith_device_encode. */
 KITH_MUST_CHECK kith_err kith_keys_encode(const kith_keys_file *keys, const void *old, size_t old_size, uint8_t **out,
                                           size_t *out_size, kith_reason *reason);

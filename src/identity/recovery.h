@@ -1,8 +1,8 @@
 /* The recovery code: 32 random bytes, which a person keeps on paper as 24 words of BIP 39 (with its checksum).  Two key
  * pairs are made from it by BLAKE3's derive_key mode, each with a context of its own:
  *
- *     recovery signing key pair   Ed25519, whose seed is derived    says who belongs to the network when that is
- * disputed recovery opening key pair   X25519, whose secret is derived   opens what devices have deposited
+ *     signing key pair   Ed25519, its seed derived     says who belongs to the network when that is disputed
+ *     opening key pair   X25519, its secret derived    opens what devices have deposited
  *
  * The public halves are known to every own device; the code, and the private halves, to paper only: nothing here keeps
  * them, and whoever holds the code wipes it when its command ends.

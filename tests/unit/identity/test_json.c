@@ -73,7 +73,7 @@ static void written_and_read_again(void **state)
 {
     (void)state;
     json_t *o = json_object();
-    uint8_t *text, data[65] = {0xab};
+    uint8_t *text, data[81] = {0xab};
     size_t size;
     assert_true(kith__json_set_number(o, "n", INT64_MIN) && kith__json_set_text(o, "a", "\xc3\xa9\"") &&
                 kith__json_set_time(o, "t", 1000) && kith__json_set_hex(o, "h", data, 2));

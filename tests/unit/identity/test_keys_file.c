@@ -350,9 +350,76 @@ static void failing_allocations_of_jansson(void **state)
     json_set_alloc_funcs(malloc, free);
 }
 
+/* The keys as an application has them inside its device.json: `array`: bytes as numbers. */
+static char *flattened(const kith_keys_file *keys, bool array)
+{
+    json_t *root =
+        json_pack("{s:s, s:s, s:[i, i], s:s, s:{s:{s:s, s:i, s:i, s:i}}}", "id", "d1d1d1d1-d1d1-d1d1-d1d1-d1d1d1d1d1d1",
+                  "name", "laptop", "theirs", 1, 2, "network_identity_created_at", "2026-11-24T03:29:23.123Z",
+                  "network_keys", "kdf_params", "algorithm", "argon2id", "memory_kib", 16, "passes", 1, "lanes", 2);
+    const struct {
+        const char *name;
+        const uint8_t *data;
+        size_t size;
+    } parts[] = {{"public_key", keys->public_key, 32},
+                 {"salt", keys->salt, 32},
+                 {"encrypted_private_key", keys->sealed, sizeof keys->sealed}};
+    json_t *inner = json_object_get(root, "network_keys");
+    for (size_t i = 0; i < 3; i++) {
+        char hex[130];
+        json_t *numbers = json_array();
+        for (size_t j = 0; j < parts[i].size; j++) json_array_append_new(numbers, json_integer(parts[i].data[j]));
+        json_object_set_new(inner, parts[i].name,
+                            array ? json_incref(numbers) : json_string(kith_hex(parts[i].data, parts[i].size, hex)));
+        json_decref(numbers);
+    }
+    char *text = json_dumps(root, 0);
+    json_decref(root);
+    assert_non_null(text);
+    return text;
+}
+
+static void keys_inside_a_device_file(void **state)
+{
+    (void)state;
+    const kith_keys_file keys = sealed();
+    kith_keys_file found;
+    kith_reason reason;
+    for (int array = 0; array < 2; array++) {
+        char *text = flattened(&keys, array);
+        uint8_t *rest, got[32], seed[32];
+        size_t rest_size;
+        assert_ok(kith_keys_decode_flattened(text, strlen(text), &found, &reason));
+        assert_memory_equal(&found, &keys, sizeof keys);
+        assert_ok(kith_keys_open(&found, PASSWORD, got));
+        rfc_seed(seed);
+        assert_memory_equal(got, seed, 32);
+        assert_ok(kith_keys_strip_flattened(text, strlen(text), &rest, &rest_size, &reason));
+        assert_int_equal(kith_keys_decode_flattened(rest, rest_size, &found, &reason), KITH_ERR_NOT_FOUND);
+        json_t *left = json_loadb((const char *)rest, rest_size, 0, NULL);
+        assert_int_equal(json_object_size(left), 3); /* id, name, theirs */
+        assert_int_equal(json_array_size(json_object_get(left, "theirs")), 2);
+        json_decref(left);
+        kith_free(rest);
+        free(text);
+    }
+    static const char *const bad[] = {
+        "{\"id\":\"x\",\"network_keys\":{}}",
+        "{\"id\":\"d1d1d1d1-d1d1-d1d1-d1d1-d1d1d1d1d1d1\",\"network_keys\":{\"public_key\":[1,2]}}",
+        "{\"id\":\"d1d1d1d1-d1d1-d1d1-d1d1-d1d1d1d1d1d1\",\"network_keys\":7}",
+        "{\"id\":\"d1d1d1d1-d1d1-d1d1-d1d1-d1d1d1d1d1d1\",\"network_keys\":{\"public_key\":"
+        "[256,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]}}",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(kith_keys_decode_flattened(bad[i], strlen(bad[i]), &found, &reason), KITH_ERR_DAMAGED);
+    const char *none = "{\"id\":\"d1\",\"network_keys\":null}";
+    assert_int_equal(kith_keys_decode_flattened(none, strlen(none), &found, &reason), KITH_ERR_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(keys_inside_a_device_file),
         TEST(seal_and_open),
         TEST(the_format_is_as_documented),
         TEST(wrong_passwords),
