@@ -1,5 +1,6 @@
 #include "identity/device.h"
 
+#include "base/mem.h"
 #include "identity/json.h"
 
 #include <string.h>
@@ -99,6 +100,39 @@ kith_err kith_device_encode(const kith_device *device, const void *old, size_t o
     }
     if (!err && !set_members(root, device, &was)) err = KITH_ERR_NOMEM;
     if (!err) err = kith__json_dump(root, out, out_size);
+    json_decref(root);
+    return err;
+}
+
+/* ---- where it is ---- */
+
+static kith_err read_reference(const json_t *root, char **out, kith_reason *reason)
+{
+    const char *path = json_string_value(json_object_get(root, "file"));
+    if (json_object_get(root, "id") || !path) return KITH_ERR_NOT_FOUND;
+    kith_err err = kith__json_version(root, "version", KITH_DEVICE_VERSION, reason);
+    if (!err && *path != '/') err = kith__json_bad(reason, "file", "not a path that begins with \"/\"");
+    if (err) return err;
+    *out = kith_strdup(path);
+    return *out ? KITH_OK : KITH_ERR_NOMEM;
+}
+
+kith_err kith_device_decode_reference(const void *data, size_t size, char **out, kith_reason *reason)
+{
+    json_t *root = NULL;
+    kith_err err = kith__json_load(data, size, &root, reason);
+    if (!err) err = read_reference(root, out, reason);
+    json_decref(root);
+    return err;
+}
+
+kith_err kith_device_encode_reference(const char *path, uint8_t **out, size_t *size)
+{
+    json_t *root = json_object();
+    kith_err err =
+        root && kith__json_set_number(root, "version", KITH_DEVICE_VERSION) && kith__json_set_text(root, "file", path)
+            ? kith__json_dump(root, out, size)
+            : KITH_ERR_NOMEM;
     json_decref(root);
     return err;
 }

@@ -8,6 +8,8 @@
  *       "os": "Linux", "hardware_model": "ThinkPad X1",        text; may be absent or null
  *       "created_at": "2026-11-24T03:29:23.123Z"               RFC 3339; may be absent or null
  *     }
+ *
+ * or, where the application's own is in another place, only where: {"version": 1, "file": "/home/me/app/device.json"}.
  */
 #ifndef KITH_IDENTITY_DEVICE_H
 #define KITH_IDENTITY_DEVICE_H
@@ -43,5 +45,10 @@ KITH_MUST_CHECK kith_err kith_device_decode(const void *data, size_t size, kith_
  * errors of decode. */
 KITH_MUST_CHECK kith_err kith_device_encode(const kith_device *device, const void *old, size_t old_size, uint8_t **out,
                                             size_t *out_size, kith_reason *reason);
+/* The path where another program's device.json is, and no more: release *out with kith_free.  NOT_FOUND when the file
+ * is a device's own; else as decode, DAMAGED also for a path that does not begin with "/". */
+KITH_MUST_CHECK kith_err kith_device_decode_reference(const void *data, size_t size, char **out, kith_reason *reason);
+/* Such a file's bytes; release *out with kith_free.  NOMEM. */
+KITH_MUST_CHECK kith_err kith_device_encode_reference(const char *path, uint8_t **out, size_t *size);
 
 #endif

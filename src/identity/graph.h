@@ -5,8 +5,8 @@
  *     body   = { 1: kind, 2: [ parent id, ... ], 3: time (ms since 1970), 4: signer (fingerprint), what the kind has }
  *     id     = BLAKE3 derive_key(KITH_GRAPH_ID_CONTEXT, the record's bytes)
  *
- * The signature is Ed25519 over KITH_GRAPH_SIGN_LABEL with its NUL || body; the recovery signature, of a reset only, over
- * KITH_GRAPH_RESET_LABEL with its NUL || body.  Times are for people to read: nothing is decided by them.
+ * The signature is Ed25519 over KITH_GRAPH_SIGN_LABEL with its NUL || body; the recovery signature, of a reset only,
+ * over KITH_GRAPH_RESET_LABEL with its NUL || body.  Times are for people to read: nothing is decided by them.
  *
  * A record's *past* is what its parents lead to.  A graph holds only records whose past it holds, of one network, which
  * is what its one found record begins.  Graphs that have the same records are the same, in whatever order they came.
@@ -87,14 +87,14 @@ typedef struct kith_record {
     size_t parent_count;
     int64_t time_ms;
     uint8_t signer[KITH_FINGERPRINT_SIZE];
-    kith_graph_entry entry;        /* found, admit: the device; describe: the three texts alone */
-    bool has_pair, has_deposit;    /* found: whether it has these */
-    kith_recovery_public pair;     /* found, reset, replace */
+    kith_graph_entry entry;             /* found, admit: the device; describe: the three texts alone */
+    bool has_pair, has_deposit;         /* found: whether it has these */
+    kith_recovery_public pair;          /* found, reset, replace */
     uint8_t deposit[KITH_DEPOSIT_SIZE]; /* found, deposit */
-    uint8_t target[32];            /* revoke: a fingerprint; else the id of the record that made the pair (deposit, reset)
-                                    * or of the replacement (accept) */
-    char why[KITH_NAME_SIZE];      /* revoke; may be "" */
-    const uint8_t *roster;         /* reset: kith_record_roster reads it */
+    uint8_t target[32];       /* revoke: a fingerprint; else the id of the record that made the pair (deposit, reset)
+                               * or of the replacement (accept) */
+    char why[KITH_NAME_SIZE]; /* revoke; may be "" */
+    const uint8_t *roster;    /* reset: kith_record_roster reads it */
     size_t roster_size, roster_count;
     uint8_t signature[KITH_ED25519_SIGNATURE_SIZE], recovery_signature[KITH_ED25519_SIGNATURE_SIZE];
     const uint8_t *body; /* what is signed: a view */
@@ -119,7 +119,7 @@ const uint8_t *kith_graph_bytes(const kith_graph *graph, size_t index, size_t *s
 const uint8_t *kith_graph_id(const kith_graph *graph, size_t index); /* 32 bytes */
 void kith_graph_record(const kith_graph *graph, size_t index, kith_record *out);
 size_t kith_graph_find(const kith_graph *graph, const uint8_t id[static KITH_GRAPH_ID_SIZE]); /* NONE: not there */
-bool kith_graph_in_past(const kith_graph *graph, size_t index, size_t of); /* never of itself */
+bool kith_graph_in_past(const kith_graph *graph, size_t index, size_t of);                    /* never of itself */
 uint32_t kith_graph_depth(const kith_graph *graph, size_t index); /* records on the longest way to the first; 0: it */
 /* The order records are shown and stored in, which all graphs with the same records share: by depth, then by id.
  * out[count]. */
@@ -144,7 +144,8 @@ KITH_MUST_CHECK kith_err kith_graph_decode(const void *data, size_t size, bool v
                                            kith_reason *reason);
 
 /* ---- making records: each signs one that names all heads (more than fit are joined first) and adds it ----
- * LIMIT; NOMEM; what kith_graph_add says of a record that cannot be; then the graph has at most joining records more. */
+ * LIMIT; NOMEM; what kith_graph_add says of a record that cannot be; then the graph has at most joining records more.
+ */
 typedef struct kith_graph_author {
     const uint8_t *seed; /* 32 bytes, Ed25519; borrowed */
     const kith_graph_entry *self;
@@ -153,8 +154,7 @@ typedef struct kith_graph_author {
 
 /* Into an empty graph.  `pair`, `deposit` (for it) may be NULL. */
 KITH_MUST_CHECK kith_err kith_graph_found(kith_graph *graph, const kith_graph_author *author,
-                                          const kith_recovery_public *pair,
-                                          const uint8_t deposit[KITH_DEPOSIT_SIZE]);
+                                          const kith_recovery_public *pair, const uint8_t deposit[KITH_DEPOSIT_SIZE]);
 KITH_MUST_CHECK kith_err kith_graph_admit(kith_graph *graph, const kith_graph_author *author,
                                           const kith_graph_entry *device);
 /* `why` is cleaned as names are; NULL: "". */
@@ -206,11 +206,11 @@ typedef struct kith_verdict {
     size_t count;
     struct {
         kith_record_state state;
-        size_t by; /* NONE: nobody in particular */
-    } *records;    /* one for each record of the graph, by number */
-    size_t base;   /* the record that began the epoch: found, or the last reset */
-    size_t epoch;  /* 0: no reset yet */
-    size_t pair;   /* the record that made the recovery pair in force; NONE: there is none */
+        size_t by;                 /* NONE: nobody in particular */
+    } * records;                   /* one for each record of the graph, by number */
+    size_t base;                   /* the record that began the epoch: found, or the last reset */
+    size_t epoch;                  /* 0: no reset yet */
+    size_t pair;                   /* the record that made the recovery pair in force; NONE: there is none */
     kith_recovery_public recovery; /* its; zeros when there is none */
 } kith_verdict;
 

@@ -57,39 +57,82 @@ static kith_err check_remains(const kith_home *home, const char *missing, const 
     return KITH_OK;
 }
 
-static kith_err read_device(const kith_home *home, kith_device *out, uint8_t **data, size_t *size,
-                            kith_problem *problem)
+/* Where device.json is: NULL when it is in the home.  Only its form is looked at. */
+static kith_err find_device(const kith_home *home, char **elsewhere, kith_problem *problem)
 {
     kith_reason reason;
-    kith_err err = kith__home_read(home, &device_file, data, size, problem);
+    uint8_t *data = NULL;
+    size_t size = 0;
+    kith_err err = kith__home_read(home, &device_file, &data, &size, problem);
     if (err) return err;
-    err = kith_device_decode(*data, *size, out, &reason);
-    return err ? kith__say_decode(home, KITH_DEVICE_NAME, err, &reason, problem) : KITH_OK;
+    err = kith_device_decode_reference(data, size, elsewhere, &reason);
+    kith_free(data);
+    if (!err || err == KITH_ERR_NOT_FOUND) return KITH_OK;
+    return kith__say_decode(home, KITH_DEVICE_NAME, err, &reason, problem);
+}
+
+/* NO_FILE without a message when the home has none. */
+static kith_err read_device(const kith_home *home, kith_identity *out, kith_problem *problem)
+{
+    kith_reason reason;
+    char *elsewhere = NULL;
+    kith_err err = find_device(home, &elsewhere, problem);
+    if (err) return err;
+    out->elsewhere = elsewhere;
+    const char *name = elsewhere ? elsewhere : KITH_DEVICE_NAME;
+    const kith_home_file file = {name, KITH_DEVICE_FILE_MAX, elsewhere ? KITH_OTHERS_WRITE : KITH_OTHERS_ANY};
+    err = kith__home_read(home, &file, &out->device_data, &out->device_size, problem);
+    if (err == KITH_ERR_NO_FILE && elsewhere) err = kith__say_disk(home, name, "reading", err, problem);
+    if (!err && (err = kith_device_decode(out->device_data, out->device_size, &out->device, &reason)) != KITH_OK)
+        err = kith__say_decode(home, name, err, &reason, problem);
+    kith_free(elsewhere);
+    out->has_device = !err;
+    return err;
+}
+
+/* Keys that are inside device.json: alone, or left there when their removal was interrupted. */
+static kith_err read_flattened(const kith_home *home, kith_identity *out, kith_problem *problem)
+{
+    kith_reason reason;
+    kith_keys_file inside;
+    kith_err err = kith_keys_decode_flattened(out->device_data, out->device_size, &inside, &reason);
+    if (err == KITH_ERR_NOT_FOUND) return KITH_OK;
+    if (err) return kith__say_decode(home, KITH_DEVICE_NAME, err, &reason, problem);
+    if (out->has_keys && memcmp(inside.public_key, out->keys.public_key, sizeof inside.public_key) != 0)
+        return kith__say(problem, KITH_ERR_DAMAGED,
+                         "the keys inside %s are others than those of %s: put back the two that belong together",
+                         kith__home_path(home, KITH_DEVICE_NAME).text, KITH_KEYS_NAME);
+    if (!out->has_keys) out->keys = inside;
+    out->flattened = !out->elsewhere || !out->has_keys; /* from elsewhere they are copied, once */
+    out->has_keys = true;
+    return KITH_OK;
 }
 
 static kith_err read_both(const kith_home *home, kith_identity *out, kith_problem *problem)
 {
-    static const char *const after_device[] = {KITH_KEYS_NAME, KITH_TRUST_NAME, KITH_MASTER_NAME},
-                             *const after_keys[] = {KITH_TRUST_NAME, KITH_MASTER_NAME};
+    static const char *const after_device[] = {KITH_KEYS_NAME, KITH_GRAPH_NAME, KITH_TRUST_NAME, KITH_MASTER_NAME};
     kith_reason reason;
-    uint8_t *data = NULL;
-    size_t size = 0;
-    kith_err err = read_device(home, &out->device, &data, &size, problem);
-    kith_free(data);
-    if (err == KITH_ERR_NO_FILE) return check_remains(home, KITH_DEVICE_NAME, after_device, 3, problem);
+    kith_err err = read_device(home, out, problem);
+    if (err == KITH_ERR_NO_FILE) return check_remains(home, KITH_DEVICE_NAME, after_device, 4, problem);
     if (err) return err;
-    out->has_device = true;
     err = kith__home_read(home, &keys_file, &out->keys_data, &out->keys_size, problem);
-    if (err == KITH_ERR_NO_FILE) return check_remains(home, KITH_KEYS_NAME, after_keys, 2, problem);
-    if (err) return err;
-    if ((err = kith_keys_decode(out->keys_data, out->keys_size, &out->keys, &reason)))
+    out->has_keys = !err;
+    if (err && err != KITH_ERR_NO_FILE) return err;
+    if (!err && (err = kith_keys_decode(out->keys_data, out->keys_size, &out->keys, &reason)) != KITH_OK)
         return kith__say_decode(home, KITH_KEYS_NAME, err, &reason, problem);
-    out->has_keys = true;
+    if ((err = read_flattened(home, out, problem)) != KITH_OK) return err;
+    if (!out->has_keys) return check_remains(home, KITH_KEYS_NAME, after_device + 1, 3, problem);
     if (memcmp(out->keys.device_id, out->device.id, sizeof out->device.id) != 0)
         return kith__say(problem, KITH_ERR_DAMAGED,
                          "%s and %s are of two different devices: put back the two that belong together",
                          kith__home_path(home, KITH_DEVICE_NAME).text, KITH_KEYS_NAME);
     return KITH_OK;
+}
+
+void kith__identity_done(kith_identity *identity)
+{
+    kith_free(identity->device_data);
+    kith_free(identity->keys_data);
 }
 
 /* Without the lock another process may be making the identity between our two looks; it does that once. */
@@ -99,6 +142,8 @@ kith_err kith__home_read_identity(const kith_home *home, kith_identity *out, kit
     for (int attempt = 0; err == KITH_ERR_AGAIN && attempt < 3; attempt++) {
         *out = (kith_identity){0};
         err = read_both(home, out, problem);
+        if (err) kith__identity_done(out);
+        if (err) *out = (kith_identity){0};
     }
     return err == KITH_ERR_AGAIN ? kith__say_plain(problem, err) : err;
 }
@@ -122,17 +167,16 @@ static void describe(const kith_identity *found, kith_home_self *out)
 
 kith_err kith_home_load(kith_home *home, kith_home_self *self, kith_problem *problem)
 {
-    kith_identity found;
+    kith_identity found = {0};
     *problem = (kith_problem){0};
     kith_err err = kith__home_need_identity(home, &found, problem);
     if (!err) describe(&found, self);
-    kith_free(found.keys_data);
+    kith__identity_done(&found);
     return err;
 }
 
-/* Open the keys into guarded memory. */
-static kith_err open_keys(const kith_home *home, const kith_keys_file *keys, kith_bytes password, uint8_t **out,
-                          kith_problem *problem)
+kith_err kith__home_open_keys(const kith_home *home, const kith_keys_file *keys, kith_bytes password, uint8_t **out,
+                              kith_problem *problem)
 {
     uint8_t *seed = kith_secret_new(KITH_ED25519_SEED_SIZE);
     kith_err err = seed ? kith_keys_open(keys, password, seed) : KITH_ERR_NOMEM;
@@ -148,21 +192,39 @@ static kith_err open_keys(const kith_home *home, const kith_keys_file *keys, kit
     return err == KITH_ERR_ARG ? kith__say(problem, err, "the password is empty") : kith__say_plain(problem, err);
 }
 
+/* At the first use, once the password was right. */
+static kith_err import_now(const kith_home *home, kith_problem *problem)
+{
+    kith_identity found = {0};
+    kith_file *lock = NULL;
+    kith_err err = kith__home_lock(home, &lock, problem);
+    if (!err) err = kith__home_need_identity(home, &found, problem);
+    if (!err) err = kith__home_import(home, &found, problem);
+    kith__identity_done(&found);
+    home->env->file->close(lock);
+    return err;
+}
+
 kith_err kith_home_unlock(kith_home *home, kith_bytes password, uint8_t **seed, kith_problem *problem)
 {
-    kith_identity found;
+    kith_identity found = {0};
+    uint8_t *opened = NULL;
     *problem = (kith_problem){0};
     kith_err err = kith__home_need_identity(home, &found, problem);
-    if (!err) err = open_keys(home, &found.keys, password, seed, problem);
-    kith_free(found.keys_data);
+    if (!err) err = kith__home_open_keys(home, &found.keys, password, &opened, problem);
+    if (!err && found.flattened) err = import_now(home, problem);
+    kith__identity_done(&found);
+    if (err)
+        kith_secret_free(opened);
+    else
+        *seed = opened;
     return err;
 }
 
 /* ---- changing ---- */
 
-/* Seal `seed` for these keys (device id, creation time and KDF are set) with a fresh salt and nonce. */
-static kith_err seal_keys(kith_keys_file *keys, kith_bytes password, const uint8_t *seed, kith_rng *rng,
-                          kith_problem *problem)
+kith_err kith__home_seal_keys(kith_keys_file *keys, kith_bytes password, const uint8_t *seed, kith_rng *rng,
+                              kith_problem *problem)
 {
     uint8_t nonce[KITH_AEAD_NONCE_SIZE];
     if (password.size == 0) return kith__say(problem, KITH_ERR_ARG, "the password is empty");
@@ -175,7 +237,7 @@ static kith_err seal_keys(kith_keys_file *keys, kith_bytes password, const uint8
                  : KITH_OK;
 }
 
-static kith_err write_keys(const kith_home *home, const kith_identity *found, kith_problem *problem)
+kith_err kith__home_write_keys(const kith_home *home, const kith_identity *found, kith_problem *problem)
 {
     kith_reason reason;
     uint8_t *data = NULL;
@@ -187,13 +249,29 @@ static kith_err write_keys(const kith_home *home, const kith_identity *found, ki
     return err;
 }
 
-static kith_err write_device(const kith_home *home, const kith_device *device, const void *old, size_t old_size,
-                             kith_problem *problem)
+kith_err kith__home_write_device(const kith_home *home, const kith_device *device, const void *old, size_t old_size,
+                                 kith_problem *problem)
 {
     kith_reason reason;
     uint8_t *data = NULL;
     size_t size = 0;
     kith_err err = kith_device_encode(device, old, old_size, &data, &size, &reason);
+    if (err) return kith__say_decode(home, KITH_DEVICE_NAME, err, &reason, problem);
+    err = kith__home_write(home, KITH_DEVICE_NAME, data, size, problem);
+    kith_free(data);
+    return err;
+}
+
+/* The copy comes first: whatever happens, the keys are in one of the two. */
+kith_err kith__home_import(const kith_home *home, kith_identity *identity, kith_problem *problem)
+{
+    kith_reason reason;
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if (!identity->flattened) return KITH_OK;
+    kith_err err = identity->keys_data ? KITH_OK : kith__home_write_keys(home, identity, problem);
+    if (err || identity->elsewhere) return err;
+    err = kith_keys_strip_flattened(identity->device_data, identity->device_size, &data, &size, &reason);
     if (err) return kith__say_decode(home, KITH_DEVICE_NAME, err, &reason, problem);
     err = kith__home_write(home, KITH_DEVICE_NAME, data, size, problem);
     kith_free(data);
@@ -223,10 +301,10 @@ static kith_err complete(const kith_home *home, const kith_home_init_options *op
     found->keys =
         (kith_keys_file){.created_at_ms = options->now_ms, .kdf = no_kdf(&options->kdf) ? defaults : options->kdf};
     memcpy(found->keys.device_id, found->device.id, sizeof found->device.id);
-    err = seal_keys(&found->keys, options->password, seed, options->rng, problem);
+    err = kith__home_seal_keys(&found->keys, options->password, seed, options->rng, problem);
     kith_secret_free(seed);
-    if (!err && !found->has_device) err = write_device(home, &found->device, NULL, 0, problem);
-    if (!err) err = write_keys(home, found, problem);
+    if (!err && !found->has_device) err = kith__home_write_device(home, &found->device, NULL, 0, problem);
+    if (!err) err = kith__home_write_keys(home, found, problem);
     return err;
 }
 
@@ -243,12 +321,14 @@ kith_err kith_home_init(kith_home *home, const kith_home_init_options *options, 
     if (!err && !found.has_keys) {
         made = true;
         err = complete(home, options, &found, problem);
+    } else if (!err) {
+        err = kith__home_import(home, &found, problem);
     }
     if (!err) {
         describe(&found, self);
         *created = made;
     }
-    kith_free(found.keys_data);
+    kith__identity_done(&found);
     home->env->file->close(lock);
     return err;
 }
@@ -262,35 +342,67 @@ kith_err kith_home_change_password(kith_home *home, kith_bytes old_password, kit
     *problem = (kith_problem){0};
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = kith__home_need_identity(home, &found, problem);
-    if (!err) err = open_keys(home, &found.keys, old_password, &seed, problem);
+    if (!err) err = kith__home_open_keys(home, &found.keys, old_password, &seed, problem);
     if (!err && !no_kdf(&kdf)) found.keys.kdf = kdf;
-    if (!err) err = seal_keys(&found.keys, new_password, seed, rng, problem);
-    if (!err) err = write_keys(home, &found, problem);
+    if (!err) err = kith__home_seal_keys(&found.keys, new_password, seed, rng, problem);
+    if (!err) err = kith__home_write_keys(home, &found, problem);
     kith_secret_free(seed);
-    kith_free(found.keys_data);
+    kith__identity_done(&found);
     home->env->file->close(lock);
     return err;
 }
 
 kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *problem)
 {
-    kith_device device;
+    kith_identity found = {0};
     kith_file *lock = NULL;
     char checked[KITH_NAME_SIZE];
-    uint8_t *old = NULL;
-    size_t old_size = 0;
     *problem = (kith_problem){0};
     if (kith_name_check(name, strlen(name), checked))
         return kith__say(problem, KITH_ERR_ARG, "a device's name is 1 to %d bytes of plain text on one line",
                          KITH_NAME_MAX);
     kith_err err = kith__home_lock(home, &lock, problem);
-    if (!err) err = read_device(home, &device, &old, &old_size, problem);
+    if (!err) err = read_device(home, &found, problem);
     if (err == KITH_ERR_NO_FILE) err = kith__say_plain(problem, KITH_ERR_NO_IDENTITY);
+    if (!err && found.elsewhere)
+        err = kith__say(problem, KITH_ERR_UNSUPPORTED,
+                        "this device's name belongs to the application whose file it is in: change it there");
     if (!err) {
-        memcpy(device.name, checked, sizeof checked);
-        err = write_device(home, &device, old, old_size, problem);
+        memcpy(found.device.name, checked, sizeof checked);
+        err = kith__home_write_device(home, &found.device, found.device_data, found.device_size, problem);
     }
-    kith_free(old);
+    kith__identity_done(&found);
+    home->env->file->close(lock);
+    return err;
+}
+
+kith_err kith_home_refer(kith_home *home, const char *path, kith_problem *problem)
+{
+    kith_identity found = {0};
+    kith_device device;
+    kith_reason reason;
+    kith_file *lock = NULL;
+    uint8_t *data = NULL, *reference = NULL;
+    size_t size = 0, reference_size = 0;
+    const kith_home_file file = {path, KITH_DEVICE_FILE_MAX, KITH_OTHERS_WRITE};
+    *problem = (kith_problem){0};
+    if (*path != '/') return kith__say(problem, KITH_ERR_ARG, "the path of a device file must begin with \"/\"");
+    kith_err err = kith__home_folders(home, problem);
+    if (!err) err = kith__home_lock(home, &lock, problem);
+    if (!err && (err = kith__home_read(home, &file, &data, &size, problem)) == KITH_ERR_NO_FILE)
+        err = kith__say_disk(home, path, "reading", err, problem);
+    if (!err && (err = kith_device_decode(data, size, &device, &reason)) != KITH_OK)
+        err = kith__say_decode(home, path, err, &reason, problem);
+    if (!err && (err = read_device(home, &found, problem)) == KITH_ERR_NO_FILE) err = KITH_OK;
+    if (!err && found.has_device && memcmp(found.device.id, device.id, sizeof device.id) != 0)
+        err = kith__say(problem, KITH_ERR_DAMAGED, "%s is another device than the one of %s",
+                        kith__home_path(home, path).text, kith__home_path(home, KITH_DEVICE_NAME).text);
+    if (!err && (err = kith_device_encode_reference(path, &reference, &reference_size)) != KITH_OK)
+        err = kith__say_plain(problem, err);
+    if (!err) err = kith__home_write(home, KITH_DEVICE_NAME, reference, reference_size, problem);
+    kith_free(reference);
+    kith_free(data);
+    kith__identity_done(&found);
     home->env->file->close(lock);
     return err;
 }

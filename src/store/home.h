@@ -2,6 +2,7 @@
  *
  *     device.json        who this device is (may be the embedding application's own)     identity/device.h
  *     network_keys.json  its key pair, sealed under the password; mode 0600              identity/keys_file.h
+ *     master_key.json    what own devices deposited for the recovery code's holder       identity/master_file.h
  *     trust.cbor         the other devices, pinned                                       identity/trust.h
  *     seen.cbor          when and where they were last seen: a cache                     identity/seen.h
  *     kith.lock          held while one of the above is read, changed and replaced
@@ -23,6 +24,7 @@
 #include "identity/device.h"
 #include "identity/fingerprint.h"
 #include "identity/keys_file.h"
+#include "identity/master_file.h"
 #include "identity/seen.h"
 #include "identity/trust.h"
 
@@ -66,8 +68,17 @@ KITH_MUST_CHECK kith_err kith_home_unlock(kith_home *home, kith_bytes password, 
  * is empty. */
 KITH_MUST_CHECK kith_err kith_home_change_password(kith_home *home, kith_bytes old_password, kith_bytes new_password,
                                                    kith_kdf_params kdf, kith_rng *rng, kith_problem *problem);
-/* Call this device something else; the other members of device.json stay.  ARG. */
+/* Call this device something else; the other members of device.json stay.  ARG; UNSUPPORTED when the file is another
+ * program's (kith_home_refer). */
 KITH_MUST_CHECK kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *problem);
+
+/* From now on this device's device.json is the application's own at this absolute path: it is read, and never written.
+ * The home is made if missing, and remembers the path in its own device.json.  ARG; NO_FILE; DAMAGED also when it is
+ * another device's than the home's. */
+KITH_MUST_CHECK kith_err kith_home_refer(kith_home *home, const char *path, kith_problem *problem);
+
+/* master_key.json; one without a code when there is no file.  Release with kith_master_free. */
+KITH_MUST_CHECK kith_err kith_home_load_master(kith_home *home, kith_master **out, kith_problem *problem);
 
 /* The pinned devices; empty when there is no file.  Release with kith_trust_free. */
 KITH_MUST_CHECK kith_err kith_home_load_trust(kith_home *home, kith_trust **out, kith_problem *problem);

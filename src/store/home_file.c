@@ -29,20 +29,23 @@ kith_err kith__say_plain(kith_problem *problem, kith_err err)
     return kith__say(problem, err, "%s", kith_err_text(err));
 }
 
-/* The path of a file of the home for a message and as a word for a shell: in quotes where it has to be, and where it is
- * too long its end. */
-kith_path_text kith__home_path(const kith_home *home, const char *name)
+kith_path_text kith__path_text(const char *folder, const char *name)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-@%:,=";
     const size_t room = KITH_PATH_TEXT_MAX - sizeof "'...'" - sizeof KITH_KEYS_NAME;
     char path[KITH_PATH_TEXT_MAX];
     kith_path_text out;
-    size_t size = strlen(home->folder);
-    const char *mark = size > room ? "..." : "", *folder = home->folder + (size > room ? size - room : 0);
-    kith_printable(folder, strlen(folder), path, sizeof path);
+    size_t size = strlen(folder);
+    const char *mark = size > room ? "..." : "", *shown = folder + (size > room ? size - room : 0);
+    kith_printable(shown, strlen(shown), path, sizeof path);
     const char *quote = strspn(path, plain) == strlen(path) ? "" : strchr(path, '\'') ? "\"" : "'";
     snprintf(out.text, sizeof out.text, "%s%s%.*s%s%s%s", quote, mark, (int)room, path, *name ? "/" : "", name, quote);
     return out;
+}
+
+kith_path_text kith__home_path(const kith_home *home, const char *name)
+{
+    return *name == '/' ? kith__path_text(name, "") : kith__path_text(home->folder, name);
 }
 
 /* What the disk said, with the name of the file it said it of. */
@@ -76,9 +79,15 @@ kith_err kith__say_decode(const kith_home *home, const char *name, kith_err err,
 
 /* ---- reading ---- */
 
+/* A file of the home, or where an absolute name says. */
+static char *path_to(const kith_home *home, const char *name)
+{
+    return *name == '/' ? kith_strdup(name) : kith_path_join(home->folder, name);
+}
+
 kith_err kith__home_stat(const kith_home *home, const char *name, kith_file_info *info)
 {
-    char *path = kith_path_join(home->folder, name);
+    char *path = path_to(home, name);
     kith_err err = path ? home->env->file->stat(home->env, path, true, info) : KITH_ERR_NOMEM;
     kith_free(path);
     return err;
@@ -119,7 +128,7 @@ kith_err kith__home_read(const kith_home *home, const kith_home_file *file, uint
 {
     kith_file_info info;
     uint8_t *found = NULL;
-    char *path = kith_path_join(home->folder, file->name);
+    char *path = path_to(home, file->name);
     if (!path) return kith__say_plain(problem, KITH_ERR_NOMEM);
     kith_err err = kith_read_whole(home->env, path, file->max, &found, size, &info);
     kith_free(path);

@@ -7,11 +7,13 @@
 #define KITH_DEVICE_NAME "device.json"
 #define KITH_KEYS_NAME   "network_keys.json" /* the longest */
 #define KITH_MASTER_NAME "master_key.json"
+#define KITH_GRAPH_NAME  "graph.cbor"
 #define KITH_TRUST_NAME  "trust.cbor"
 #define KITH_SEEN_NAME   "seen.cbor"
 #define KITH_LOCK_NAME   "kith.lock"
 
 #define KITH_OTHERS_ANY     077u /* permission bits */
+#define KITH_OTHERS_WRITE   022u
 #define KITH_HOME_FILE_MODE 0600u
 #define KITH_PATH_TEXT_MAX  280 /* bytes of a path in a message: two fit */
 
@@ -22,7 +24,7 @@ struct kith_home {
 
 /* A file of the home, and what must hold for it to be used. */
 typedef struct kith_home_file {
-    const char *name;
+    const char *name; /* in the home's folder, unless it is absolute */
     size_t max;
     uint32_t forbidden; /* permission bits */
 } kith_home_file;
@@ -39,7 +41,9 @@ kith_err kith__say_disk(const kith_home *home, const char *name, const char *doi
                         kith_problem *problem);
 kith_err kith__say_decode(const kith_home *home, const char *name, kith_err err, const kith_reason *reason,
                           kith_problem *problem);
-/* The path of a file of the home ("": the folder) for a message and as a word for a shell. */
+/* The path of `name` ("": none) in a folder for a message and as a word for a shell: in quotes where it has to be, and
+ * where it is too long its end.  The same of a file of the home ("": the folder), or of an absolute path. */
+kith_path_text kith__path_text(const char *folder, const char *name);
 kith_path_text kith__home_path(const kith_home *home, const char *name);
 
 /* ---- files ---- */
@@ -60,14 +64,37 @@ KITH_MUST_CHECK kith_err kith__home_folders(const kith_home *home, kith_problem 
 /* What the two files of an identity say.  Missing ones are told by *has_device, *has_keys; then the rest is not set. */
 typedef struct kith_identity {
     bool has_device, has_keys;
+    bool elsewhere; /* device.json is another program's, in another place: not ours to write */
+    bool flattened; /* the keys are (too) in device.json: kith__home_import moves them */
     kith_device device;
     kith_keys_file keys;
-    uint8_t *keys_data; /* as it is on disk; release */
-    size_t keys_size;
+    uint8_t *device_data, *keys_data; /* as they are on disk, keys_data NULL when flattened alone */
+    size_t device_size, keys_size;
 } kith_identity;
 
+void kith__identity_done(kith_identity *identity); /* zeroed is fine */
 KITH_MUST_CHECK kith_err kith__home_read_identity(const kith_home *home, kith_identity *out, kith_problem *problem);
 /* The same where an identity is needed: else NO_IDENTITY. */
 KITH_MUST_CHECK kith_err kith__home_need_identity(const kith_home *home, kith_identity *out, kith_problem *problem);
+/* Under the lock: keys that are inside device.json go into network_keys.json. */
+KITH_MUST_CHECK kith_err kith__home_import(const kith_home *home, kith_identity *identity, kith_problem *problem);
+/* Open the keys into guarded memory: release with kith_secret_free.  ARG, PASSWORD, DAMAGED, NOMEM. */
+KITH_MUST_CHECK kith_err kith__home_open_keys(const kith_home *home, const kith_keys_file *keys, kith_bytes password,
+                                              uint8_t **out, kith_problem *problem);
+/* Seal `seed` for these keys (device id, creation time and KDF are set) with a fresh salt and nonce.  ARG, NOMEM. */
+KITH_MUST_CHECK kith_err kith__home_seal_keys(kith_keys_file *keys, kith_bytes password, const uint8_t *seed,
+                                              kith_rng *rng, kith_problem *problem);
+/* Under the lock. */
+KITH_MUST_CHECK kith_err kith__home_write_keys(const kith_home *home, const kith_identity *identity,
+                                               kith_problem *problem);
+KITH_MUST_CHECK kith_err kith__home_write_device(const kith_home *home, const kith_device *device, const void *old,
+                                                 size_t old_size, kith_problem *problem);
+
+/* ---- the recovery code's side ---- */
+/* master_key.json; one without a code when there is no file.  Release *out with kith_master_free. */
+KITH_MUST_CHECK kith_err kith__home_read_master(const kith_home *home, kith_master **out, kith_problem *problem);
+/* Under the lock; nothing is written when it says so already. */
+KITH_MUST_CHECK kith_err kith__home_write_master(const kith_home *home, const kith_master *master,
+                                                 kith_problem *problem);
 
 #endif
