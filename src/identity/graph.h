@@ -19,9 +19,9 @@
  *  - *Order of admission*: the epoch's first devices as listed, then by (depth, id) of the first record that admits it.
  *  - A record counts when its signer was admitted in the record's own past by a record that counts, and no revocation
  *    of its signer counts that does not have the record in its past.
- *  - A revocation is judged by those admitted before its signer alone: it counts unless one of theirs makes its signer,
- *    or who admitted that signer, void by the rule above.  So of two that revoke each other the earlier admitted wins
- *    whatever the order, a ring of revocations has an end, and a revocation outlives the revocation of its signer.
+ *  - A revocation is judged by those of devices admitted before its signer alone.  They make it void by the rule above,
+ *    or by being the answer of the device it revokes: of two that revoke each other the earlier admitted wins, whatever
+ *    the order.  So a ring of revocations has an end, and a revocation outlives that of its signer by somebody later.
  *  - A device is a member when a record that counts admits it and no revocation of it counts.  A revoked key does not
  *    come back but by a reset.
  *  - A replacement of the recovery pair is in force when its signer is a member and every other member has accepted it
@@ -196,7 +196,8 @@ typedef enum kith_record_state {
     KITH_RECORD_GOOD = 1,
     KITH_RECORD_WAITING,       /* a replacement that not every member has accepted */
     KITH_RECORD_VOID_STRANGER, /* its signer was no member in its past */
-    KITH_RECORD_VOID_REVOKED,  /* its signer was revoked by `by`, which does not know of it */
+    KITH_RECORD_VOID_REVOKED,  /* its signer was revoked by `by`, which does not know of it; or, of a
+                               * revocation, which is the earlier admitted device's answer */
     KITH_RECORD_VOID_RESET,    /* the reset `by` neither knows of it nor is known to it, or came before */
     KITH_RECORD_VOID_KEY,      /* a reset signed with a recovery key that was not in force */
 } kith_record_state;

@@ -38,18 +38,15 @@ static kith_err put(kith_graph *graph, const kith_graph_author *author, kith_rec
     return err;
 }
 
-static kith_err put_described(kith_graph *graph, const kith_graph_author *author)
-{
-    kith_record record = {.kind = KITH_RECORD_DESCRIBE, .entry = *author->self};
-    return put(graph, author, &record, NULL, NULL);
-}
-
 /* A record that knows everything: while there are more heads than it can name, descriptions join them. */
 static kith_err make(kith_graph *graph, const kith_graph_author *author, kith_record *record,
                      const kith_graph_entry *roster, const uint8_t *code)
 {
     kith_err err = KITH_OK;
-    while (!err && kith_graph_heads(graph, NULL, 0) > KITH_GRAPH_PARENTS_MAX) err = put_described(graph, author);
+    while (!err && kith_graph_heads(graph, NULL, 0) > KITH_GRAPH_PARENTS_MAX) {
+        kith_record joining = {.kind = KITH_RECORD_DESCRIBE, .entry = *author->self};
+        err = put(graph, author, &joining, NULL, NULL);
+    }
     return err ? err : put(graph, author, record, roster, code);
 }
 

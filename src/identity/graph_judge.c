@@ -149,6 +149,18 @@ static kith_err count_revocation(judge *j, size_t r)
     return KITH_OK;
 }
 
+/* The revocation that counts with which the target of `r` revoked its signer; NONE: there is none. */
+static size_t answered_by(const judge *j, size_t r)
+{
+    for (size_t i = 0; i < j->graph->count; i++) {
+        size_t other = j->order[i];
+        if (kith__bit(j->counts, other) && node(j, other)->signer == node(j, r)->device &&
+            node(j, other)->device == node(j, r)->signer)
+            return other;
+    }
+    return NONE;
+}
+
 /* One device's turn: those of its revocations that count are added, all at once, since none of them is about itself. */
 static kith_err take_turn(judge *j, size_t device, bool *changed)
 {
@@ -156,6 +168,7 @@ static kith_err take_turn(judge *j, size_t device, bool *changed)
     *changed = false;
     for (size_t r = 0; !err && r < j->graph->count; r++) {
         if (node(j, r)->kind != KITH_RECORD_REVOKE || node(j, r)->signer != device || !kith__bit(j->good, r)) continue;
+        if (answered_by(j, r) != NONE) continue;
         err = count_revocation(j, r);
         *changed = true;
     }
@@ -260,6 +273,7 @@ static void say_record(judge *j, size_t r)
     kith_record_kind kind = node(j, r)->kind;
     bool good = kind == KITH_RECORD_REVOKE ? kith__bit(j->counts, r) : kith__bit(j->good, r);
     size_t by = good ? NONE : void_by(j, r);
+    if (!good && by == NONE && kind == KITH_RECORD_REVOKE) by = answered_by(j, r);
     if (kind == KITH_RECORD_RESET)
         say(j, r, KITH_RECORD_VOID_KEY, NONE); /* one that counts begins its own epoch */
     else if (good && kind == KITH_RECORD_REPLACE && !in_force(j, r))
