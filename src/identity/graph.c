@@ -185,8 +185,7 @@ static kith_err find_target(const kith_graph *graph, arrival *a)
     size_t target = kith_graph_find(graph, r->target);
     if (target == KITH_GRAPH_NONE || !kith__past_has(&a->node, graph->count, target)) return KITH_ERR_FORMAT;
     a->node.target = target;
-    if (kind == KITH_RECORD_ACCEPT)
-        return graph->nodes[target].kind == KITH_RECORD_REPLACE ? KITH_OK : KITH_ERR_FORMAT;
+    if (kind == KITH_RECORD_ACCEPT) return graph->nodes[target].kind == KITH_RECORD_REPLACE ? KITH_OK : KITH_ERR_FORMAT;
     return made_pair(graph, target, &a->pair) ? KITH_OK : KITH_ERR_FORMAT;
 }
 
@@ -219,8 +218,7 @@ static bool room_for(const kith_graph *graph, kith_record_kind kind, size_t size
     size_t ordinary = graph->count - graph->revokes - graph->resets;
     if (graph->count == KITH_GRAPH_RECORDS_MAX || graph->bytes + size > KITH_GRAPH_BYTES_MAX) return false;
     if (kind == KITH_RECORD_RESET) return true;
-    if (kind == KITH_RECORD_REVOKE)
-        return ordinary + graph->revokes < KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_RESET;
+    if (kind == KITH_RECORD_REVOKE) return ordinary + graph->revokes < KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_RESET;
     return ordinary < KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_REVOKE;
 }
 

@@ -27,7 +27,7 @@ typedef struct kith__device {
     kith_graph_entry entry; /* as the first of them has it */
     struct kith__naming {
         size_t record, place;
-    } *in;
+    } * in;
     size_t count, room;
 } kith__device;
 

@@ -263,7 +263,8 @@ static size_t void_by(const judge *j, size_t record)
 {
     for (size_t i = 0; i < j->graph->count; i++) {
         size_t r = j->order[i];
-        if (kith__bit(j->counts, r) && node(j, r)->device == node(j, record)->signer && !in_past(j, record, r)) return r;
+        if (kith__bit(j->counts, r) && node(j, r)->device == node(j, record)->signer && !in_past(j, record, r))
+            return r;
     }
     return NONE;
 }
@@ -284,7 +285,8 @@ static void say_record(judge *j, size_t r)
         say(j, r, by == NONE ? KITH_RECORD_VOID_STRANGER : KITH_RECORD_VOID_REVOKED, by);
 }
 
-/* The devices of this epoch; `next`: the reset that ends it, or NONE.  One that a later epoch has, too, is said anew. */
+/* The devices of this epoch; `next`: the reset that ends it, or NONE.  One that a later epoch has, too, is said anew.
+ */
 static void say_members(judge *j, kith_member *members, size_t next)
 {
     for (size_t i = 0; i < j->ranked_count; i++) {

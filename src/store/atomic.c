@@ -30,8 +30,8 @@ static kith_err create_temporary(kith_env *env, const char *path, uint32_t mode,
     return KITH_ERR_LIMIT;
 }
 
-kith_err kith_atomic_write(kith_env *env, const char *folder, const char *name, uint32_t mode, const void *data,
-                           size_t size)
+static kith_err write_by(kith_env *env, kith_err (*put)(kith_env *env, const char *from, const char *to),
+                         const char *folder, const char *name, uint32_t mode, const void *data, size_t size)
 {
     kith_err err = KITH_ERR_NOMEM;
     kith_file *file = NULL;
@@ -44,7 +44,7 @@ kith_err kith_atomic_write(kith_env *env, const char *folder, const char *name, 
     err = env->file->write(file, 0, data, size);
     if (!err) err = env->file->sync(file);
     env->file->close(file);
-    if (!err) err = env->file->rename(env, temporary, path);
+    if (!err) err = put(env, temporary, path);
     if (err)
         (void)env->file->remove(env, temporary); /* the error to report is the first one */
     else
@@ -53,6 +53,18 @@ done:
     kith_free(temporary);
     kith_free(path);
     return err;
+}
+
+kith_err kith_atomic_write(kith_env *env, const char *folder, const char *name, uint32_t mode, const void *data,
+                           size_t size)
+{
+    return write_by(env, env->file->rename, folder, name, mode, data, size);
+}
+
+kith_err kith_atomic_write_new(kith_env *env, const char *folder, const char *name, uint32_t mode, const void *data,
+                               size_t size)
+{
+    return write_by(env, env->file->rename_new, folder, name, mode, data, size);
 }
 
 /* Names must not be removed while the folder is listed, so one is found at a time. */

@@ -19,6 +19,9 @@ char *kith_path_join(const char *folder, const char *name);
  * the disk says. */
 KITH_MUST_CHECK kith_err kith_atomic_write(kith_env *env, const char *folder, const char *name, uint32_t mode,
                                            const void *data, size_t size);
+/* The same where nothing may be replaced: EXISTS. */
+KITH_MUST_CHECK kith_err kith_atomic_write_new(kith_env *env, const char *folder, const char *name, uint32_t mode,
+                                               const void *data, size_t size);
 /* Remove what crashes have left of temporary files for `name`.  Only while nobody else can be writing it (a lock). What
  * cannot be removed stays.  NOMEM. */
 KITH_MUST_CHECK kith_err kith_atomic_clean(kith_env *env, const char *folder, const char *name);

@@ -42,6 +42,12 @@ static kith_err check_remains(const kith_home *home, const char *missing, const 
                               kith_problem *problem)
 {
     kith_file_info info;
+    kith_err marker = kith__home_stat(home, KITH_RESTORE_NAME, &info);
+    if (marker == KITH_ERR_NOMEM) return kith__say_plain(problem, marker);
+    if (!marker && kith__home_stat(home, missing, &info) == KITH_ERR_NO_FILE)
+        return kith__say(problem, KITH_ERR_DAMAGED,
+                         "a restore into %s has not come to its end: if it was interrupted, run `kith restore` again",
+                         kith__home_path(home, "").text);
     for (size_t i = 0; i < count; i++) {
         kith_err err = kith__home_stat(home, remains[i], &info);
         if (err == KITH_ERR_NO_FILE) continue;
@@ -71,8 +77,7 @@ static kith_err find_device(const kith_home *home, char **elsewhere, kith_proble
     return kith__say_decode(home, KITH_DEVICE_NAME, err, &reason, problem);
 }
 
-/* NO_FILE without a message when the home has none. */
-static kith_err read_device(const kith_home *home, kith_identity *out, kith_problem *problem)
+kith_err kith__home_read_device(const kith_home *home, kith_identity *out, kith_problem *problem)
 {
     kith_reason reason;
     char *elsewhere = NULL;
@@ -112,7 +117,7 @@ static kith_err read_both(const kith_home *home, kith_identity *out, kith_proble
 {
     static const char *const after_device[] = {KITH_KEYS_NAME, KITH_GRAPH_NAME, KITH_TRUST_NAME, KITH_MASTER_NAME};
     kith_reason reason;
-    kith_err err = read_device(home, out, problem);
+    kith_err err = kith__home_read_device(home, out, problem);
     if (err == KITH_ERR_NO_FILE) return check_remains(home, KITH_DEVICE_NAME, after_device, 4, problem);
     if (err) return err;
     err = kith__home_read(home, &keys_file, &out->keys_data, &out->keys_size, problem);
@@ -157,7 +162,7 @@ kith_err kith__home_need_identity(const kith_home *home, kith_identity *out, kit
                      kith__home_path(home, "").text);
 }
 
-static void describe(const kith_identity *found, kith_home_self *out)
+void kith__describe(const kith_identity *found, kith_home_self *out)
 {
     out->device = found->device;
     memcpy(out->public_key, found->keys.public_key, sizeof out->public_key);
@@ -170,7 +175,7 @@ kith_err kith_home_load(kith_home *home, kith_home_self *self, kith_problem *pro
     kith_identity found = {0};
     *problem = (kith_problem){0};
     kith_err err = kith__home_need_identity(home, &found, problem);
-    if (!err) describe(&found, self);
+    if (!err) kith__describe(&found, self);
     kith__identity_done(&found);
     return err;
 }
@@ -278,7 +283,7 @@ kith_err kith__home_import(const kith_home *home, kith_identity *identity, kith_
     return err;
 }
 
-static bool no_kdf(const kith_kdf_params *kdf) { return kdf->memory_kib == 0 && kdf->passes == 0 && kdf->lanes == 0; }
+bool kith__no_kdf(const kith_kdf_params *kdf) { return kdf->memory_kib == 0 && kdf->passes == 0 && kdf->lanes == 0; }
 
 /* Make what is missing.  The slow and fallible part comes before the first write; device.json comes before the keys, so
  * that an interruption leaves what the next attempt completes. */
@@ -298,13 +303,14 @@ static kith_err complete(const kith_home *home, const kith_home_init_options *op
     seed = kith_secret_new(KITH_ED25519_SEED_SIZE);
     if (!seed) return kith__say_plain(problem, KITH_ERR_NOMEM);
     kith_rng_bytes(options->rng, seed, KITH_ED25519_SEED_SIZE);
-    found->keys =
-        (kith_keys_file){.created_at_ms = options->now_ms, .kdf = no_kdf(&options->kdf) ? defaults : options->kdf};
+    found->keys = (kith_keys_file){.created_at_ms = options->now_ms,
+                                   .kdf = kith__no_kdf(&options->kdf) ? defaults : options->kdf};
     memcpy(found->keys.device_id, found->device.id, sizeof found->device.id);
     err = kith__home_seal_keys(&found->keys, options->password, seed, options->rng, problem);
-    kith_secret_free(seed);
     if (!err && !found->has_device) err = kith__home_write_device(home, &found->device, NULL, 0, problem);
     if (!err) err = kith__home_write_keys(home, found, problem);
+    if (!err && options->recovery) err = kith__home_found(home, found, seed, options->recovery, options, problem);
+    kith_secret_free(seed);
     return err;
 }
 
@@ -325,7 +331,7 @@ kith_err kith_home_init(kith_home *home, const kith_home_init_options *options, 
         err = kith__home_import(home, &found, problem);
     }
     if (!err) {
-        describe(&found, self);
+        kith__describe(&found, self);
         *created = made;
     }
     kith__identity_done(&found);
@@ -343,7 +349,39 @@ kith_err kith_home_change_password(kith_home *home, kith_bytes old_password, kit
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = kith__home_need_identity(home, &found, problem);
     if (!err) err = kith__home_open_keys(home, &found.keys, old_password, &seed, problem);
-    if (!err && !no_kdf(&kdf)) found.keys.kdf = kdf;
+    if (!err && !kith__no_kdf(&kdf)) found.keys.kdf = kdf;
+    if (!err) err = kith__home_seal_keys(&found.keys, new_password, seed, rng, problem);
+    if (!err) err = kith__home_write_keys(home, &found, problem);
+    kith_secret_free(seed);
+    kith__identity_done(&found);
+    home->env->file->close(lock);
+    return err;
+}
+
+/* The seed that this device deposited, in guarded memory: release with kith_secret_free. */
+static kith_err open_own_deposit(const kith_home *home, const kith_identity *found, const uint8_t *code, uint8_t **out,
+                                 kith_problem *problem)
+{
+    kith_master *master = NULL;
+    uint8_t *seed = NULL;
+    kith_err err = kith__home_read_master(home, &master, problem);
+    if (!err) err = kith__home_open_deposit(master, found->device.id, found->keys.public_key, code, &seed, problem);
+    kith_master_free(master);
+    if (!err) *out = seed;
+    return err;
+}
+
+kith_err kith_home_reset_password(kith_home *home, const uint8_t code[static KITH_RECOVERY_CODE_SIZE],
+                                  kith_bytes new_password, kith_kdf_params kdf, kith_rng *rng, kith_problem *problem)
+{
+    kith_identity found = {0};
+    kith_file *lock = NULL;
+    uint8_t *seed = NULL;
+    *problem = (kith_problem){0};
+    kith_err err = kith__home_lock(home, &lock, problem);
+    if (!err) err = kith__home_need_identity(home, &found, problem);
+    if (!err) err = open_own_deposit(home, &found, code, &seed, problem);
+    if (!err && !kith__no_kdf(&kdf)) found.keys.kdf = kdf;
     if (!err) err = kith__home_seal_keys(&found.keys, new_password, seed, rng, problem);
     if (!err) err = kith__home_write_keys(home, &found, problem);
     kith_secret_free(seed);
@@ -362,7 +400,7 @@ kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *pro
         return kith__say(problem, KITH_ERR_ARG, "a device's name is 1 to %d bytes of plain text on one line",
                          KITH_NAME_MAX);
     kith_err err = kith__home_lock(home, &lock, problem);
-    if (!err) err = read_device(home, &found, problem);
+    if (!err) err = kith__home_read_device(home, &found, problem);
     if (err == KITH_ERR_NO_FILE) err = kith__say_plain(problem, KITH_ERR_NO_IDENTITY);
     if (!err && found.elsewhere)
         err = kith__say(problem, KITH_ERR_UNSUPPORTED,
@@ -393,7 +431,7 @@ kith_err kith_home_refer(kith_home *home, const char *path, kith_problem *proble
         err = kith__say_disk(home, path, "reading", err, problem);
     if (!err && (err = kith_device_decode(data, size, &device, &reason)) != KITH_OK)
         err = kith__say_decode(home, path, err, &reason, problem);
-    if (!err && (err = read_device(home, &found, problem)) == KITH_ERR_NO_FILE) err = KITH_OK;
+    if (!err && (err = kith__home_read_device(home, &found, problem)) == KITH_ERR_NO_FILE) err = KITH_OK;
     if (!err && found.has_device && memcmp(found.device.id, device.id, sizeof device.id) != 0)
         err = kith__say(problem, KITH_ERR_DAMAGED, "%s is another device than the one of %s",
                         kith__home_path(home, path).text, kith__home_path(home, KITH_DEVICE_NAME).text);

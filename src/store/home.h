@@ -53,9 +53,13 @@ typedef struct kith_home_init_options {
     kith_kdf_params kdf; /* all 0: the defaults of crypto/kdf.h */
     kith_rng *rng;
     int64_t now_ms; /* since 1970 UTC */
+    /* Of a new recovery code, to which the new device deposits its key.  NULL: there is none (the device is about to
+     * join others, say). */
+    const kith_recovery_public *recovery;
 } kith_home_init_options;
 
-/* Make the identity: the folder (0700) if missing, device.json if missing, then network_keys.json.  Where there is an
+/* Make the identity: the folder (0700) if missing, device.json if missing, then network_keys.json, then what
+ * belongs to the recovery code (interrupted before that, the device has an identity without a code).  Where there is an
  * identity already: *created = false, nothing changes, the password is not looked at.  ARG for a name that breaks the
  * rule or an empty password. */
 KITH_MUST_CHECK kith_err kith_home_init(kith_home *home, const kith_home_init_options *options, kith_home_self *self,
@@ -68,6 +72,11 @@ KITH_MUST_CHECK kith_err kith_home_unlock(kith_home *home, kith_bytes password, 
  * is empty. */
 KITH_MUST_CHECK kith_err kith_home_change_password(kith_home *home, kith_bytes old_password, kith_bytes new_password,
                                                    kith_kdf_params kdf, kith_rng *rng, kith_problem *problem);
+/* The same for who forgot the old one: the recovery code opens this device's deposit in master_key.json.  CODE when it
+ * is not the code in force; STATE when there is none, or this device has deposited nothing. */
+KITH_MUST_CHECK kith_err kith_home_reset_password(kith_home *home, const uint8_t code[static KITH_RECOVERY_CODE_SIZE],
+                                                  kith_bytes new_password, kith_kdf_params kdf, kith_rng *rng,
+                                                  kith_problem *problem);
 /* Call this device something else; the other members of device.json stay.  ARG; UNSUPPORTED when the file is another
  * program's (kith_home_refer). */
 KITH_MUST_CHECK kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *problem);
@@ -102,5 +111,29 @@ KITH_MUST_CHECK kith_err kith_home_load_seen(kith_home *home, kith_seen **out);
 typedef kith_err kith_home_seen_fn(kith_seen *seen, void *user);
 KITH_MUST_CHECK kith_err kith_home_update_seen(kith_home *home, kith_home_seen_fn *fn, void *user,
                                                kith_problem *problem);
+
+/* ---- backups (identity/backup.h has the format) ---- */
+/* Write this home's files, sealed under its password and to its recovery code, into a new file (0600).  PASSWORD;
+ * EXISTS when there is something of this name already; the home's errors, and what the disk says of `path`. */
+KITH_MUST_CHECK kith_err kith_home_backup(kith_home *home, const char *path, kith_bytes password, kith_kdf_params kdf,
+                                          kith_rng *rng, int64_t now_ms, kith_problem *problem);
+
+typedef struct kith_home_restore_options {
+    const char *path;    /* the backup */
+    kith_bytes password; /* opens it; with `code`: this device's new one */
+    const uint8_t *code; /* KITH_RECOVERY_CODE_SIZE bytes, in place of the password; NULL */
+    const char *device;  /* another own device of the backup's to become (its id or name; needs `code`); NULL */
+    kith_kdf_params kdf; /* for keys that are sealed anew; all 0: as they were, or the defaults */
+    kith_rng *rng;
+    int64_t now_ms;
+} kith_home_restore_options;
+
+/* Put a backup's files into a home without an identity (made if missing).  Files that are there stay; keys come last.
+ * EXISTS where there is an identity; DAMAGED, VERSION, PASSWORD, CODE, NO_FILE, PERMISSION of the backup; NOT_FOUND,
+ * AMBIGUOUS (`device`), ARG (`device` without `code`, an empty password); STATE when there is no recovery slot, or no
+ * deposit of that device.  On failure what was written is removed again; after a crash running it again completes it.
+ */
+KITH_MUST_CHECK kith_err kith_home_restore(kith_home *home, const kith_home_restore_options *options,
+                                           kith_home_self *self, kith_problem *problem);
 
 #endif

@@ -10,12 +10,16 @@
 #define KITH_GRAPH_NAME  "graph.cbor"
 #define KITH_TRUST_NAME  "trust.cbor"
 #define KITH_SEEN_NAME   "seen.cbor"
+#define KITH_CONFIG_NAME "config.json"
 #define KITH_LOCK_NAME   "kith.lock"
+/* There while a restore is under way: the names of the files it makes, one a line. */
+#define KITH_RESTORE_NAME "restore.list"
 
 #define KITH_OTHERS_ANY     077u /* permission bits */
 #define KITH_OTHERS_WRITE   022u
 #define KITH_HOME_FILE_MODE 0600u
-#define KITH_PATH_TEXT_MAX  280 /* bytes of a path in a message: two fit */
+#define KITH_CONFIG_MAX     65536 /* bytes of the largest config.json that is read */
+#define KITH_PATH_TEXT_MAX  280   /* bytes of a path in a message: two fit */
 
 struct kith_home {
     kith_env *env;
@@ -73,6 +77,8 @@ typedef struct kith_identity {
 } kith_identity;
 
 void kith__identity_done(kith_identity *identity); /* zeroed is fine */
+/* device.json alone; NO_FILE without a message when the home has none. */
+KITH_MUST_CHECK kith_err kith__home_read_device(const kith_home *home, kith_identity *out, kith_problem *problem);
 KITH_MUST_CHECK kith_err kith__home_read_identity(const kith_home *home, kith_identity *out, kith_problem *problem);
 /* The same where an identity is needed: else NO_IDENTITY. */
 KITH_MUST_CHECK kith_err kith__home_need_identity(const kith_home *home, kith_identity *out, kith_problem *problem);
@@ -90,9 +96,26 @@ KITH_MUST_CHECK kith_err kith__home_write_keys(const kith_home *home, const kith
 KITH_MUST_CHECK kith_err kith__home_write_device(const kith_home *home, const kith_device *device, const void *old,
                                                  size_t old_size, kith_problem *problem);
 
+void kith__describe(const kith_identity *identity, kith_home_self *out);
+bool kith__no_kdf(const kith_kdf_params *kdf); /* all 0 */
+
 /* ---- the recovery code's side ---- */
 /* master_key.json; one without a code when there is no file.  Release *out with kith_master_free. */
 KITH_MUST_CHECK kith_err kith__home_read_master(const kith_home *home, kith_master **out, kith_problem *problem);
+/* Under the lock, in a home whose keys are new: the recovery code is in force, and this device deposits its key. */
+KITH_MUST_CHECK kith_err kith__home_found(const kith_home *home, const kith_identity *identity,
+                                          const uint8_t seed[static KITH_ED25519_SEED_SIZE],
+                                          const kith_recovery_public *recovery, const kith_home_init_options *options,
+                                          kith_problem *problem);
+/* Put this device's deposit into `master`, which has a code.  CRYPTO, LIMIT, NOMEM. */
+KITH_MUST_CHECK kith_err kith__home_deposit(const kith_identity *identity,
+                                            const uint8_t seed[static KITH_ED25519_SEED_SIZE], kith_rng *rng,
+                                            kith_master *master);
+/* A device's seed out of its deposit, in guarded memory: release with kith_secret_free.  STATE, CODE, NOMEM. */
+KITH_MUST_CHECK kith_err kith__home_open_deposit(const kith_master *master, const uint8_t uuid[static KITH_UUID_SIZE],
+                                                 const uint8_t public_key[static KITH_ED25519_PUBLIC_SIZE],
+                                                 const uint8_t code[static KITH_RECOVERY_CODE_SIZE], uint8_t **out,
+                                                 kith_problem *problem);
 /* Under the lock; nothing is written when it says so already. */
 KITH_MUST_CHECK kith_err kith__home_write_master(const kith_home *home, const kith_master *master,
                                                  kith_problem *problem);

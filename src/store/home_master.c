@@ -2,6 +2,7 @@
 #include "store/home_internal.h"
 
 #include "base/mem.h"
+#include "crypto/secret.h"
 
 #include <string.h>
 
@@ -37,6 +38,30 @@ kith_err kith_home_load_master(kith_home *home, kith_master **out, kith_problem 
     return kith__home_read_master(home, out, problem);
 }
 
+kith_err kith__home_open_deposit(const kith_master *master, const uint8_t uuid[static KITH_UUID_SIZE],
+                                 const uint8_t public_key[static KITH_ED25519_PUBLIC_SIZE],
+                                 const uint8_t code[static KITH_RECOVERY_CODE_SIZE], uint8_t **out,
+                                 kith_problem *problem)
+{
+    const kith_master_device *device = kith_master_find(master, uuid);
+    kith_recovery_public of_code;
+    if (!master->has_recovery)
+        return kith__say(problem, KITH_ERR_STATE,
+                         "there is no recovery code for this device: `kith recovery new` makes one, with the password");
+    kith_recovery_derive(code, &of_code);
+    if (!kith_recovery_same(&of_code, &master->recovery))
+        return kith__say(problem, KITH_ERR_CODE, "this is not the recovery code that is in force here");
+    if (!device || memcmp(device->public_key, public_key, KITH_ED25519_PUBLIC_SIZE) != 0)
+        return kith__say(problem, KITH_ERR_STATE, "that device has not deposited its key for this recovery code");
+    uint8_t *seed = kith_secret_new(KITH_ED25519_SEED_SIZE);
+    kith_err err = seed ? kith_deposit_open(code, uuid, public_key, device->deposit, seed) : KITH_ERR_NOMEM;
+    if (!err)
+        *out = seed;
+    else
+        kith_secret_free(seed);
+    return err ? kith__say_plain(problem, err) : KITH_OK;
+}
+
 /* One of a newer version is not ours to replace; a damaged one is: it is derived. */
 kith_err kith__home_write_master(const kith_home *home, const kith_master *master, kith_problem *problem)
 {
@@ -52,5 +77,34 @@ kith_err kith__home_write_master(const kith_home *home, const kith_master *maste
     kith_master_free(was);
     kith_free(old);
     kith_free(data);
+    return err;
+}
+
+kith_err kith__home_deposit(const kith_identity *identity, const uint8_t seed[static KITH_ED25519_SEED_SIZE],
+                            kith_rng *rng, kith_master *master)
+{
+    kith_master_device own;
+    uint8_t ephemeral[KITH_X25519_SIZE];
+    kith_rng_bytes(rng, ephemeral, sizeof ephemeral);
+    memcpy(own.uuid, identity->device.id, sizeof own.uuid);
+    memcpy(own.public_key, identity->keys.public_key, sizeof own.public_key);
+    kith_err err = kith_deposit_seal(&master->recovery, own.uuid, seed, ephemeral, own.deposit);
+    kith_wipe(ephemeral, sizeof ephemeral);
+    return err ? err : kith_master_put(master, &own);
+}
+
+kith_err kith__home_found(const kith_home *home, const kith_identity *identity,
+                          const uint8_t seed[static KITH_ED25519_SEED_SIZE], const kith_recovery_public *recovery,
+                          const kith_home_init_options *options, kith_problem *problem)
+{
+    kith_master *master = NULL;
+    kith_err err = kith_master_new(&master);
+    if (err) return kith__say_plain(problem, err);
+    master->has_recovery = true;
+    master->recovery = *recovery;
+    master->created_at_ms = options->now_ms;
+    err = kith__home_deposit(identity, seed, options->rng, master);
+    err = err ? kith__say_plain(problem, err) : kith__home_write_master(home, master, problem);
+    kith_master_free(master);
     return err;
 }

@@ -8,6 +8,7 @@
 #include "testlib.h"
 
 #include <dirent.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,20 +34,26 @@ static bool failing(void)
     return false;
 }
 
-static char base[200], folder[256];
+static char base[200], folder[256], kept[256] /* of backups */;
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *at)
+{
+    (void)info, (void)kind, (void)at;
+    return remove(path);
+}
 
 static void remove_all(const char *below)
 {
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s%s'", base, below);
-    assert_int_equal(system(command), 0);
+    char path[300];
+    snprintf(path, sizeof path, "%s%s", base, below);
+    (void)nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* there may be nothing */
 }
 
 /* ---- what is durable ---- */
 
 /* Contents as they were last synced, by inode, and the names in the home as they were when it was last synced.  What
  * was never synced is an empty file after a power failure, the worst that file systems do. */
-enum { INODES = 512, NAMES = 16, CONTENT_MAX = 4096 };
+enum { INODES = 512, NAMES = 16, CONTENT_MAX = 8192 };
 static struct content {
     uint64_t inode;
     size_t size;
@@ -164,8 +171,8 @@ static kith_err f_info(kith_file *file, kith_file_info *out) { return failing() 
 static kith_err f_sync(kith_file *file)
 {
     if (failing()) return error;
-    content_synced(file);
-    return real->sync(file);
+    content_synced(file); /* which is all that it means here: the real disk need not */
+    return KITH_OK;
 }
 static kith_err f_lock(kith_file *file, bool wait) { return failing() ? error : real->lock(file, wait); }
 static void f_close(kith_file *file) { real->close(file); }
@@ -176,6 +183,10 @@ static kith_err f_stat(kith_env *e, const char *path, bool follow, kith_file_inf
 static kith_err f_rename(kith_env *e, const char *from, const char *to)
 {
     return failing() ? error : real->rename(e, from, to);
+}
+static kith_err f_rename_new(kith_env *e, const char *from, const char *to)
+{
+    return failing() ? error : real->rename_new(e, from, to);
 }
 static kith_err f_remove(kith_env *e, const char *path) { return failing() ? error : real->remove(e, path); }
 static kith_err f_make_folder(kith_env *e, const char *path, uint32_t mode)
@@ -192,7 +203,8 @@ static kith_err f_sync_folder(kith_env *e, const char *path)
         above_durable = true;
     else if (strncmp(path, folder, length) == 0)
         home_durable = true;
-    return real->sync_folder(e, path);
+    (void)e;
+    return KITH_OK;
 }
 static kith_err f_list(kith_env *e, const char *path, void (*each)(void *user, const char *name), void *user)
 {
@@ -209,6 +221,7 @@ static const kith_env_file faulty = {
     .close = f_close,
     .stat = f_stat,
     .rename = f_rename,
+    .rename_new = f_rename_new,
     .remove = f_remove,
     .make_folder = f_make_folder,
     .sync_folder = f_sync_folder,
@@ -218,6 +231,7 @@ static const kith_env_file faulty = {
 /* ---- a home, and what can be done to it ---- */
 
 static kith_env env = {.file = &faulty};
+static const uint8_t code[KITH_RECOVERY_CODE_SIZE] = {42};
 static kith_rng rng;
 static kith_problem problem;
 
@@ -231,8 +245,15 @@ static kith_home *home_of(void)
 static kith_err init(kith_home *home, kith_home_self *self)
 {
     bool created;
-    const kith_home_init_options options = {
-        .name = "laptop", .os = "Linux", .password = old_password, .kdf = cheap, .rng = &rng, .now_ms = 1795490963123};
+    kith_recovery_public recovery;
+    kith_recovery_derive(code, &recovery);
+    const kith_home_init_options options = {.name = "laptop",
+                                            .os = "Linux",
+                                            .password = old_password,
+                                            .kdf = cheap,
+                                            .rng = &rng,
+                                            .now_ms = 1795490963123,
+                                            .recovery = &recovery};
     return kith_home_init(home, &options, self, &created, &problem);
 }
 
@@ -319,6 +340,153 @@ static bool check_password(kith_home *home)
     return with_old;
 }
 
+static kith_err run_reset(kith_home *home)
+{
+    return kith_home_reset_password(home, code, new_password, cheap, &rng, &problem);
+}
+
+static bool check_reset(kith_home *home)
+{
+    uint8_t *seed = NULL;
+    if (kith_home_unlock(home, new_password, &seed, &problem) == KITH_OK) {
+        kith_secret_free(seed);
+        return true;
+    }
+    return check_password(home);
+}
+
+/* ---- backups ---- */
+
+static char backup_path[300];
+
+static kith_err run_backup(kith_home *home)
+{
+    return kith_home_backup(home, backup_path, old_password, cheap, &rng, 1795490963123, &problem);
+}
+
+static kith_err restore_into(kith_home *home)
+{
+    kith_home_self found;
+    const kith_home_restore_options options = {.path = backup_path, .password = old_password, .rng = &rng};
+    return kith_home_restore(home, &options, &found, &problem);
+}
+
+/* What is there is whole: it can be restored. */
+static bool check_backup(kith_home *home)
+{
+    kith_file_info info;
+    kith_home *other;
+    kith_home_self found;
+    char place[300];
+    bool done = real->stat(NULL, backup_path, true, &info) == KITH_OK;
+    if (!done) assert_ok(run_backup(home));
+    assert_ok(real->stat(NULL, backup_path, true, &info));
+    assert_int_equal(info.mode & 0777, 0600);
+    snprintf(place, sizeof place, "%s/other", kept);
+    assert_ok(kith_home_open(&env, place, &other));
+    assert_ok(restore_into(other));
+    assert_ok(kith_home_load(other, &found, &problem));
+    assert_memory_equal(found.fingerprint, self.fingerprint, 32);
+    kith_home_close(other);
+    assert_int_equal(run_backup(home), KITH_ERR_EXISTS);
+    return done;
+}
+
+/* Into no home at all: afterwards there is none, or a whole one, and never one that could be taken for new. */
+static kith_err run_restore(kith_home *home) { return restore_into(home); }
+
+static bool check_restore(kith_home *home)
+{
+    kith_home_self found;
+    kith_trust *trust;
+    kith_master *master;
+    uint8_t *seed;
+    kith_peer first = device(1);
+    kith_err err = kith_home_load(home, &found, &problem);
+    if (err) {
+        assert_true(err == KITH_ERR_NO_IDENTITY ||
+                    (err == KITH_ERR_DAMAGED && strstr(problem.message, "kith restore")));
+        if (err == KITH_ERR_DAMAGED) assert_int_equal(init(home, &found), KITH_ERR_DAMAGED);
+        assert_ok(restore_into(home));
+        assert_ok(kith_home_load(home, &found, &problem));
+    }
+    assert_memory_equal(found.fingerprint, self.fingerprint, 32);
+    assert_ok(kith_home_unlock(home, old_password, &seed, &problem));
+    kith_secret_free(seed);
+    assert_ok(kith_home_load_trust(home, &trust, &problem));
+    assert_non_null(kith_trust_by_fingerprint(trust, first.fingerprint));
+    kith_trust_free(trust);
+    assert_ok(kith_home_load_master(home, &master, &problem));
+    assert_non_null(kith_master_find(master, self.device.id));
+    kith_master_free(master);
+    assert_int_equal(restore_into(home), KITH_ERR_EXISTS);
+    return !err;
+}
+
+/* ---- keys inside device.json ---- */
+
+static void put_file(const char *name, const void *data, size_t size)
+{
+    kith_file *file;
+    char path[2048];
+    path_in_home(name, path);
+    (void)real->remove(NULL, path);
+    assert_ok(real->open(NULL, path, KITH_FILE_WRITE | KITH_FILE_CREATE | KITH_FILE_EXCLUSIVE, 0600, &file));
+    assert_ok(real->write(file, 0, data, size));
+    real->close(file);
+}
+
+/* As an application has them: the home's two files become one. */
+static void flatten(void)
+{
+    json_error_t error_of;
+    char path[2048];
+    path_in_home("network_keys.json", path);
+    json_t *keys = json_load_file(path, 0, &error_of);
+    assert_ok(real->remove(NULL, path));
+    path_in_home("device.json", path);
+    json_t *file = json_load_file(path, 0, &error_of);
+    json_object_set(file, "network_identity_created_at", json_object_get(keys, "network_identity_created_at"));
+    json_object_set_new(file, "network_keys", keys);
+    char *text = json_dumps(file, 0);
+    assert_non_null(text);
+    put_file("device.json", text, strlen(text));
+    free(text);
+    json_decref(file);
+}
+
+static kith_err run_import(kith_home *home)
+{
+    uint8_t *seed = NULL;
+    kith_err err = kith_home_unlock(home, old_password, &seed, &problem);
+    kith_secret_free(seed);
+    return err;
+}
+
+static bool is_inside(void)
+{
+    json_error_t error_of;
+    char path[2048];
+    path_in_home("device.json", path);
+    json_t *file = json_load_file(path, 0, &error_of);
+    bool inside = json_object_get(file, "network_keys") != NULL;
+    assert_string_equal(json_string_value(json_object_get(file, "name")), "laptop");
+    json_decref(file);
+    return inside;
+}
+
+static bool check_import(kith_home *home)
+{
+    kith_home_self found;
+    bool done = !is_inside();
+    assert_ok(kith_home_load(home, &found, &problem));
+    assert_memory_equal(found.fingerprint, self.fingerprint, 32);
+    assert_ok(run_import(home));
+    assert_false(is_inside());
+    assert_ok(run_import(home));
+    return done;
+}
+
 static kith_err run_name(kith_home *home) { return kith_home_set_name(home, "desktop", &problem); }
 
 static bool check_name(kith_home *home)
@@ -353,6 +521,10 @@ static const change changes[] = {
     {"password", false, run_password, check_password},
     {"name", false, run_name, check_name},
     {"seen", false, run_seen, check_seen},
+    {"reset", false, run_reset, check_reset},
+    {"backup", false, run_backup, check_backup},
+    {"restore", true, run_restore, check_restore},
+    {"import", false, run_import, check_import},
 };
 
 /* ---- failing ---- */
@@ -375,12 +547,15 @@ static void start(const change *c)
     no_faults();
     content_count = 0;
     remove_all("/share");
-    if (!c->from_nothing) {
-        kith_home *home = home_of();
-        assert_ok(init(home, &self));
-        assert_ok(kith_home_update_trust(home, add_peer, &first, &problem));
-        kith_home_close(home);
-    }
+    remove_all("/kept");
+    assert_ok(real->make_folder(NULL, kept, 0700));
+    kith_home *home = home_of();
+    assert_ok(init(home, &self));
+    assert_ok(kith_home_update_trust(home, add_peer, &first, &problem));
+    if (c->run == run_restore) assert_ok(run_backup(home));
+    kith_home_close(home);
+    if (c->from_nothing) remove_all("/share");
+    if (c->run == run_import) flatten();
     all_synced(!c->from_nothing);
 }
 
@@ -411,7 +586,8 @@ static bool fail_nth(const change *c, uint64_t n, const fault *f)
     home = home_of();
     bool done = c->check(home);
     if (!err && !done) fail_msg("%s, operation %u: said it was done and was not", c->name, (unsigned)n);
-    assert_int_equal(leftovers(), 0); /* what a crash left went with the next change of that file */
+    /* What a crash left went with the next change of that file; master_key.json is not written again by init. */
+    assert_true(leftovers() <= (c->run == run_init));
     if (!c->from_nothing) {
         kith_home_self found;
         assert_ok(kith_home_load(home, &found, &problem));
@@ -477,6 +653,8 @@ int main(void)
     if (kith_io_new(&io) || kith_crypto_init() || !mkdtemp(base)) return 1;
     real = kith_io_env(io)->file;
     snprintf(folder, sizeof folder, "%s/share/kith", base);
+    snprintf(kept, sizeof kept, "%s/kept", base);
+    snprintf(backup_path, sizeof backup_path, "%s/backup", kept);
     int failed = cmocka_run_group_tests_name("store/faults", tests, NULL, NULL);
     remove_all("");
     kith_io_free(io);

@@ -283,7 +283,7 @@ static void what_another_lacks(void **state)
     memset(ids[0], 1, 32); /* nobody's */
     memcpy(ids[1], kith_graph_id(other, heads[0]), 32);
     memcpy(ids[2], kith_graph_id(g, 1), 32);
-    size_t count = kith_graph_lacks(g, (const uint8_t (*)[KITH_GRAPH_ID_SIZE])ids, 3, out);
+    size_t count = kith_graph_lacks(g, (const uint8_t(*)[KITH_GRAPH_ID_SIZE])ids, 3, out);
     assert_int_equal(count, 5);
     for (size_t i = 0; i < count; i++) assert_ok(add(other, g, out[i]));
     assert_int_equal(kith_graph_count(other), 9);
@@ -393,9 +393,9 @@ static void failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(taken_once),        TEST(every_bit_counts),     TEST(what_cannot_be),     TEST(no_code_no_reset),
-        TEST(a_flood_is_ended),  TEST(many_heads_are_joined), TEST(what_another_lacks), TEST(one_set_one_encoding),
-        TEST(a_forged_file),     TEST(failing_allocations),
+        TEST(taken_once),       TEST(every_bit_counts),      TEST(what_cannot_be),     TEST(no_code_no_reset),
+        TEST(a_flood_is_ended), TEST(many_heads_are_joined), TEST(what_another_lacks), TEST(one_set_one_encoding),
+        TEST(a_forged_file),    TEST(failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
