@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "identity/fingerprint.h"
+#include "identity/graph.h"
 #include "testlib.h"
 
 #include <stdio.h>
@@ -19,6 +20,8 @@
 #define KINDS 7 /* of pairing messages */
 static const char *const pair_rules[KINDS + 1] = {
     "", "pair-start", "pair-share", "pair-proof", "pair-answer", "pair-identity", "pair-stored", "pair-fail"};
+static const char *const trust_rules[] = {"",        "trust-found", "trust-admit",   "trust-revoke", "trust-describe",
+                                          "trust-deposit", "trust-reset", "trust-replace", "trust-accept"};
 static const uint8_t seeds[2][32] = {{1}, {2}}, hash[32] = {3}, random_bytes[2][64] = {{4}, {5}};
 static kith_signer signers[2];
 static kith_hello hellos[2];
@@ -127,6 +130,49 @@ static void pairing(void **state)
         }
     }
     for (int type = 1; type <= KINDS; type++) assert_true(seen[type] > 0);
+}
+
+/* One of each kind, with what may be absent and without. */
+static void graphs(void **state)
+{
+    (void)state;
+    uint8_t code[KITH_RECOVERY_CODE_SIZE] = {6}, deposit[KITH_DEPOSIT_SIZE] = {7}, *file;
+    size_t size;
+    kith_recovery_public pair;
+    kith_recovery_derive(code, &pair);
+    kith_graph_entry entry[2];
+    for (int i = 0; i < 2; i++)
+        kith_graph_entry_make(signers[i].uuid, signers[i].public_key, hellos[i].name, "Linux", "", &entry[i]);
+    for (int with = 0; with < 3; with++) {
+        kith_graph *g;
+        kith_graph_author a = {.seed = seeds[0], .self = &entry[0], .now_ms = with ? 1795000000000 : -1};
+        assert_ok(kith_graph_new(&g));
+        assert_ok(kith_graph_found(g, &a, with ? &pair : NULL, with > 1 ? deposit : NULL));
+        assert_ok(kith_graph_admit(g, &a, &entry[1]));
+        assert_ok(kith_graph_describe(g, &a));
+        assert_ok(kith_graph_replace(g, &a, &pair));
+        assert_ok(kith_graph_accept(g, &a, kith_graph_id(g, 3)));
+        assert_ok(kith_graph_deposit(g, &a, kith_graph_id(g, 3), deposit));
+        assert_ok(kith_graph_reset(g, &a, kith_graph_id(g, 3), code, &pair, entry, 2));
+        assert_ok(kith_graph_revoke(g, &a, entry[1].fingerprint, with ? "sold" : ""));
+        for (size_t i = 0; i < kith_graph_count(g); i++) {
+            kith_record record;
+            const uint8_t *bytes = kith_graph_bytes(g, i, &size);
+            kith_graph_record(g, i, &record);
+            say(record.kind == KITH_RECORD_RESET ? "trust-record-of-reset" : "trust-record", bytes, size);
+            say(trust_rules[record.kind], record.body, record.body_size);
+            if (record.kind != KITH_RECORD_RESET) continue;
+            kith_cbor_reader r = kith_cbor_reader_of(record.roster, record.roster_size);
+            for (size_t left = kith_cbor_read_array(&r); left > 0; left--) {
+                const uint8_t *item = kith_cbor_read_item(&r, &size);
+                say("trust-device", item, size);
+            }
+        }
+        assert_ok(kith_graph_encode(g, &file, &size));
+        say("graph-file", file, size);
+        kith_free(file);
+        kith_graph_free(g);
+    }
 }
 
 /* The body of one message; what it is read into must be there. */
@@ -325,6 +371,6 @@ static void candidates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files),
-                                       TEST(talks), TEST(relay),   TEST(candidates)};
+                                       TEST(talks), TEST(relay),   TEST(candidates), TEST(graphs)};
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }
