@@ -193,7 +193,7 @@ static kith_err find_target(const kith_graph *graph, arrival *a)
 static kith_err find_past(const kith_graph *graph, arrival *a)
 {
     const kith_record *r = &a->record;
-    if ((r->kind == KITH_RECORD_FOUND) != (graph->count == 0)) return KITH_ERR_STATE;
+    if (r->kind == KITH_RECORD_FOUND && graph->count) return KITH_ERR_STATE;
     a->node.past = kith_calloc(kith__words(graph->count) + 1, sizeof *a->node.past);
     if (!a->node.past) return KITH_ERR_NOMEM;
     for (size_t i = 0; i < r->parent_count; i++) {

@@ -70,7 +70,7 @@ static void taken_once(void **state)
     assert_int_equal(add(other, g, 1), KITH_ERR_NOT_FOUND);
     kith_graph_free(other);
     assert_ok(kith_graph_new(&other));
-    assert_int_equal(add(other, g, 1), KITH_ERR_STATE); /* the first must found */
+    assert_int_equal(add(other, g, 1), KITH_ERR_NOT_FOUND); /* the first must found */
     kith_graph_free(other);
     kith_graph_free(g);
 }
