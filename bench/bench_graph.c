@@ -50,7 +50,7 @@ static kith_graph *make_graph(void)
         const device *d = &devices[sold ? 0 : n % DEVICES];
         kith_graph_author a = {d->seed, &d->entry, (int64_t)n};
         err = sold ? kith_graph_revoke(g, &a, devices[DEVICES - 1 - n / 100].entry.fingerprint, "sold")
-                            : kith_graph_describe(g, &a);
+                   : kith_graph_describe(g, &a);
     }
     return err ? NULL : g;
 }

@@ -1,39 +1,60 @@
 #include "commands.h"
 #include "output.h"
 #include "session.h"
+#include "typed_code.h"
 
-static void print_identity(const kith_device_info *self, bool created)
+#include <string.h>
+
+static void print_identity(const kith_device_info *self, bool created, const char *code)
 {
     out_line("id           %s", self->id);
     out_line("name         %s", self->name);
     out_line("fingerprint  %s", self->fingerprint);
-    out_event(json_pack("{s:s, s:s, s:o, s:s, s:b}", "event", "identity", "id", self->id, "name",
-                        out_json_text(self->name), "fingerprint", self->fingerprint, "created", created));
+    out_event(json_pack("{s:s, s:s, s:o, s:s, s:b, s:s?}", "event", "identity", "id", self->id, "name",
+                        out_json_text(self->name), "fingerprint", self->fingerprint, "created", created,
+                        "recovery_code", *code ? code : NULL));
+}
+
+/* A code that nobody sees would only seem to be one. */
+static int make(session *s)
+{
+    secret password;
+    kith_problem problem;
+    kith_init_result made = {.size = sizeof made};
+    secret_init(&password);
+    int status = session_password(s, true, &password);
+    kith_init_options options = {.size = sizeof options,
+                                 .name = args_value(s->args, OPT_NAME),
+                                 .password = password.data,
+                                 .password_size = password.size,
+                                 .no_recovery = !code_can_show()};
+    kith_err err = status ? KITH_OK : kith_init(s->home, &options, &made, &problem);
+    secret_done(&password);
+    if (err) status = out_problem(err, problem.message);
+    if (!status) {
+        print_identity(&made.self, made.created, made.recovery_code);
+        if (*made.recovery_code) code_show(made.recovery_code);
+        if (options.no_recovery)
+            out_say("There is no recovery code, since nobody would have seen it: \"kith recovery new\" makes one at a "
+                    "terminal.");
+        out_say("Now run \"kith pair\" here and \"kith join\" on another device, or the other way round.");
+    }
+    explicit_bzero(&made, sizeof made);
+    return status;
 }
 
 static int run(const cli_args *a)
 {
     session s;
-    secret password;
     kith_device_info self;
     kith_problem problem;
-    bool created = false;
     int status = session_start(&s, a);
     if (status) return status;
     kith_err err = kith_self(s.home, &self, &problem);
-    if (!err) {
-        out_say("This device has an identity already; nothing was changed.");
-    } else if (err == KITH_ERR_NO_IDENTITY) {
-        secret_init(&password);
-        status = session_password(&s, true, &password);
-        if (!status)
-            err = kith_init(s.home, args_value(a, OPT_NAME), password.data, password.size, &self, &created, &problem);
-        secret_done(&password);
-        if (status) return status;
-    }
+    if (err == KITH_ERR_NO_IDENTITY) return make(&s);
     if (err) return out_problem(err, problem.message);
-    print_identity(&self, created);
-    if (created) out_say("Now run \"kith pair\" here and \"kith join\" on another device, or the other way round.");
+    out_say("This device has an identity already; nothing was changed.");
+    print_identity(&self, false, "");
     return 0;
 }
 
@@ -46,9 +67,9 @@ const cli_command cmd_init = {
     .name = "init",
     .arguments = "",
     .summary = "make this device's identity",
-    .about = "Make this device's identity: asks for a new password twice, prints the id and the fingerprint.  Where "
-             "there is an identity "
-             "already, prints it and changes nothing.",
+    .about =
+        "Make this device's identity: asks for a new password twice, prints the id and the fingerprint, and, once, "
+        "the recovery code.  Where there is an identity already, prints it and changes nothing.",
     .options = options,
     .run = run,
 };

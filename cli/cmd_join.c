@@ -2,69 +2,25 @@
 #include "interrupt.h"
 #include "output.h"
 #include "pairing.h"
+#include "typed_code.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#define TYPED_MAX 256
+#define PAIRING_TYPED_MAX 256 /* bytes of the six words, however they are typed */
 
-static const char *const go_on = "nothing was paired; run \"kith join\" again with the code, as long as it is good";
+#define GO_ON "nothing was paired; run \"kith join\" again with the code, as long as it is good"
 
-/* The words as they were given: arguments or --code-file; "" when they are to be asked for. */
-static int given_words(const session *s, char *text, size_t size)
+static kith_err check_words(const char *text, char *out, kith_problem *problem)
 {
-    const cli_args *a = s->args;
-    const char *file = args_value(a, OPT_CODE_FILE);
-    char shown[OUT_NAME];
-    size_t n = 0;
-    *text = 0;
-    if (file && a->word_count)
-        return out_error(EXIT_USAGE, "the code is given twice: as words and with --code-file; leave one out");
-    for (size_t i = 0; i < a->word_count && n < size; i++)
-        n += (size_t)snprintf(text + n, size - n, "%s%s", i ? " " : "", a->words[i]);
-    if (n >= size) return out_error(EXIT_USAGE, "that is no code: a code is six words");
-    if (!file) return 0;
-    if (!strcmp(file, "-"))
-        return session_first_line(s, STDIN_FILENO, "standard input", "the six words", text, size, &n);
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    out_name(file, shown, sizeof shown);
-    if (fd < 0)
-        return out_error(kith_err_exit(KITH_ERR_NO_FILE),
-                         "the code file %s cannot be opened: write the six words into it", shown);
-    int status = session_first_line(s, fd, shown, "the six words", text, size, &n);
-    close(fd);
-    return status;
+    return kith_words_check(text, out, problem);
 }
 
-static int check_given(const char *text, char words[KITH_WORDS_TEXT])
-{
-    kith_problem problem;
-    kith_err err = kith_words_check(text, words, &problem);
-    return err ? out_problem(err, problem.message) : 0;
-}
-
-static int ask_words(const session *s, char words[KITH_WORDS_TEXT])
-{
-    char typed[TYPED_MAX];
-    kith_problem problem;
-    const char *question = "The six words the other device shows: ";
-    prompt_print(out()->plain ? ""
-                              : "Tab completes a word; its first letters are enough where no other word begins so.\n");
-    for (;;) {
-        prompt_result result = prompt_words(question, typed, sizeof typed);
-        if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
-        if (result == PROMPT_TIMEOUT) return session_gave_up(s, go_on);
-        if (result != PROMPT_OK)
-            return out_error(EXIT_USAGE, "no code was given: type it, or name a file with --code-file FILE");
-        if (!typed[strspn(typed, " \t")]) continue;
-        kith_err err = kith_words_check(typed, words, &problem);
-        explicit_bzero(typed, sizeof typed);
-        if (!err) return 0;
-        prompt_print("%s\n", *problem.message ? problem.message : kith_err_text(err));
-    }
-}
+static const code_kind pairing_code = {.what = "the six words",
+                                       .question = "The six words the other device shows",
+                                       .go_on = GO_ON,
+                                       .words = KITH_WORDS,
+                                       .check = check_words,
+                                       .size = KITH_WORDS_TEXT};
 
 /* Opens the node; makes the identity first if there is none, with the same password. */
 static int open_or_init(session *s)
@@ -72,21 +28,23 @@ static int open_or_init(session *s)
     kith_device_info self;
     kith_problem problem;
     secret password;
-    bool created;
     kith_err err = kith_self(s->home, &self, &problem);
     if (err != KITH_ERR_NO_IDENTITY) return session_open(s);
     out_say("This device has no identity yet: making one.");
     secret_init(&password);
     int status = session_password(s, true, &password);
-    if (!status && (err = kith_init(s->home, NULL, password.data, password.size, &self, &created, &problem)) != KITH_OK)
+    kith_init_options options = {
+        .size = sizeof options, .password = password.data, .password_size = password.size, .no_recovery = true};
+    kith_init_result made = {.size = sizeof made};
+    if (!status && (err = kith_init(s->home, &options, &made, &problem)) != KITH_OK)
         status = out_problem(err, problem.message);
     if (status) {
         secret_done(&password);
         return status;
     }
-    out_say("This device is \"%s\", fingerprint %s.", self.name, self.fingerprint);
-    out_event(json_pack("{s:s, s:s, s:o, s:s, s:b}", "event", "identity", "id", self.id, "name",
-                        out_json_text(self.name), "fingerprint", self.fingerprint, "created", created));
+    out_say("This device is \"%s\", fingerprint %s.", made.self.name, made.self.fingerprint);
+    out_event(json_pack("{s:s, s:s, s:o, s:s, s:b}", "event", "identity", "id", made.self.id, "name",
+                        out_json_text(made.self.name), "fingerprint", made.self.fingerprint, "created", made.created));
     return session_open_with(s, &password);
 }
 
@@ -95,19 +53,19 @@ static void on_line(session *s, const char *line) { pairing_line(s, s->user, lin
 
 static int run(const cli_args *a)
 {
-    static const session_handler handler = {.event = on_event, .line = on_line, .go_on = go_on};
+    static const session_handler handler = {.event = on_event, .line = on_line, .go_on = GO_ON};
     session s;
     pairing p;
-    char typed[TYPED_MAX], words[KITH_WORDS_TEXT];
+    char typed[PAIRING_TYPED_MAX], words[KITH_WORDS_TEXT];
     int status = session_start(&s, a);
-    if (!status) status = given_words(&s, typed, sizeof typed);
+    if (!status) status = code_given(&s, &pairing_code, a->words, a->word_count, typed, sizeof typed);
     bool asks = !status && !*typed;
     if (asks && !session_may_ask(&s)) status = session_cannot_ask(&s, "--code-file FILE");
-    if (!status && !asks) status = check_given(typed, words);
+    if (!status && !asks) status = code_check(&pairing_code, typed, words);
     explicit_bzero(typed, sizeof typed);
     if (!status) status = pairing_start(&p, &s);
     if (!status) status = open_or_init(&s);
-    if (!status && asks) status = ask_words(&s, words);
+    if (!status && asks) status = code_ask(&s, &pairing_code, words);
     if (!status) {
         out_say("Looking for the device that shows this code...");
         status = session_begin(&s, kith_join(s.node, words, &p.options, &s.op), &handler, &p);

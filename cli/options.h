@@ -51,6 +51,10 @@ typedef enum option_id {
     OPT_CHECK,
     OPT_OK,
     OPT_NEARBY,
+    OPT_NEW_PASSWORD_FILE,
+    OPT_RECOVERY,
+    OPT_DEVICE,
+    OPT_LOST,
 } option_id;
 
 /* What a value or an argument is: completion offers that. */

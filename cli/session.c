@@ -192,6 +192,14 @@ int session_password(session *s, bool is_new, secret *out)
     return ask_password(s, is_new, out);
 }
 
+int session_new_password(session *s, secret *out)
+{
+    const char *file = args_value(s->args, OPT_NEW_PASSWORD_FILE);
+    if (file) return password_from_file(s, file, out);
+    if (!session_may_ask(s)) return session_cannot_ask(s, "--new-password-file FILE");
+    return ask_password(s, true, out);
+}
+
 /* ---- the node ---- */
 
 static kith_err open_node(session *s, const secret *password, kith_problem *problem)

@@ -53,6 +53,7 @@ int session_start(session *s, const cli_args *args); /* settings; no node yet */
 int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
                        size_t *size);
 int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
+int session_new_password(session *s, secret *out);          /* the same from --new-password-file, or asked for twice */
 int session_open(session *s);                               /* the node with its keys; asks for the password */
 int session_open_with(session *s, secret *password);        /* the same with a password that is there; wipes it */
 int session_look(session *s);                               /* the node without keys; an error is not said */

@@ -42,6 +42,8 @@ extern "C" {
 #define KITH_NAME_TEXT        65   /* a device's name, at most 64 bytes, and NUL */
 #define KITH_WORDS            6    /* of a pairing code */
 #define KITH_WORDS_TEXT       64   /* "a b c d e f" and NUL */
+#define KITH_RECOVERY_WORDS   24   /* of a recovery code */
+#define KITH_RECOVERY_TEXT    216  /* its words and blanks and NUL */
 #define KITH_FILE_NAME_TEXT   1025 /* a file's name, at most 1,024 bytes, and NUL */
 #define KITH_HASH_TEXT        65   /* BLAKE3, hex */
 #define KITH_PATH_NAME_MAX    4096 /* where a file is, with NUL */
@@ -72,16 +74,36 @@ typedef struct kith_device_info {
     int64_t added_ms, last_seen_ms; /* since 1970 UTC; 0: never */
 } kith_device_info;
 
-/* ---- the home: these block (disk; kith_init also derives a key, about 0.1 s) and need no node ----
+/* ---- the home: these block (disk; those with a password also derive a key, about 0.1 s) and need no node ----
  * Each fails with NOMEM; with NO_IDENTITY before kith_init; with what the disk says: IO, NO_SPACE, PERMISSION, NO_FILE;
  * and with what is wrong with a file of the home, which stays as it is: DAMAGED, VERSION, EXPOSED.  *problem has the
  * sentence that names the file and says what to do. */
-/* Make this device's identity in `home` (made if missing).  `name` NULL: the host's name.  There already: *created =
- * false, nothing changes and the password is not looked at.  *self is this device either way.  ARG: the name is longer
- * than 63 bytes or has control characters, or the password is empty. */
-KITH_API KITH_MUST_CHECK kith_err kith_init(const char *home, const char *name, const void *password,
-                                            size_t password_size, kith_device_info *self, bool *created,
-                                            kith_problem *problem);
+/* What kith_init makes; only `size` and the password are needed. */
+typedef struct kith_init_options {
+    size_t size;
+    const char *name; /* what the device is called; NULL: the host's name */
+    const void *password;
+    size_t password_size;
+    /* No recovery code: for a device that is about to join one's others, whose code is then its, too. */
+    bool no_recovery;
+    /* The application's own device.json (an absolute path), which says who this device is: it is read and never
+     * written, and the home remembers where it is.  NULL: the home has its own. */
+    const char *device_file;
+} kith_init_options;
+/* What came of it: the caller's memory, of which `size` must be set. */
+typedef struct kith_init_result {
+    size_t size;
+    kith_device_info self;
+    bool created; /* else there was an identity, and nothing changed */
+    /* The recovery code, said this once and kept nowhere: show it to the person, to be written down, and wipe it.  ""
+     * when there is none. */
+    char recovery_code[KITH_RECOVERY_TEXT];
+} kith_init_result;
+/* Make this device's identity in `home` (made if missing).  There already: result->created = false, nothing changes and
+ * the password is not looked at.  ARG: the name is longer than 63 bytes or has control characters, the password is
+ * empty, a `size` is wrong, or `device_file` is no absolute path. */
+KITH_API KITH_MUST_CHECK kith_err kith_init(const char *home, const kith_init_options *options,
+                                            kith_init_result *result, kith_problem *problem);
 /* This device, from what needs no password. */
 KITH_API KITH_MUST_CHECK kith_err kith_self(const char *home, kith_device_info *self, kith_problem *problem);
 /* The other devices, in the order they were added: an array of *count to release with kith_free_devices (NULL is fine),
@@ -134,6 +156,56 @@ KITH_API KITH_MUST_CHECK kith_err kith_permit(const char *home, const char *id, 
 KITH_API KITH_MUST_CHECK kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, size_t cap,
                                                size_t *count, kith_problem *problem);
 
+/* Change this device's password: `old_password` opens the keys, or `recovery_code` does (its words; then the old one is
+ * not looked at).  Running nodes go on.  PASSWORD; CODE: not the code in force, or no code at all, and the problem says
+ * which word is wrong; STATE: there is no code, or this device has deposited nothing for it; ARG: the new password is
+ * empty, or a wrong `size`. */
+typedef struct kith_password_change {
+    size_t size;
+    const void *old_password;
+    size_t old_password_size;
+    const char *recovery_code; /* NULL: the old password is known */
+    const void *new_password;
+    size_t new_password_size;
+} kith_password_change;
+KITH_API KITH_MUST_CHECK kith_err kith_change_password(const char *home, const kith_password_change *change,
+                                                       kith_problem *problem);
+
+/* How the recovery code stands with this device; `size` must be set. */
+typedef struct kith_recovery_info {
+    size_t size;
+    bool exists;        /* there is a code */
+    bool deposited;     /* it opens this device's keys */
+    int64_t created_ms; /* when the code was made, since 1970 UTC */
+    uint32_t devices;   /* own devices whose keys it opens, this one included */
+} kith_recovery_info;
+KITH_API KITH_MUST_CHECK kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem *problem);
+
+/* Write an encrypted backup of this home into the new file `path` (mode 0600, nothing is overwritten): with it and the
+ * password of now, or the recovery code of now, the device can be restored.  PASSWORD; EXISTS; what the disk says of
+ * `path`. */
+KITH_API KITH_MUST_CHECK kith_err kith_backup(const char *home, const char *path, const void *password,
+                                              size_t password_size, kith_problem *problem);
+
+/* How kith_restore goes about it; only `size`, `path` and the password are needed. */
+typedef struct kith_restore_options {
+    size_t size;
+    const char *path; /* what kith_backup wrote */
+    /* What the device's password was at that time; with a recovery code: its new one. */
+    const void *password;
+    size_t password_size;
+    const char *recovery_code; /* in place of the old password; NULL */
+    /* Another own device that the backup's device knew, to be restored in its place: its id, or its name there.  Needs
+     * the recovery code.  NULL: the device that was backed up. */
+    const char *device;
+} kith_restore_options;
+/* Bring a device back into a home without an identity (made if missing).  Others notice nothing: it has the same id and
+ * keys.  The device that they are restored on must be the only one to use them.  EXISTS: there is an identity; DAMAGED,
+ * VERSION, PASSWORD, CODE, NO_FILE, PERMISSION: the backup; NOT_FOUND, AMBIGUOUS: `device`; STATE: the code does not
+ * open that device's keys.  On failure the home is as it was. */
+KITH_API KITH_MUST_CHECK kith_err kith_restore(const char *home, const kith_restore_options *options,
+                                               kith_device_info *self, kith_problem *problem);
+
 /* ---- the node ---- */
 /* A running instance: kith_open makes it, kith_close releases it. */
 typedef struct kith_node kith_node;
@@ -163,6 +235,7 @@ typedef struct kith_options {
     size_t relay_count;
     const char *relay_token;   /* what their operator asks for; NULL: nothing */
     const char *relay_ca_file; /* PEM: authorities that may vouch for them besides the system's; NULL: none */
+    const char *device_file;   /* as kith_init_options has it, when it is somewhere else now; NULL: where it was */
 } kith_options;
 
 /* Start a node: *node is to be released with kith_close.  Blocks (disk, and with a password about 0.1 s of key
@@ -451,6 +524,9 @@ KITH_API void kith_cancel(kith_node *node, kith_op op);
  * are unique.  On success the clean form in out.  CODE otherwise, problem.message naming each wrong word and the
  * nearest right one. */
 KITH_API KITH_MUST_CHECK kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem);
+/* The same of a recovery code's 24 words, whose checksum is looked at, too.  Wipe `out` after use. */
+KITH_API KITH_MUST_CHECK kith_err kith_recovery_check(const char *text, char out[KITH_RECOVERY_TEXT],
+                                                      kith_problem *problem);
 /* The i-th word (0..2047) of the list codes are made of, sorted: for completion; NULL beyond.  Static, not
  * to be released. */
 KITH_API const char *kith_word(unsigned i);

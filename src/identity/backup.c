@@ -50,7 +50,7 @@ static kith_err password_key(const kith_kdf_params *kdf, kith_bytes password, co
 
 static bool must_be(size_t part) { return part == KITH_BACKUP_DEVICE || part == KITH_BACKUP_KEYS; }
 
-static void write_body(kith_writer *w, const kith_backup *backup)
+static void write_body(kith_writer *w, const kith_backup_content *backup)
 {
     size_t count = 0;
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) count += backup->parts[i].data != NULL;
@@ -65,7 +65,7 @@ static void write_body(kith_writer *w, const kith_backup *backup)
 }
 
 /* What was authenticated: wrong only when a Kith that is not this one wrote it. */
-static kith_err read_body(kith_backup *out, kith_reason *reason)
+static kith_err read_body(kith_backup_content *out, kith_reason *reason)
 {
     kith_cbor_reader r = kith_cbor_reader_of(out->memory, out->memory_size);
     bool array = kith_cbor_read_array(&r) == 2;
@@ -113,7 +113,7 @@ static kith_err seal_slots(kith_writer *w, const kith_kdf_params *kdf, kith_byte
 }
 
 /* The body is written where it is to be, and sealed in place. */
-static kith_err seal_body(kith_writer *w, const kith_backup *backup, const uint8_t *file_key)
+static kith_err seal_body(kith_writer *w, const kith_backup_content *backup, const uint8_t *file_key)
 {
     uint8_t key[KITH_AEAD_KEY_SIZE], *size_at = kith_write_room(w, 8), *body = w->at;
     write_body(w, backup);
@@ -128,7 +128,7 @@ static kith_err seal_body(kith_writer *w, const kith_backup *backup, const uint8
     return err;
 }
 
-kith_err kith_backup_seal(const kith_backup *backup, const kith_kdf_params *kdf, kith_bytes password,
+kith_err kith_backup_seal(const kith_backup_content *backup, const kith_kdf_params *kdf, kith_bytes password,
                           const kith_recovery_public *recovery, const kith_backup_random *random, uint8_t **out,
                           size_t *size)
 {
@@ -198,11 +198,12 @@ static kith_err read_head(const uint8_t *data, size_t size, head *out, kith_reas
     return KITH_OK;
 }
 
-static kith_err open_body(const uint8_t *data, const head *h, const uint8_t *file_key, kith_backup *out,
+static kith_err open_body(const uint8_t *data, const head *h, const uint8_t *file_key, kith_backup_content *out,
                           kith_reason *reason)
 {
     uint8_t key[KITH_AEAD_KEY_SIZE];
-    kith_backup opened = {.memory = kith_malloc(h->body_size), .memory_size = h->body_size - KITH_AEAD_TAG_SIZE};
+    kith_backup_content opened = {.memory = kith_malloc(h->body_size),
+                                  .memory_size = h->body_size - KITH_AEAD_TAG_SIZE};
     if (!opened.memory) return KITH_ERR_NOMEM;
     subkey(CONTEXT_BODY, file_key, key);
     kith_err err = kith_aead_open_once(key, no_nonce, data, KITH_BACKUP_HEAD, h->body, h->body_size, opened.memory);
@@ -216,7 +217,8 @@ static kith_err open_body(const uint8_t *data, const head *h, const uint8_t *fil
     return err;
 }
 
-kith_err kith_backup_open(const void *data, size_t size, kith_bytes password, kith_backup *out, kith_reason *reason)
+kith_err kith_backup_open(const void *data, size_t size, kith_bytes password, kith_backup_content *out,
+                          kith_reason *reason)
 {
     head h;
     uint8_t key[KITH_AEAD_KEY_SIZE], file_key[KITH_BACKUP_KEY_SIZE];
@@ -233,7 +235,7 @@ kith_err kith_backup_open(const void *data, size_t size, kith_bytes password, ki
 }
 
 kith_err kith_backup_open_code(const void *data, size_t size, const uint8_t code[static KITH_RECOVERY_CODE_SIZE],
-                               kith_backup *out, kith_reason *reason)
+                               kith_backup_content *out, kith_reason *reason)
 {
     head h;
     uint8_t file_key[KITH_BACKUP_KEY_SIZE];
@@ -246,9 +248,9 @@ kith_err kith_backup_open_code(const void *data, size_t size, const uint8_t code
     return err;
 }
 
-void kith_backup_done(kith_backup *backup)
+void kith_backup_done(kith_backup_content *backup)
 {
     if (backup->memory) kith_wipe(backup->memory, backup->memory_size);
     kith_free(backup->memory);
-    *backup = (kith_backup){0};
+    *backup = (kith_backup_content){0};
 }

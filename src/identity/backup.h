@@ -46,7 +46,7 @@ typedef enum kith_backup_part {
         "graph.cbor", "trust.cbor", "config.json", "device.json", "master_key.json", "network_keys.json"               \
     }
 
-typedef struct kith_backup {
+typedef struct kith_backup_content {
     int64_t made_at_ms; /* since 1970 UTC */
     struct {
         const uint8_t *data; /* NULL: not in it */
@@ -54,7 +54,7 @@ typedef struct kith_backup {
     } parts[KITH_BACKUP_PARTS];
     uint8_t *memory; /* of an opened one, which the parts are views of */
     size_t memory_size;
-} kith_backup;
+} kith_backup_content;
 
 /* Fresh random bytes. */
 typedef struct kith_backup_random {
@@ -65,16 +65,16 @@ typedef struct kith_backup_random {
 /* The file's bytes: release *out with kith_free.  `recovery` NULL: no recovery slot.  Slow: one Argon2id run.  ARG for
  * an empty password, parameters out of bounds, or a part missing that must be; LIMIT: too large; CRYPTO: `recovery` is
  * no key; NOMEM. */
-KITH_MUST_CHECK kith_err kith_backup_seal(const kith_backup *backup, const kith_kdf_params *kdf, kith_bytes password,
-                                          const kith_recovery_public *recovery, const kith_backup_random *random,
-                                          uint8_t **out, size_t *size);
+KITH_MUST_CHECK kith_err kith_backup_seal(const kith_backup_content *backup, const kith_kdf_params *kdf,
+                                          kith_bytes password, const kith_recovery_public *recovery,
+                                          const kith_backup_random *random, uint8_t **out, size_t *size);
 /* Open it with the password, or with the recovery code; release with kith_backup_done.  DAMAGED, VERSION (both with a
  * reason); PASSWORD, ARG (empty); CODE; STATE: there is no recovery slot; NOMEM. */
-KITH_MUST_CHECK kith_err kith_backup_open(const void *data, size_t size, kith_bytes password, kith_backup *out,
+KITH_MUST_CHECK kith_err kith_backup_open(const void *data, size_t size, kith_bytes password, kith_backup_content *out,
                                           kith_reason *reason);
 KITH_MUST_CHECK kith_err kith_backup_open_code(const void *data, size_t size,
-                                               const uint8_t code[static KITH_RECOVERY_CODE_SIZE], kith_backup *out,
-                                               kith_reason *reason);
-void kith_backup_done(kith_backup *backup); /* wiped; zeroed is fine */
+                                               const uint8_t code[static KITH_RECOVERY_CODE_SIZE],
+                                               kith_backup_content *out, kith_reason *reason);
+void kith_backup_done(kith_backup_content *backup); /* wiped; zeroed is fine */
 
 #endif

@@ -3,7 +3,7 @@
 #include <string.h>
 
 /* What is not named is 0: DENY. */
-static const kith_verdict table[KITH_SERVICES][KITH_STANDING_OWN + 1] = {
+static const kith_access table[KITH_SERVICES][KITH_STANDING_OWN + 1] = {
     [KITH_SERVICE_HELLO] = {[KITH_STANDING_OWN] = KITH_ALLOW,
                             [KITH_STANDING_CONTACT] = KITH_ALLOW,
                             [KITH_STANDING_ONE_TIME] = KITH_ALLOW,
@@ -23,7 +23,7 @@ _Static_assert(KITH_SERVICES <= KITH_OVERRIDES_MAX, "each service has a place");
 static const char *const names[KITH_SERVICES] = {
     [KITH_SERVICE_PING] = "ping", [KITH_SERVICE_FILE] = "file", [KITH_SERVICE_TALK] = "talk"};
 
-kith_verdict kith_permit_of(kith_service service, kith_standing standing)
+kith_access kith_permit_of(kith_service service, kith_standing standing)
 {
     size_t row = (size_t)service, column = (size_t)standing;
     if (row >= sizeof table / sizeof *table || column >= sizeof table[0] / sizeof table[0][0]) return KITH_DENY;
@@ -33,17 +33,17 @@ kith_verdict kith_permit_of(kith_service service, kith_standing standing)
 bool kith_permit_overridden(kith_service service, const kith_overrides *overrides)
 {
     uint8_t value = kith_permit_name(service) ? overrides->of[service] : 0;
-    return value && kith_permit_settable(service, (kith_verdict)(value - 1));
+    return value && kith_permit_settable(service, (kith_access)(value - 1));
 }
 
-kith_verdict kith_permit_for(kith_service service, kith_standing standing, const kith_overrides *overrides)
+kith_access kith_permit_for(kith_service service, kith_standing standing, const kith_overrides *overrides)
 {
     bool pinned = standing == KITH_STANDING_OWN || standing == KITH_STANDING_CONTACT;
     if (!pinned || !kith_permit_overridden(service, overrides)) return kith_permit_of(service, standing);
-    return (kith_verdict)(overrides->of[service] - 1);
+    return (kith_access)(overrides->of[service] - 1);
 }
 
-bool kith_permit_settable(kith_service service, kith_verdict verdict)
+bool kith_permit_settable(kith_service service, kith_access verdict)
 {
     if (!kith_permit_name(service) || (unsigned)verdict > KITH_ALLOW) return false;
     return service != KITH_SERVICE_PING || verdict != KITH_ASK;

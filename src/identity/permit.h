@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum kith_verdict { KITH_DENY, KITH_ASK, KITH_ALLOW } kith_verdict;
+typedef enum kith_access { KITH_DENY, KITH_ASK, KITH_ALLOW } kith_access;
 
 typedef enum kith_service { /* the numbers are in trust.cbor */
                             KITH_SERVICE_HELLO = 0,
@@ -34,7 +34,7 @@ typedef enum kith_standing {
     KITH_STANDING_OWN,      /* this person's own device */
 } kith_standing;
 
-/* What was said otherwise for one device, by the service's number: 0 nothing, else 1 + the verdict.  Numbers of
+/* What was said otherwise for one device, by the service's number: 0 nothing, else 1 + the access.  Numbers of
  * services that this version does not know are kept and mean nothing. */
 #define KITH_OVERRIDES_MAX 16
 typedef struct kith_overrides {
@@ -42,13 +42,13 @@ typedef struct kith_overrides {
 } kith_overrides;
 
 /* The table's answer.  DENY for numbers outside the table too. */
-kith_verdict kith_permit_of(kith_service service, kith_standing standing);
+kith_access kith_permit_of(kith_service service, kith_standing standing);
 /* The answer for a device with these overrides.  They count for own devices and contacts alone. */
-kith_verdict kith_permit_for(kith_service service, kith_standing standing, const kith_overrides *overrides);
+kith_access kith_permit_for(kith_service service, kith_standing standing, const kith_overrides *overrides);
 /* Is it said otherwise for this device? */
 bool kith_permit_overridden(kith_service service, const kith_overrides *overrides);
 /* Can it be?  hello and pair cannot: who may not say hello is to be forgotten; and nobody is asked about a ping. */
-bool kith_permit_settable(kith_service service, kith_verdict verdict);
+bool kith_permit_settable(kith_service service, kith_access access);
 /* A service that can be overridden, by its name ("file"); false: there is none.  And its name; NULL: none. */
 bool kith_permit_find(const char *name, kith_service *service);
 const char *kith_permit_name(kith_service service);

@@ -287,7 +287,7 @@ kith_err kith_trust_verify(kith_trust *trust, const uint8_t fingerprint[static K
 }
 
 kith_err kith_trust_override(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
-                             kith_service service, bool set, kith_verdict verdict)
+                             kith_service service, bool set, kith_access verdict)
 {
     kith_peer *peer = by_fingerprint(trust, fingerprint);
     if (!kith_permit_settable(service, set ? verdict : KITH_DENY)) return KITH_ERR_ARG;

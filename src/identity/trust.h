@@ -101,7 +101,7 @@ KITH_MUST_CHECK kith_err kith_trust_verify(kith_trust *trust, const uint8_t fing
 /* What this service may do for the device, in place of the table's answer; `set` false: the table's again.  NOT_FOUND;
  * ARG: that cannot be said (kith_permit_settable). */
 KITH_MUST_CHECK kith_err kith_trust_override(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
-                                             kith_service service, bool set, kith_verdict verdict);
+                                             kith_service service, bool set, kith_access verdict);
 
 /* The file's bytes; release *out with kith_free.  NOMEM. */
 KITH_MUST_CHECK kith_err kith_trust_encode(const kith_trust *trust, uint8_t **out, size_t *size);

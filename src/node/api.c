@@ -355,6 +355,7 @@ static kith_err fill(kith_node *node, const kith_options *options, kith_problem 
     if (!err) err = kith_io_new(&node->io);
     if (!err) node->env = kith_io_env(node->io);
     if (!err) err = kith_home_open(node->env, options->home, &node->home);
+    if (!err && options->device_file) err = kith_home_refer(node->home, options->device_file, problem);
     if (!err && options->password) {
         kith_bytes password = {options->password, options->password_size};
         err = kith_home_unlock(node->home, password, &node->seed, problem);

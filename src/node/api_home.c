@@ -1,62 +1,15 @@
-/* kith.h's functions about the home, which need no node: each opens the home on an env of its own, does its work and
- * lets go. */
+/* kith.h's functions about the other devices of a home, which need no node. */
 #include "base/mem.h"
-#include "crypto/keys.h"
 #include "identity/digits.h"
-#include "io/io.h"
-#include "store/home.h"
+#include "node/api_visit.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #define CANDIDATES_MAX 8 /* named when a text fits several devices */
 
 _Static_assert(KITH_DIGITS_TEXT == KITH_DIGITS_TEXT_SIZE, "one size");
 _Static_assert(KITH_PERMITS_MAX >= KITH_SERVICES, "all fit");
-
-typedef struct visit {
-    kith_io *io;
-    kith_env *env;
-    kith_home *home;
-} visit;
-
-static void leave(visit *v)
-{
-    kith_home_close(v->home);
-    kith_io_free(v->io);
-}
-
-/* On an error the problem's sentence is complete and nothing is open. */
-static kith_err enter(const char *folder, visit *v, kith_problem *problem)
-{
-    *v = (visit){0};
-    *problem = (kith_problem){0};
-    kith_err err = kith_crypto_init();
-    if (!err) err = kith_io_new(&v->io);
-    if (!err) v->env = kith_io_env(v->io);
-    if (!err) err = kith_home_open(v->env, folder, &v->home);
-    if (err) leave(v);
-    return err;
-}
-
-static kith_err report(kith_err err, kith_problem *problem)
-{
-    problem->err = err;
-    if (err && !*problem->message) snprintf(problem->message, sizeof problem->message, "%s", kith_err_text(err));
-    return err;
-}
-
-static void describe_self(const kith_home_self *self, kith_device_info *out)
-{
-    *out = (kith_device_info){.added_ms = self->created_at_ms};
-    kith_uuid_text(self->device.id, out->id);
-    kith_hex(self->fingerprint, sizeof self->fingerprint, out->fingerprint);
-    snprintf(out->name, sizeof out->name, "%s", self->device.name);
-    snprintf(out->os, sizeof out->os, "%s", self->device.os);
-    snprintf(out->hardware_model, sizeof out->hardware_model, "%s", self->device.hardware_model);
-}
 
 static void describe_peer(const kith_peer *peer, const kith_seen *seen, kith_device_info *out)
 {
@@ -72,65 +25,9 @@ static void describe_peer(const kith_peer *peer, const kith_seen *seen, kith_dev
     snprintf(out->hardware_model, sizeof out->hardware_model, "%s", peer->hardware_model);
 }
 
-/* ---- this device ---- */
-
-/* The first line of a small system file; "" when there is none. */
-static void first_line(const char *path, char *out, size_t size)
-{
-    FILE *f = fopen(path, "re");
-    *out = 0;
-    if (!f) return;
-    if (!fgets(out, (int)size, f)) *out = 0;
-    out[strcspn(out, "\n")] = 0;
-    fclose(f);
-}
-
-kith_err kith_init(const char *home, const char *name, const void *password, size_t password_size,
-                   kith_device_info *self, bool *created, kith_problem *problem)
-{
-    visit v;
-    struct utsname system;
-    char host[256] = "device", model[128];
-    uint8_t seed[KITH_RNG_SEED_SIZE];
-    kith_rng rng;
-    kith_home_self made;
-    kith_err err = enter(home, &v, problem);
-    if (err) return report(err, problem);
-    if (gethostname(host, sizeof host - 1)) strcpy(host, "device");
-    first_line("/sys/devices/virtual/dmi/id/product_name", model, sizeof model);
-    v.env->base->random(v.env, seed, sizeof seed);
-    kith_rng_init(&rng, seed);
-    kith_wipe(seed, sizeof seed);
-    kith_home_init_options options = {
-        .name = name ? name : host,
-        .os = uname(&system) ? "" : system.sysname,
-        .hardware_model = model,
-        .password = {password, password_size},
-        .rng = &rng,
-        .now_ms = v.env->base->wall_ms(v.env),
-    };
-    err = kith_home_init(v.home, &options, &made, created, problem);
-    kith_rng_done(&rng);
-    leave(&v);
-    if (!err) describe_self(&made, self);
-    return report(err, problem);
-}
-
-kith_err kith_self(const char *home, kith_device_info *self, kith_problem *problem)
-{
-    visit v;
-    kith_home_self loaded;
-    kith_err err = enter(home, &v, problem);
-    if (err) return report(err, problem);
-    err = kith_home_load(v.home, &loaded, problem);
-    leave(&v);
-    if (!err) describe_self(&loaded, self);
-    return report(err, problem);
-}
-
 /* ---- the others ---- */
 
-static kith_err load(visit *v, kith_trust **trust, kith_seen **seen, kith_problem *problem)
+static kith_err load(kith_visit *v, kith_trust **trust, kith_seen **seen, kith_problem *problem)
 {
     kith_home_self self;
     kith_err err = kith_home_load(v->home, &self, problem); /* a home without an identity is said to be one */
@@ -141,12 +38,12 @@ static kith_err load(visit *v, kith_trust **trust, kith_seen **seen, kith_proble
 
 kith_err kith_devices(const char *home, kith_device_info **devices, size_t *count, kith_problem *problem)
 {
-    visit v;
+    kith_visit v;
     kith_trust *trust = NULL;
     kith_seen *seen = NULL;
     kith_device_info *list = NULL;
-    kith_err err = enter(home, &v, problem);
-    if (err) return report(err, problem);
+    kith_err err = kith__visit_enter(home, &v, problem);
+    if (err) return kith__visit_report(err, problem);
     err = load(&v, &trust, &seen, problem);
     if (!err && !(list = kith_calloc(kith_trust_count(trust), sizeof *list))) err = KITH_ERR_NOMEM;
     if (!err) {
@@ -156,8 +53,8 @@ kith_err kith_devices(const char *home, kith_device_info **devices, size_t *coun
     }
     kith_trust_free(trust);
     kith_seen_free(seen);
-    leave(&v);
-    return report(err, problem);
+    kith__visit_leave(&v);
+    return kith__visit_report(err, problem);
 }
 
 void kith_free_devices(kith_device_info *devices) { kith_free(devices); }
@@ -177,14 +74,14 @@ static void name_candidates(const char *text, const kith_peer **found, size_t co
 
 kith_err kith_find(const char *home, const char *text, kith_device_info *device, kith_problem *problem)
 {
-    visit v;
+    kith_visit v;
     kith_trust *trust = NULL;
     kith_seen *seen = NULL;
     const kith_peer *found[CANDIDATES_MAX];
     size_t count = 0;
     char shown[256];
-    kith_err err = enter(home, &v, problem);
-    if (err) return report(err, problem);
+    kith_err err = kith__visit_enter(home, &v, problem);
+    if (err) return kith__visit_report(err, problem);
     err = load(&v, &trust, &seen, problem);
     if (!err) {
         err = kith_trust_find(trust, text, found, CANDIDATES_MAX, &count);
@@ -197,8 +94,8 @@ kith_err kith_find(const char *home, const char *text, kith_device_info *device,
     if (!err) describe_peer(found[0], seen, device);
     kith_trust_free(trust);
     kith_seen_free(seen);
-    leave(&v);
-    return report(err, problem);
+    kith__visit_leave(&v);
+    return kith__visit_report(err, problem);
 }
 
 typedef struct change {
@@ -212,15 +109,15 @@ typedef struct change {
     kith_device_info *device;
 } change;
 
-static kith_verdict verdict_of(kith_permission permission)
+static kith_access access_of(kith_permission permission)
 {
     return permission == KITH_PERMISSION_ALLOW ? KITH_ALLOW : permission == KITH_PERMISSION_ASK ? KITH_ASK : KITH_DENY;
 }
 
-static kith_permission permission_of(kith_verdict verdict)
+static kith_permission permission_of(kith_access access)
 {
-    return verdict == KITH_ALLOW ? KITH_PERMISSION_ALLOW
-           : verdict == KITH_ASK ? KITH_PERMISSION_ASK
+    return access == KITH_ALLOW ? KITH_PERMISSION_ALLOW
+           : access == KITH_ASK ? KITH_PERMISSION_ASK
                                  : KITH_PERMISSION_DENY;
 }
 
@@ -234,7 +131,7 @@ static kith_err apply(kith_trust *trust, void *user)
     if (c->what == VERIFY) return kith_trust_verify(trust, c->fingerprint, c->verified);
     if (c->what == PERMIT)
         return kith_trust_override(trust, c->fingerprint, c->service, c->permission != KITH_PERMISSION_DEFAULT,
-                                   verdict_of(c->permission));
+                                   access_of(c->permission));
     kith_err err = kith_trust_rename(trust, c->fingerprint, c->name, &renamed);
     if (!err) describe_peer(renamed, NULL, c->device);
     return err;
@@ -242,15 +139,15 @@ static kith_err apply(kith_trust *trust, void *user)
 
 static kith_err apply_to_home(const char *home, const char *id, change *c, kith_problem *problem)
 {
-    visit v;
-    kith_err err = enter(home, &v, problem);
-    if (err) return report(err, problem);
+    kith_visit v;
+    kith_err err = kith__visit_enter(home, &v, problem);
+    if (err) return kith__visit_report(err, problem);
     err = kith_uuid_parse(id, c->uuid) ? KITH_ERR_ARG : kith_home_update_trust(v.home, apply, c, problem);
     if (err == KITH_ERR_ARG && !*problem->message && c->what == RENAME)
         snprintf(problem->message, sizeof problem->message,
                  "a device's name is 1 to 63 bytes of text without control characters");
-    leave(&v);
-    return report(err, problem);
+    kith__visit_leave(&v);
+    return kith__visit_report(err, problem);
 }
 
 kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device,
@@ -259,7 +156,7 @@ kith_err kith_rename(const char *home, const char *id, const char *name, kith_de
     change c = {.what = RENAME, .name = name, .device = device};
     if (!name) {
         *problem = (kith_problem){0};
-        return report(KITH_ERR_ARG, problem);
+        return kith__visit_report(KITH_ERR_ARG, problem);
     }
     return apply_to_home(home, id, &c, problem);
 }
@@ -273,15 +170,15 @@ static kith_err forget_seen(kith_seen *seen, void *user)
 
 kith_err kith_forget(const char *home, const char *id, kith_problem *problem)
 {
-    visit v;
+    kith_visit v;
     change c = {.what = FORGET};
     kith_problem ignored;
     kith_err err = apply_to_home(home, id, &c, problem);
     if (err) return err;
     /* The cache of addresses follows; it trusts nobody, so failing here is no failure. */
-    if (enter(home, &v, &ignored)) return KITH_OK;
+    if (kith__visit_enter(home, &v, &ignored)) return KITH_OK;
     if (kith_home_update_seen(v.home, forget_seen, &c, &ignored)) ignored.err = KITH_OK;
-    leave(&v);
+    kith__visit_leave(&v);
     return KITH_OK;
 }
 
@@ -300,31 +197,31 @@ kith_err kith_permit(const char *home, const char *id, const char *service, kith
     bool known = kith_permit_find(service, &c.service);
     *problem = (kith_problem){0};
     if (known && (unsigned)permission <= KITH_PERMISSION_ALLOW &&
-        kith_permit_settable(c.service, verdict_of(permission)))
+        kith_permit_settable(c.service, access_of(permission)))
         return apply_to_home(home, id, &c, problem);
     if (known && permission == KITH_PERMISSION_ASK)
         snprintf(problem->message, sizeof problem->message, "nobody is asked about a %s: allow it or deny it", service);
     else if (!known)
         snprintf(problem->message, sizeof problem->message, "there is no such service: say ping, file or talk");
-    return report(KITH_ERR_ARG, problem);
+    return kith__visit_report(KITH_ERR_ARG, problem);
 }
 
 /* The device of this id, and this one. */
 static kith_err look_up(const char *home, const char *id, kith_peer *peer, kith_home_self *self, kith_problem *problem)
 {
-    visit v;
+    kith_visit v;
     kith_trust *trust = NULL;
     uint8_t uuid[KITH_UUID_SIZE];
-    kith_err err = enter(home, &v, problem);
-    if (err) return report(err, problem);
+    kith_err err = kith__visit_enter(home, &v, problem);
+    if (err) return kith__visit_report(err, problem);
     err = kith_uuid_parse(id, uuid) ? KITH_ERR_ARG : kith_home_load(v.home, self, problem);
     if (!err) err = kith_home_load_trust(v.home, &trust, problem);
     const kith_peer *found = err ? NULL : kith_trust_by_uuid(trust, uuid);
     if (found) *peer = *found;
     if (!err && !found) err = KITH_ERR_NOT_FOUND;
     kith_trust_free(trust);
-    leave(&v);
-    return report(err, problem);
+    kith__visit_leave(&v);
+    return kith__visit_report(err, problem);
 }
 
 kith_err kith_verify_digits(const char *home, const char *id, char digits[KITH_DIGITS_TEXT], kith_problem *problem)
@@ -348,8 +245,8 @@ kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, s
         kith_service service = (kith_service)i;
         if (!kith_permit_name(service)) continue;
         kith_standing standing = peer.kind == KITH_PEER_OWN ? KITH_STANDING_OWN : KITH_STANDING_CONTACT;
-        kith_verdict verdict = kith_permit_for(service, standing, &peer.overrides);
-        kith_permit_info info = {.effective = permission_of(verdict)};
+        kith_access access = kith_permit_for(service, standing, &peer.overrides);
+        kith_permit_info info = {.effective = permission_of(access)};
         if (kith_permit_overridden(service, &peer.overrides)) info.said = info.effective;
         snprintf(info.service, sizeof info.service, "%s", kith_permit_name(service));
         if (n < cap) out[n] = info;

@@ -44,7 +44,7 @@ struct transfer {
     session_hold hold;
     kith_device_info device;
     kith_standing standing;
-    kith_verdict verdict; /* when the stream came */
+    kith_access verdict; /* when the stream came */
     bool verdict_said;
     kith_file_rx *rx;
     /* Chosen for this one; NULL: the receive's folder, the sender's name. */

@@ -387,7 +387,7 @@ kith_err kith__session_check(session *s)
     return KITH_OK;
 }
 
-kith_verdict kith__session_verdict(const session *s, kith_service service, bool *said)
+kith_access kith__session_verdict(const session *s, kith_service service, bool *said)
 {
     bool pinned = s->standing == KITH_STANDING_OWN || s->standing == KITH_STANDING_CONTACT;
     if (said) *said = pinned && kith_permit_overridden(service, &s->known.overrides);

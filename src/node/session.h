@@ -102,7 +102,7 @@ void kith__session_close(session *s, kith_err why);
  * is closed and the answer is UNTRUSTED. */
 KITH_MUST_CHECK kith_err kith__session_check(session *s);
 /* May the peer use this service, and was that *said for its device (may be NULL) or is it the table's answer? */
-kith_verdict kith__session_verdict(const session *s, kith_service service, bool *said);
+kith_access kith__session_verdict(const session *s, kith_service service, bool *said);
 /* The book has changed: sessions with who was forgotten are closed, and streams of a service that its peer may not use
  * any more end with NOT_ALLOWED. */
 void kith__sessions_recheck(kith_core *core);

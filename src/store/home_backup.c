@@ -89,7 +89,7 @@ static kith_err take_all(kith_home *home, kith_bytes password, kith_rng *rng, co
 static kith_err seal(const content *c, kith_bytes password, kith_kdf_params kdf, kith_rng *rng, int64_t now_ms,
                      uint8_t **out, size_t *size, kith_problem *problem)
 {
-    kith_backup backup = {.made_at_ms = now_ms};
+    kith_backup_content backup = {.made_at_ms = now_ms};
     kith_backup_random random;
     if (kith__no_kdf(&kdf)) kdf = (kith_kdf_params){KITH_KDF_MEMORY_KIB, KITH_KDF_PASSES, KITH_KDF_LANES};
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) {

@@ -18,7 +18,7 @@ typedef struct restore {
     const kith_home *home;
     const kith_home_restore_options *options;
     kith_problem *problem;
-    kith_backup backup;
+    kith_backup_content backup;
     kith_device device;
     kith_keys_file keys;
     kith_trust *trust; /* NULL: none */
@@ -87,7 +87,7 @@ static kith_err take_apart(restore *r)
 {
     kith_reason reason = {""};
     kith_graph *graph = NULL;
-    const kith_backup *b = &r->backup;
+    const kith_backup_content *b = &r->backup;
     kith_err err =
         kith_device_decode(b->parts[KITH_BACKUP_DEVICE].data, b->parts[KITH_BACKUP_DEVICE].size, &r->device, &reason);
     if (!err)

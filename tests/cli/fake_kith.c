@@ -76,20 +76,110 @@ static void describe_self(const char *name, kith_device_info *self)
     snprintf(self->name, sizeof self->name, "%s", name);
 }
 
-kith_err kith_init(const char *home, const char *name, const void *password, size_t password_size,
-                   kith_device_info *self, bool *created, kith_problem *problem)
+/* The recovery code of every fake home that has one ("recovery" in it): all words of the list, twice. */
+static void fake_code(char out[KITH_RECOVERY_TEXT])
+{
+    *out = 0;
+    for (size_t i = 0; i < KITH_RECOVERY_WORDS; i++) {
+        if (i) strcat(out, " ");
+        strcat(out, words[i % 12]);
+    }
+}
+
+static bool has_recovery(const char *home)
+{
+    FILE *f = home_file(home, "recovery", "re");
+    if (f) fclose(f);
+    return f != NULL;
+}
+
+static bool write_identity(const char *home, const char *name, const void *password, size_t size)
+{
+    mkdir(home, 0700);
+    FILE *f = home_file(home, "identity", "we");
+    if (!f) return false;
+    fprintf(f, "%s\n%.*s\n", name, (int)size, (const char *)password);
+    fclose(f);
+    return true;
+}
+
+kith_err kith_init(const char *home, const kith_init_options *options, kith_init_result *result, kith_problem *problem)
 {
     char old[KITH_NAME_TEXT], secret[128];
-    *created = !read_identity(home, old, secret);
-    if (*created) {
-        mkdir(home, 0700);
-        FILE *f = home_file(home, "identity", "we");
-        if (!f) return problem_set(problem, KITH_ERR_PERMISSION, NULL);
-        fprintf(f, "%s\n%.*s\n", name ? name : "host", (int)password_size, (const char *)password);
-        fclose(f);
-        snprintf(old, sizeof old, "%s", name ? name : "host");
+    if (options->size != sizeof *options || result->size != sizeof *result)
+        return problem_set(problem, KITH_ERR_ARG, "size");
+    trace("init recovery=%d", !options->no_recovery);
+    *result->recovery_code = 0;
+    result->created = !read_identity(home, old, secret);
+    if (result->created) {
+        snprintf(old, sizeof old, "%s", options->name ? options->name : "host");
+        if (!write_identity(home, old, options->password, options->password_size))
+            return problem_set(problem, KITH_ERR_PERMISSION, NULL);
+        FILE *f = options->no_recovery ? NULL : home_file(home, "recovery", "we");
+        if (f) fake_code(result->recovery_code);
+        if (f) fclose(f);
     }
-    describe_self(old, self);
+    describe_self(old, &result->self);
+    return KITH_OK;
+}
+
+static bool right(const char *secret, const void *given, size_t size)
+{
+    return strlen(secret) == size && !memcmp(secret, given, size);
+}
+
+kith_err kith_change_password(const char *home, const kith_password_change *c, kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], secret[128], code[KITH_RECOVERY_TEXT];
+    if (c->size != sizeof *c) return problem_set(problem, KITH_ERR_ARG, "size");
+    if (!read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
+    fake_code(code);
+    trace("passwd recovery=%d", c->recovery_code != NULL);
+    if (c->recovery_code && !has_recovery(home)) return problem_set(problem, KITH_ERR_STATE, "no code");
+    if (c->recovery_code && strcmp(c->recovery_code, code) != 0) return problem_set(problem, KITH_ERR_CODE, NULL);
+    if (!c->recovery_code && !right(secret, c->old_password, c->old_password_size))
+        return problem_set(problem, KITH_ERR_PASSWORD, NULL);
+    write_identity(home, name, c->new_password, c->new_password_size);
+    return KITH_OK;
+}
+
+kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem *problem)
+{
+    (void)problem;
+    bool exists = has_recovery(home);
+    *info = (kith_recovery_info){.size = sizeof *info, .exists = exists, .deposited = exists, .devices = exists};
+    if (exists) info->created_ms = 1795490963123;
+    return KITH_OK;
+}
+
+kith_err kith_backup(const char *home, const char *path, const void *password, size_t size, kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], secret[128];
+    if (!read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
+    if (!right(secret, password, size)) return problem_set(problem, KITH_ERR_PASSWORD, NULL);
+    FILE *f = fopen(path, "wxe");
+    if (!f) return problem_set(problem, KITH_ERR_EXISTS, NULL);
+    fprintf(f, "%s\n%s\n", name, secret);
+    fclose(f);
+    return KITH_OK;
+}
+
+kith_err kith_restore(const char *home, const kith_restore_options *o, kith_device_info *self, kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], secret[128], code[KITH_RECOVERY_TEXT];
+    if (o->size != sizeof *o) return problem_set(problem, KITH_ERR_ARG, "size");
+    fake_code(code);
+    trace("restore device=%s recovery=%d", o->device ? o->device : "-", o->recovery_code != NULL);
+    FILE *f = fopen(o->path, "re");
+    if (!f) return problem_set(problem, KITH_ERR_NO_FILE, NULL);
+    bool ok = fscanf(f, "%64[^\n]\n%127[^\n]", name, secret) == 2;
+    fclose(f);
+    if (!ok) return problem_set(problem, KITH_ERR_DAMAGED, NULL);
+    if (o->recovery_code && strcmp(o->recovery_code, code) != 0) return problem_set(problem, KITH_ERR_CODE, NULL);
+    if (!o->recovery_code && !right(secret, o->password, o->password_size))
+        return problem_set(problem, KITH_ERR_PASSWORD, NULL);
+    write_identity(home, o->device ? o->device : name, o->password, o->password_size);
+    describe_self(o->device ? o->device : name, self);
     return KITH_OK;
 }
 
@@ -502,26 +592,33 @@ char *kith_printable_name(const char *name, char *out, size_t out_size)
     return kith_printable(name, strlen(name), out, out_size);
 }
 
-kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem)
+static kith_err check(const char *text, size_t want, const char *what, char *out, size_t size, kith_problem *problem)
 {
-    char copy[256], *rest = copy, clean[KITH_WORDS_TEXT] = "";
-    size_t count = 0;
+    char copy[1024], *rest = copy;
+    size_t count = 0, n = 0;
     snprintf(copy, sizeof copy, "%s", text);
     for (char *word; (word = strsep(&rest, " ,-")) != NULL;) {
         size_t i = 0;
         if (!*word) continue;
         while (kith_word((unsigned)i) && strcmp(kith_word((unsigned)i), word) != 0) i++;
-        if (!kith_word((unsigned)i) || ++count > KITH_WORDS) {
+        if (!kith_word((unsigned)i)) {
             char message[300];
             snprintf(message, sizeof message, "\"%s\" is no word of a code: did you mean \"apple\"?", word);
             return problem_set(problem, KITH_ERR_CODE, message);
         }
-        if (count > 1) strcat(clean, " ");
-        strcat(clean, word);
+        if (count++ < want) n += (size_t)snprintf(out + n, size - n, "%s%s", n ? " " : "", word);
     }
-    if (count != KITH_WORDS) return problem_set(problem, KITH_ERR_CODE, "a code is six words");
-    strcpy(out, clean);
-    return KITH_OK;
+    return count == want ? KITH_OK : problem_set(problem, KITH_ERR_CODE, what);
+}
+
+kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem)
+{
+    return check(text, KITH_WORDS, "a code is six words", out, KITH_WORDS_TEXT, problem);
+}
+
+kith_err kith_recovery_check(const char *text, char out[KITH_RECOVERY_TEXT], kith_problem *problem)
+{
+    return check(text, KITH_RECOVERY_WORDS, "a recovery code is 24 words", out, KITH_RECOVERY_TEXT, problem);
 }
 
 /* ---- the relay: it says that it listens, and ends ---- */

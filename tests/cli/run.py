@@ -19,6 +19,7 @@ import time
 
 KITH = os.path.abspath(sys.argv[1])
 PATIENCE = 60  # seconds until a hanging test is a failed one
+CODE = " ".join(["acid acorn apple april banana cherry grape lemon melon orange peach tender"] * 2)  # the fake's recovery code
 WORDS = "acid acorn apple april banana cherry"
 TEMPORARY = tempfile.TemporaryDirectory(prefix="kith-cli-")
 LAPTOP = "laptop 01890000-0000-7000-8000-0000000000aa " + "a1b2c3d4e5f60718" * 4 + " own\n"
@@ -213,11 +214,11 @@ def test_usage():
         has(r.stderr, part)
         assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
         equal(r.stdout, "")
-    for word in "get up down inbox log sync revoke passwd recovery backup restore config".split():
+    for word in "get up down inbox log sync revoke recovery config".split():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
-    for line in ("passwd --recovery", "up --dir x", "get H -o F", "get H -oF -x", "config --unset k", "log show --limit 3",
+    for line in ("up --dir x", "get H -o F", "get H -oF -x", "config --unset k", "log show --limit 3",
                  "log append --model=m", "--dir x up", "--git config", "up --bogus"):
         r = p.run(*line.split())
         equal(r.returncode, 2)
@@ -425,8 +426,131 @@ def test_init():
     has(r.stderr, "kith init")
 
 
+def test_init_shows_the_recovery_code():
+    """On the terminal, where it is a person who sees it; never into a pipe."""
+    p = Place(identity=False)
+    t = p.terminal("--password-file", str(p.password), "init")
+    seen = t.expect("The recovery code, shown only now")
+    equal(t.wait(), 0)
+    assert "tender" not in t.out and "tender" not in seen, t.out
+    has(t.seen, " 1 acid       2 acorn      3 apple      4 april      5 banana     6 cherry")
+    has(t.seen, "19 grape")
+    p = Place(identity=False)
+    t = p.terminal("--plain", "--password-file", str(p.password), "init")
+    equal(t.wait(), 0)
+    has(t.seen.replace("\r", ""), " 1 acid\n 2 acorn\n")
+    has(t.seen.replace("\r", ""), "\n24 tender\n")
+    p = Place(identity=False)
+    (e,) = events(p.locked("--json", "init").stdout)
+    equal(e["recovery_code"], CODE)
+    (e,) = events(p.locked("--json", "init").stdout)  # only once
+    equal(e["recovery_code"], None)
+    p = Place(identity=False)
+    r = p.locked("init")  # nobody is there
+    equal(r.returncode, 0)
+    has(r.stderr, "no recovery code")
+    assert "acorn" not in r.stdout + r.stderr
+    equal(p.trace(), "init recovery=0\n")
+
+
+def test_passwd():
+    p = Place()
+    (p.dir / "new").write_text("better\n")
+    (p.dir / "code").write_text(CODE + "\n")
+    r = p.locked("passwd", "--new-password-file", "new")
+    equal((r.returncode, r.stdout), (0, ""))
+    equal((p.home / "identity").read_text(), "desk\nbetter\n")
+    r = p.locked("passwd", "--new-password-file", "new")
+    equal(r.returncode, 4)
+    has(r.stderr, "wrong password")
+    equal(p.run("passwd", "--new-password-file", "new").returncode, 2)
+    has(p.locked("passwd").stderr, "--new-password-file FILE")
+    r = p.run("passwd", "--password-file", "-", "--new-password-file", "-", input="better\nbest\n")  # a line each
+    equal((r.returncode, (p.home / "identity").read_text()), (0, "desk\nbest\n"))
+    r = p.run("passwd", "--recovery", "--code-file", "code", "--new-password-file", "new")
+    equal(r.returncode, 1)  # there is no code
+    (p.home / "recovery").write_text("")
+    (e,) = events(p.run("--json", "passwd", "--code-file", "code", "--new-password-file", "new").stdout)
+    equal(e, {"event": "password_changed"})
+    equal((p.home / "identity").read_text(), "desk\nbetter\n")
+    (p.dir / "code").write_text(CODE.replace("tender", "tendre") + "\n")
+    r = p.run("passwd", "--code-file", "code", "--new-password-file", "new")
+    equal(r.returncode, 4)
+    has(r.stderr, '"tendre" is no word')
+    (p.dir / "code").write_text(CODE.replace("tender", "acid") + "\n")
+    equal(p.run("passwd", "--code-file", "code", "--new-password-file", "new").returncode, 4)
+    has(p.run("passwd", "--recovery").stderr, "--code-file FILE")
+    equal(Place(identity=False).run("passwd").returncode, 7)
+
+
+def test_passwd_asks():
+    p = Place()
+    (p.home / "recovery").write_text("")
+    t = p.terminal("passwd", "--recovery")
+    t.expect("recovery code's 24 words: ")
+    t.type("aci\t" + "acorn apple april banana cherry grape lemon melon orange peach tend\t" + "\n")
+    t.expect("Word 13 of 24")
+    t.type("acid acorn aple\n")
+    t.expect('"aple" is no word')
+    t.expect("Word 13 of 24")  # what was right before stays
+    t.type("acid acorn apple april banana cherry\n")
+    t.expect("Word 19 of 24")
+    t.type("grape lemon melon orange peach tender\n")
+    t.expect("new password for this device: ")
+    t.type_blind("one\n")
+    t.expect("once more: ")
+    t.type_blind("one\n")
+    equal(t.wait(), 0)
+    equal((p.home / "identity").read_text(), "desk\none\n")
+    assert t.echoes()
+    t = p.terminal("passwd")
+    t.expect("This device's password: ")
+    t.type_blind("one\n")
+    t.expect("new password for this device: ")
+    t.type("\x03")
+    equal(t.wait(), 130)
+    equal((p.home / "identity").read_text(), "desk\none\n")
+    t = p.terminal("passwd", "--recovery")
+    t.expect("24 words: ")
+    t.type("\x03")
+    equal(t.wait(), 130)
+    assert t.echoes()
+
+
+def test_backup_and_restore():
+    p = Place()
+    (p.home / "recovery").write_text("")
+    (p.dir / "code").write_text(CODE + "\n")
+    (p.dir / "new").write_text("better\n")
+    r = p.locked("backup", "b")
+    equal((r.returncode, r.stdout), (0, ""))
+    equal(p.locked("backup", "b").returncode, 7)
+    equal(p.run("backup", "c").returncode, 2)
+    r = p.locked("restore", "b")  # there is an identity
+    equal(r.returncode, 7)
+    has(r.stderr, "--home DIR")
+    r = p.locked("--home", "other", "restore", "b")
+    equal(r.returncode, 0, r.stderr)
+    equal(r.stdout.splitlines()[1], "name         desk")
+    equal(p.locked("--home", "third", "restore", "nothing").returncode, 7)
+    equal(p.run("--home", "third", "restore", "b", "--password-file", "new").returncode, 4)
+    (e,) = events(p.run("--json", "--home", "third", "restore", "b", "--code-file", "code", "--new-password-file", "new").stdout)
+    equal((e["event"], e["name"]), ("restored", "desk"))
+    equal((p.dir / "third" / "identity").read_text(), "desk\nbetter\n")
+    r = p.run("--home", "fourth", "restore", "b", "--device", "laptop", "--code-file", "code", "--new-password-file", "new")
+    equal(r.stdout.splitlines()[1], "name         laptop")
+    has(p.trace(), "restore device=laptop recovery=1")
+    has(p.run("--home", "fifth", "restore", "b", "--device", "laptop").stderr, "--code-file FILE")
+    equal(Place(identity=False).run("backup", "b").returncode, 7)
+
+
 def test_status():
     p = Place()
+    has(p.run("status").stdout, 'recovery     none: "kith recovery new" makes a code\n')
+    (p.home / "recovery").write_text("")
+    has(p.run("status").stdout, "recovery     code of 2026-11-24T03:29:23Z, opens the keys of 1 device\n")
+    (e,) = events(p.run("--json", "status").stdout)
+    equal(e["recovery"], {"exists": True, "deposited": True, "created_at": "2026-11-24T03:29:23Z", "devices": 1})
     has(p.run("status").stdout, "up           no\n")
     (e,) = events(p.run("--json", "status").stdout)
     equal({k: e[k] for k in ("event", "name", "up", "relays", "addresses")},
@@ -1059,8 +1183,8 @@ def test_relay():
 
 def test_completion():
     p = Place(devices=LAPTOP + PHONE.replace("phone", "$(touch${IFS}owned)"))
-    equal(complete(p, KITH, "pa")[0], ["pair"])
-    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename", "relay"])
+    equal(complete(p, KITH, "pa")[0], ["pair", "passwd"])
+    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename", "restore", "relay"])
     equal(complete(p, KITH, "ping", "la")[0], ["laptop"])
     equal(complete(p, KITH, "send", "--to", "")[0], ["laptop", r"\$\(touch\$\{IFS\}owned\)"])
     assert not (p.dir / "owned").exists(), "a device's name was run as a command"

@@ -1,7 +1,7 @@
 /* Five devices that admit, revoke, rename, agree and reset, in parts of a network that do not hear each other, and a
- * thief who has one of their keys, everything anybody says, keys of its own and a recovery code of its own: it signs what
- * it likes, with whichever pasts and times.  Whatever the order in which records arrive, who has the same records comes
- * to the same, and that is what the rules say, asked another way (graph_oracle.h).  KITH_SEEDS / 4 says how many
+ * thief who has one of their keys, everything anybody says, keys of its own and a recovery code of its own: it signs
+ * what it likes, with whichever pasts and times.  Whatever the order in which records arrive, who has the same records
+ * comes to the same, and that is what the rules say, asked another way (graph_oracle.h).  KITH_SEEDS / 4 says how many
  * worlds (default 100); KITH_SEED runs one. */
 #include "crypto/rng.h"
 #include "graph_oracle.h"
@@ -178,8 +178,10 @@ static void thief_step(world *w)
     r.pair = w->pair[code];
     r.roster_count = !resets ? 0 : signer != about && dice(w, 2) ? 2 : 1;
     memcpy(r.signer, w->d[signer].entry.fingerprint, 32);
-    memcpy(r.target, r.kind == KITH_RECORD_REVOKE ? w->d[about].entry.fingerprint
-                                                  : kith_graph_id(g, (size_t)dice(w, kith_graph_count(g))), 32);
+    memcpy(r.target,
+           r.kind == KITH_RECORD_REVOKE ? w->d[about].entry.fingerprint
+                                        : kith_graph_id(g, (size_t)dice(w, kith_graph_count(g))),
+           32);
     size_t body_size = kith__record_body(&r, roster, body, sizeof body);
     assert_ok(kith__record_seal(body, body_size, w->d[signer].seed, resets ? w->code[code] : NULL, bytes, sizeof bytes,
                                 &size));
@@ -199,7 +201,8 @@ static void compare(world *w, const kith_graph *g)
             fail_msg("seed %llu: member %zu is another", (unsigned long long)w->seed, n);
         n++;
     }
-    if (n != o.member_count) fail_msg("seed %llu: %zu members, not %zu", (unsigned long long)w->seed, n, o.member_count);
+    if (n != o.member_count)
+        fail_msg("seed %llu: %zu members, not %zu", (unsigned long long)w->seed, n, o.member_count);
     for (size_t i = 0; i < o.count; i++) { /* a replacement that waits is one that counts, so far */
         size_t at = kith_graph_find(g, o.id[i]);
         bool good = v.records[at].state == KITH_RECORD_GOOD || v.records[at].state == KITH_RECORD_WAITING;

@@ -185,8 +185,7 @@ static inline bool oracle_ends_epoch(oracle *o, size_t r)
 {
     if (!o->within[r] || o->r[r].kind != KITH_RECORD_RESET) return false;
     size_t of = oracle_index(o, o->r[r].target);
-    return of == o->base ||
-           (o->within[of] && o->r[of].kind == KITH_RECORD_REPLACE && oracle_in_force(o, of));
+    return of == o->base || (o->within[of] && o->r[of].kind == KITH_RECORD_REPLACE && oracle_in_force(o, of));
 }
 
 /* Is reset a to be preferred to b? */
@@ -219,14 +218,12 @@ static inline void oracle_judge(oracle *o, const kith_graph *g)
         oracle_begin_epoch(o);
         for (size_t r = 0; r < o->count; r++)
             if (o->within[r])
-                o->good[r] = o->r[r].kind == KITH_RECORD_REVOKE ? oracle_counts(o, r)
-                                                                : oracle_valid(o, r, ORACLE_MAX);
+                o->good[r] = o->r[r].kind == KITH_RECORD_REVOKE ? oracle_counts(o, r) : oracle_valid(o, r, ORACLE_MAX);
         o->base = best;
     }
     for (size_t r = 0; r < o->count; r++)
         if (o->within[r])
-            o->good[r] =
-                o->r[r].kind == KITH_RECORD_REVOKE ? oracle_counts(o, r) : oracle_valid(o, r, ORACLE_MAX);
+            o->good[r] = o->r[r].kind == KITH_RECORD_REVOKE ? oracle_counts(o, r) : oracle_valid(o, r, ORACLE_MAX);
     for (size_t i = 0; i < o->ranked_count; i++)
         if (oracle_member(o, o->ranked[i])) memcpy(o->members[o->member_count++], o->ranked[i], 32);
     const kith_record *b = &o->r[o->base];

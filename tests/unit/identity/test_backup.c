@@ -24,15 +24,15 @@ static int setup(void **state)
     return 0;
 }
 
-static void set(kith_backup *backup, kith_backup_part part, const char *text)
+static void set(kith_backup_content *backup, kith_backup_part part, const char *text)
 {
     backup->parts[part].data = (const uint8_t *)text;
     backup->parts[part].size = strlen(text);
 }
 
-static kith_backup sample(void)
+static kith_backup_content sample(void)
 {
-    kith_backup backup = {.made_at_ms = 1795490963123};
+    kith_backup_content backup = {.made_at_ms = 1795490963123};
     set(&backup, KITH_BACKUP_TRUST, "trust");
     set(&backup, KITH_BACKUP_DEVICE, "{\"id\": 1}");
     set(&backup, KITH_BACKUP_KEYS, "{}");
@@ -41,15 +41,15 @@ static kith_backup sample(void)
 
 static uint8_t *sealed(const kith_recovery_public *to, size_t *size)
 {
-    kith_backup backup = sample();
+    kith_backup_content backup = sample();
     uint8_t *data;
     assert_ok(kith_backup_seal(&backup, &cheap, PASSWORD, to, &randoms, &data, size));
     return data;
 }
 
-static void check(kith_backup *opened)
+static void check(kith_backup_content *opened)
 {
-    kith_backup want = sample();
+    kith_backup_content want = sample();
     assert_int_equal(opened->made_at_ms, want.made_at_ms);
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) {
         assert_int_equal(opened->parts[i].data != NULL, want.parts[i].data != NULL);
@@ -64,7 +64,7 @@ static void both_ways(void **state)
     (void)state;
     size_t size;
     kith_reason reason;
-    kith_backup opened;
+    kith_backup_content opened;
     uint8_t *data = sealed(&recovery, &size), wrong[32] = {1};
     assert_ok(kith_backup_open(data, size, PASSWORD, &opened, &reason));
     check(&opened);
@@ -105,7 +105,7 @@ static void damage(void **state)
     (void)state;
     size_t size;
     kith_reason reason;
-    kith_backup opened;
+    kith_backup_content opened;
     uint8_t *data = sealed(&recovery, &size), *longer = kith_calloc(1, size + 1);
     assert_non_null(longer);
     for (size_t bit = 0; bit < 8 * size; bit++) {
@@ -134,7 +134,7 @@ static void changed_on_purpose(void **state)
     (void)state;
     size_t size;
     kith_reason reason;
-    kith_backup opened;
+    kith_backup_content opened;
     uint8_t *data = sealed(&recovery, &size);
     for (size_t at = 12; at < size - 32; at++) {
         data[at] ^= 1;
@@ -161,7 +161,7 @@ static void what_cannot_be(void **state)
     (void)state;
     size_t size;
     uint8_t *data;
-    kith_backup backup = sample();
+    kith_backup_content backup = sample();
     const kith_kdf_params absurd = {.memory_kib = 1, .passes = 1, .lanes = 1};
     assert_int_equal(kith_backup_seal(&backup, &cheap, (kith_bytes){"", 0}, NULL, &randoms, &data, &size),
                      KITH_ERR_ARG);
@@ -176,7 +176,7 @@ static void what_cannot_be(void **state)
 static int all_of_it(void *arg)
 {
     (void)arg;
-    kith_backup backup = sample(), opened = {0};
+    kith_backup_content backup = sample(), opened = {0};
     kith_reason reason;
     uint8_t *data = NULL;
     size_t size;

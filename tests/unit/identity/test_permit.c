@@ -7,7 +7,7 @@ static void whole_table(void **state)
     (void)state;
     static const struct {
         kith_service service;
-        kith_verdict own, contact, one_time, unknown;
+        kith_access own, contact, one_time, unknown;
     } want[] = {
         {KITH_SERVICE_HELLO, KITH_ALLOW, KITH_ALLOW, KITH_ALLOW, KITH_ALLOW},
         {KITH_SERVICE_PAIR, KITH_ALLOW, KITH_ALLOW, KITH_ALLOW, KITH_ALLOW},
@@ -43,7 +43,7 @@ static void overrides(void **state)
             for (unsigned said = 0; said <= 1 + KITH_ALLOW; said++) {
                 kith_overrides o = {0};
                 kith_service of = (kith_service)service;
-                kith_verdict table = kith_permit_of(of, (kith_standing)standing);
+                kith_access table = kith_permit_of(of, (kith_standing)standing);
                 if (service < KITH_OVERRIDES_MAX) o.of[service] = (uint8_t)said;
                 bool can = service >= KITH_SERVICE_PING && service <= KITH_SERVICE_TALK && said &&
                            !(service == KITH_SERVICE_PING && said == 1 + KITH_ASK);

@@ -60,13 +60,18 @@ static void show(void *user, kith_level level, const char *line)
     if (getenv("KITH_TEST_LOG")) fprintf(stderr, "%s %d %s\n", (const char *)user, (int)level, line);
 }
 
+static UNUSED kith_err init(const char *home, kith_problem *problem)
+{
+    const kith_init_options options = {.size = sizeof options, .name = home, .password = "secret", .password_size = 6};
+    kith_init_result made = {.size = sizeof made};
+    return kith_init(path(home), &options, &made, problem);
+}
+
 static UNUSED kith_node *start(const char *home)
 {
-    kith_device_info self;
     kith_problem problem;
     kith_node *node = NULL;
-    bool created;
-    if (kith_init(path(home), home, "secret", 6, &self, &created, &problem)) fail_msg("%s", problem.message);
+    if (init(home, &problem)) fail_msg("%s", problem.message);
     kith_options options = {.size = sizeof options,
                             .home = path(home),
                             .password = "secret",

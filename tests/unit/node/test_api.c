@@ -132,11 +132,9 @@ static void wrong_calls_are_said(void **state)
 static void a_wrong_password_opens_nothing(void **state)
 {
     (void)state;
-    kith_device_info self;
     kith_problem problem;
     kith_node *node = NULL;
-    bool created;
-    assert_ok(kith_init(path("three"), "three", "secret", 6, &self, &created, &problem));
+    assert_ok(init("three", &problem));
     kith_options options = {.size = sizeof options, .home = path("three"), .password = "Secret", .password_size = 6};
     assert_int_equal(kith_open(&options, &node, &problem), KITH_ERR_PASSWORD);
     assert_null(node);

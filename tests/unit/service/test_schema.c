@@ -20,8 +20,15 @@
 #define KINDS 7 /* of pairing messages */
 static const char *const pair_rules[KINDS + 1] = {
     "", "pair-start", "pair-share", "pair-proof", "pair-answer", "pair-identity", "pair-stored", "pair-fail"};
-static const char *const trust_rules[] = {"",        "trust-found", "trust-admit",   "trust-revoke", "trust-describe",
-                                          "trust-deposit", "trust-reset", "trust-replace", "trust-accept"};
+static const char *const trust_rules[] = {"",
+                                          "trust-found",
+                                          "trust-admit",
+                                          "trust-revoke",
+                                          "trust-describe",
+                                          "trust-deposit",
+                                          "trust-reset",
+                                          "trust-replace",
+                                          "trust-accept"};
 static const uint8_t seeds[2][32] = {{1}, {2}}, hash[32] = {3}, random_bytes[2][64] = {{4}, {5}};
 static kith_signer signers[2];
 static kith_hello hellos[2];
@@ -370,7 +377,7 @@ static void candidates(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing), TEST(files),
-                                       TEST(talks), TEST(relay),   TEST(candidates), TEST(graphs)};
+    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing),    TEST(files), TEST(talks),
+                                       TEST(relay), TEST(candidates), TEST(graphs)};
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }

@@ -1,0 +1,63 @@
+#include "commands.h"
+#include "output.h"
+#include "typed_code.h"
+
+#include <string.h>
+
+static int change(session *s, const secret *old, const char *code, const secret *fresh)
+{
+    kith_problem problem;
+    kith_password_change how = {.size = sizeof how,
+                                .old_password = old->data,
+                                .old_password_size = old->size,
+                                .recovery_code = code,
+                                .new_password = fresh->data,
+                                .new_password_size = fresh->size};
+    kith_err err = kith_change_password(s->home, &how, &problem);
+    if (err) return out_problem(err, problem.message);
+    out_say("The password is changed.  What runs goes on; backups made before open with the old one.");
+    out_event(json_pack("{s:s}", "event", "password_changed"));
+    return 0;
+}
+
+static int run(const cli_args *a)
+{
+    session s;
+    secret old, fresh;
+    kith_device_info self;
+    kith_problem problem;
+    char code[KITH_RECOVERY_TEXT];
+    bool recovery = args_has(a, OPT_RECOVERY) || args_has(a, OPT_CODE_FILE);
+    int status = session_start(&s, a);
+    if (status) return status;
+    kith_err err = kith_self(s.home, &self, &problem); /* who has no identity is not asked */
+    if (err) return out_problem(err, problem.message);
+    secret_init(&old);
+    secret_init(&fresh);
+    status = recovery ? code_recovery(&s, code) : session_password(&s, false, &old);
+    if (!status) status = session_new_password(&s, &fresh);
+    if (!status) status = change(&s, &old, recovery ? code : NULL, &fresh);
+    secret_done(&old);
+    secret_done(&fresh);
+    explicit_bzero(code, sizeof code);
+    return status;
+}
+
+static const cli_option options[] = {
+    {OPT_NEW_PASSWORD_FILE, 0, "new-password-file", "FILE", VALUE_FILE,
+     "the new password is the first line of FILE; - is standard input"},
+    {OPT_RECOVERY, 0, "recovery", NULL, VALUE_NONE, "the password is forgotten: ask for the recovery code instead"},
+    {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
+     "the first line of FILE is the recovery code; - is standard input"},
+    {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
+};
+
+const cli_command cmd_passwd = {
+    .name = "passwd",
+    .arguments = "",
+    .summary = "change this device's password",
+    .about = "Change this device's password: asks for the old one, or with --recovery for the recovery code, and twice "
+             "for the new one.  What runs goes on.",
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,76 @@
+#include "commands.h"
+#include "output.h"
+#include "typed_code.h"
+
+#include <string.h>
+
+static int restore(session *s, const secret *password, const char *code)
+{
+    kith_problem problem;
+    kith_device_info self;
+    kith_restore_options how = {.size = sizeof how,
+                                .path = s->args->words[0],
+                                .password = password->data,
+                                .password_size = password->size,
+                                .recovery_code = code,
+                                .device = args_value(s->args, OPT_DEVICE)};
+    kith_err err = kith_restore(s->home, &how, &self, &problem);
+    if (err) return out_problem(err, problem.message);
+    out_line("id           %s", self.id);
+    out_line("name         %s", self.name);
+    out_line("fingerprint  %s", self.fingerprint);
+    out_event(json_pack("{s:s, s:s, s:o, s:s}", "event", "restored", "id", self.id, "name", out_json_text(self.name),
+                        "fingerprint", self.fingerprint));
+    out_say("This device is \"%s\" again.  Where it was before it must not run any more: two devices with one identity "
+            "disturb each other.",
+            self.name);
+    return 0;
+}
+
+static int run(const cli_args *a)
+{
+    session s;
+    secret password;
+    kith_device_info self;
+    kith_problem problem;
+    char code[KITH_RECOVERY_TEXT];
+    bool recovery = args_has(a, OPT_RECOVERY) || args_has(a, OPT_CODE_FILE) || args_has(a, OPT_DEVICE);
+    int status = session_start(&s, a);
+    if (status) return status;
+    if (kith_self(s.home, &self, &problem) == KITH_OK) /* nobody is asked for nothing */
+        return out_error(kith_err_exit(KITH_ERR_EXISTS),
+                         "there is an identity already, \"%s\": restore into another folder with --home DIR",
+                         self.name);
+    secret_init(&password);
+    status = recovery ? code_recovery(&s, code) : session_password(&s, false, &password);
+    if (!status && recovery) status = session_new_password(&s, &password);
+    if (!status) status = restore(&s, &password, recovery ? code : NULL);
+    secret_done(&password);
+    explicit_bzero(code, sizeof code);
+    return status;
+}
+
+static const cli_option options[] = {
+    {OPT_RECOVERY, 0, "recovery", NULL, VALUE_NONE, "open it with the recovery code, and choose a new password"},
+    {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
+     "the first line of FILE is the recovery code; - is standard input"},
+    {OPT_NEW_PASSWORD_FILE, 0, "new-password-file", "FILE", VALUE_FILE,
+     "the new password is the first line of FILE; - is standard input"},
+    {OPT_DEVICE, 0, "device", "NAME", VALUE_OTHER,
+     "become this other own device, which the backup's device knew; needs the recovery code"},
+    {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
+};
+
+const cli_command cmd_restore = {
+    .name = "restore",
+    .arguments = "FILE",
+    .takes = VALUE_FILE,
+    .min = 1,
+    .max = 1,
+    .summary = "bring a backup back",
+    .about =
+        "Bring a device back from its backup: the same id, name and keys, so that the others notice nothing.  Asks "
+        "for the password that it had, or with --recovery for the recovery code.  Refused where there is an identity.",
+    .options = options,
+    .run = run,
+};

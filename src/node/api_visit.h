@@ -1,0 +1,22 @@
+/* kith.h's functions about the home need no node: each opens the home on an env of its own, does its work and lets go.
+ */
+#ifndef KITH_NODE_API_VISIT_H
+#define KITH_NODE_API_VISIT_H
+
+#include "io/io.h"
+#include "store/home.h"
+
+typedef struct kith_visit {
+    kith_io *io;
+    kith_env *env;
+    kith_home *home;
+} kith_visit;
+
+/* On an error nothing is open, and kith__visit_report completes the problem. */
+KITH_MUST_CHECK kith_err kith__visit_enter(const char *folder, kith_visit *visit, kith_problem *problem);
+void kith__visit_leave(kith_visit *visit);
+/* Gives the error back, with a sentence in the problem whatever happened. */
+kith_err kith__visit_report(kith_err err, kith_problem *problem);
+void kith__visit_self(const kith_home_self *self, kith_device_info *out);
+
+#endif
