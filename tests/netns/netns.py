@@ -241,7 +241,7 @@ class Device:
         self.password = self.folder / "password"
         self.password.write_text(PASSWORD + "\n")
         self.password.chmod(0o600)
-        self.id = self.name = self.fingerprint = None
+        self.id = self.name = self.fingerprint = self.code = None
         self.env = {}  # for each `kith`
 
     def run(self, *command, **more):
@@ -257,7 +257,9 @@ class Device:
         return self.run(KITH, *(["--json"] if json else []), *arguments, name=name, env=env, **more)
 
     def init(self, name=None):
-        self.kith("init", "--name", name or f"device-{self.folder.name}").ends(0)
+        made = self.kith("init", "--name", name or f"device-{self.folder.name}")
+        made.ends(0)
+        self.code = made.event("identity")["recovery_code"]
         status = self.kith("status")
         status.ends(0)
         event = status.event("status")

@@ -1,0 +1,133 @@
+"""An identity that survives: forgotten passwords, lost devices, backups that cannot be used."""
+import shutil
+
+from cases_pairing import expect
+from netns import Net, pair, random_file, same, snapshot
+
+LINE_MBIT = 40
+FILE_SIZE = 24 << 20
+
+
+def write(device, name, text):
+    path = device.folder / name
+    path.write_text(text + "\n")
+    path.chmod(0o600)
+    return path
+
+
+def backup(device, name="backup"):
+    path = device.folder / name
+    device.kith("backup", path).ends(0)
+    expect(path.stat().st_mode & 0o777 == 0o600, "others can read the backup")
+    return path
+
+
+def lose(device):
+    shutil.rmtree(device.home)
+
+
+def case_a_lost_device_comes_back():
+    """In the middle of a file its home is gone; restored, it takes the rest, and the sender never learnt."""
+    with Net() as n:
+        pair(n.a, n.b)
+        saved = backup(n.a)
+        known = n.b.devices()
+        n.slow(LINE_MBIT)
+        path = random_file(n.b.folder / "film", FILE_SIZE)
+        receiver = n.a.receive("--once")
+        receiver.begins()
+        sender = n.b.send(n.a, path)
+        receiver.event("progress", where=lambda e: e["bytes"] > FILE_SIZE // 4)
+        receiver.kill()
+        lose(n.a)
+        restored = n.a.kith("restore", saved)
+        restored.ends(0)
+        expect(restored.event("restored")["fingerprint"] == n.a.fingerprint, "another identity")
+        again = n.a.receive("--once")
+        again.begins()
+        sender.ends(0)
+        again.ends(0)
+        expect(same(n.a.inbox / "film", path), "another file")
+        now = n.b.devices()
+        expect({i: d["fingerprint"] for i, d in now.items()} == {i: d["fingerprint"] for i, d in known.items()}, "b knows others")
+        expect(n.a.devices().keys() == {n.b.id}, "a has forgotten b")
+
+
+def case_a_forgotten_password():
+    with Net() as n:
+        pair(n.a, n.b)
+        expect(len(n.a.code.split()) == 24, "no code")
+        code, fresh = write(n.a, "recovery", n.a.code), write(n.a, "new", "a new password")
+        receiver = n.a.receive("--once")
+        receiver.begins()
+        before = snapshot(n.a.home)
+        wrong = write(n.a, "wrong", "not this one")
+        n.a.kith("passwd", "--new-password-file", fresh, env={"KITH_PASSWORD_FILE": str(wrong)}).ends(4, "password")
+        other = write(n.a, "other", n.b.code)
+        n.a.kith("passwd", "--code-file", other, "--new-password-file", fresh).ends(4, "recovery code")
+        typo = write(n.a, "typo", "abandom" + n.a.code[n.a.code.index(" "):])
+        n.a.kith("passwd", "--code-file", typo, "--new-password-file", fresh).ends(4, "did you mean")
+        expect(snapshot(n.a.home) == before, "a refused change changed the home")
+        n.a.kith("passwd", "--recovery", "--code-file", code, "--new-password-file", fresh).ends(0)
+        changed = {name for name, what in snapshot(n.a.home).items() if before.get(name) != what}
+        expect(changed == {"network_keys.json"}, f"{changed} changed")
+        path = random_file(n.b.folder / "note", 100000)
+        n.b.send(n.a, path).ends(0)  # what ran goes on
+        receiver.ends(0)
+        n.a.kith("ping", "-c", "1", n.b.id).ends(4, "password")
+        n.a.password.write_text("a new password\n")
+        listener = n.b.receive("--once")
+        listener.begins()
+        n.a.kith("ping", "-c", "1", n.b.id).ends(0)
+
+
+def case_a_backup_that_cannot_be_used():
+    """Nothing that is wrong with it leaves anything behind, and each says what it is."""
+    with Net() as n:
+        pair(n.a, n.b)
+        saved = backup(n.a)
+        whole = saved.read_bytes()
+        before = snapshot(n.a.home)
+        n.a.kith("restore", saved).ends(7, "identity")
+        n.a.kith("backup", saved).ends(7, "overwrites nothing")
+        expect(saved.read_bytes() == whole and snapshot(n.a.home) == before, "something was changed")
+        lose(n.a)
+        middle = len(whole) // 2
+        spoiled = {"cut": (whole[:middle], 7), "empty": (b"", 7), "damaged": (whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1:], 7),
+                   "newer": (whole[:11] + b"\x02" + whole[12:], 7), "other": (b"%PDF-1.4" * 100, 7)}
+        for name, (data, status) in spoiled.items():
+            path = n.a.folder / name
+            path.write_bytes(data)
+            n.a.kith("restore", path).ends(status, "newer version" if name == "newer" else "cannot be restored")
+            expect(not n.a.home.exists(), f"{name}: something is there")
+        wrong, fresh = write(n.a, "wrong", "not this one"), write(n.a, "new", "a new password")
+        n.a.kith("restore", saved, env={"KITH_PASSWORD_FILE": str(wrong)}).ends(4, "wrong password")
+        n.a.kith("restore", saved, "--code-file", write(n.a, "code", n.b.code), "--new-password-file", fresh).ends(4, "recovery code")
+        n.a.kith("restore", n.a.folder / "nothing").ends(7)
+        expect(not n.a.home.exists(), "something is there")
+        n.a.kith("restore", saved, "--code-file", write(n.a, "code", n.a.code), "--new-password-file", fresh).ends(0)
+        n.a.password.write_text("a new password\n")
+        status = n.a.kith("status")
+        status.ends(0)
+        expect(status.event("status")["fingerprint"] == n.a.fingerprint, "another identity")
+        listener = n.b.receive("--once")
+        listener.begins()
+        n.a.kith("ping", "-c", "1", n.b.id).ends(0)
+
+
+def case_a_full_disk():
+    with Net() as n:
+        pair(n.a, n.b)
+        saved = backup(n.a)
+        small = n.a.folder / "small"
+        n.small_disk(small, "64k")
+        filler = small / "filler"
+        filler.write_bytes(bytes(64 << 10))
+        n.a.kith("backup", small / "backup").ends(7, "no space")
+        n.a.kith("--home", small / "home", "restore", saved).ends(7, "no space")
+        left = [p.name for p in small.rglob("*") if p.is_file()]
+        expect(set(left) <= {"filler", "kith.lock"}, f"{left} are left")
+        filler.unlink()
+        n.a.kith("backup", small / "backup").ends(0)
+        n.a.kith("--home", small / "home", "restore", saved).ends(0)
+        n.a.kith("--home", small / "home", "status").ends(0)
