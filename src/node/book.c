@@ -166,7 +166,6 @@ size_t kith__core_seen_addresses(kith_core *core, const kith_peer *peer, kith_ad
     return count;
 }
 
-/* A device that dials us does so from the port it listens on (one socket), so its address can be dialled back. */
 void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr)
 {
     struct book *book = core->book;
@@ -181,7 +180,7 @@ void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *ad
         kith_list_append(&book->noted, &n->link);
     }
     memcpy(n->fingerprint, peer->fingerprint, sizeof n->fingerprint);
-    if (addr->family != KITH_FAMILY_RELAY) n->addr = *addr; /* which means nothing the next time */
+    if (addr && addr->family != KITH_FAMILY_RELAY) n->addr = *addr; /* which means nothing the next time */
     n->at_ms = core->env->base->wall_ms(core->env);
     if (kith_seen_note(book->seen, n->fingerprint, addr, n->at_ms)) return; /* no memory: known next time */
 }

@@ -5,6 +5,7 @@
  *   session  one connection with one device: hello, then streams to services    session.{h,c}
  *   greeting the control streams: hello for hello, and what is said after it    greeting.{h,c}
  *   roam     which way a session's packets go, and networks that come and go    roam.{h,c}
+ *   beside   a session over TCP beside one over datagrams, where that is better beside.{h,c}
  *   dial     finding a device's addresses and racing them                       dial.{h,c}
  *   relay    connections to relays, and sessions over them as addresses         relay.h relay*.c
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
@@ -71,7 +72,8 @@ struct kith_core {
     const struct session *about; /* whose events are being dealt with: log lines say so */
     struct lan *lan;
     struct relays *relays; /* NULL: none are used */
-    kith_bucket probes;    /* of roam.c */
+    kith_bucket probes;    /* of roam.c, */
+    kith_bucket besides;   /* and of beside.c */
     kith_watch *watch;     /* of the system's addresses; NULL: none */
     struct book *book;
     struct receive_op *receiver; /* who takes files; one at a time */
@@ -115,7 +117,7 @@ bool kith__core_find_peer_id(kith_core *core, const char *device_id, kith_peer *
  * for what is under way, too. */
 #define BOOK_WATCH_NS SECOND_NS
 void kith__core_watch_book(kith_core *core);
-/* It was reached at this address: remembered (written when the core is freed). */
+/* It was there (written when the core is freed), and is reached at this address (NULL: not known where). */
 void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr);
 size_t kith__core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out,
                                  size_t cap); /* the latest first */

@@ -324,13 +324,12 @@ static void begin(dial *d)
     if (datagram && !of_wanted_kind(d, datagram)) datagram = NULL;
     if (d->want != DIAL_DATAGRAM && d->want != DIAL_RELAY)
         stream = kith__session_find(core, CARRIER_STREAM, d->peer.fingerprint, &d->but);
-    if (stream && (d->want != DIAL_ANY || !datagram)) {
+    if (stream && (d->want != DIAL_ANY || !datagram || datagram->remote.family == KITH_FAMILY_RELAY)) {
         succeed(d, stream);
     } else if (datagram && d->want == DIAL_BULK) {
         kith_conn_stats stats;
         kith_conn_get_stats(datagram->conn, &stats);
-        if (stats.min_rtt_ns < DIAL_BULK_RTT_NS && datagram->remote.family != KITH_FAMILY_RELAY)
-            note(d, CARRIER_STREAM, &datagram->remote, 0);
+        if (kith__session_is_near(datagram)) note(d, CARRIER_STREAM, &datagram->remote, 0);
         answered(d, datagram, stats.min_rtt_ns);
     } else if (datagram) {
         succeed(d, datagram);

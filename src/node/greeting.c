@@ -2,6 +2,7 @@
 #include "node/greeting.h"
 
 #include "base/buf.h"
+#include "node/beside.h"
 #include "node/roam.h"
 
 #include <string.h>
@@ -79,13 +80,16 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     }
     s->greeted = true;
     s->core->env->timers->set(s->timer, NEVER);
-    if (!s->for_pairing) kith__core_seen(s->core, &s->known, &s->remote);
+    /* Over datagrams a device dials from the port it listens on, over TCP from any. */
+    bool dial_back = s->dialler || s->carrier->kind == CARRIER_DATAGRAM;
+    if (!s->for_pairing) kith__core_seen(s->core, &s->known, dial_back ? &s->remote : NULL);
     if (!s->for_pairing) kith__core_watch_book(s->core);
     kith__core_log(s->core, KITH_LOG_INFO, "session with \"%s\" at %s", s->peer.name,
                    kith_addr_text(&s->remote, address));
     kith__roam_begin(s);
     if (!s->ready) kith__session_become_ready(s);
     kith__session_idle_out(s);
+    kith__beside_greeted(s);
 }
 
 /* The control stream: its number, one hello, and what follows. */

@@ -1,5 +1,6 @@
 /* Ping: 8 bytes there and back on a stream, timed here; and the other side of it. */
 #include "base/mem.h"
+#include "node/beside.h"
 #include "node/dial.h"
 #include "node/relay.h"
 
@@ -159,14 +160,25 @@ static void ping_connected(void *user, session *s)
 
 static void ping_failed(void *user, kith_err why) { ping_end(user, why); }
 
+/* Over TCP, where the datagrams that it began with have found no direct way. */
+static void ping_go_over(ping_op *p)
+{
+    session *now = p->hold.session, *twin = kith__session_twin(now);
+    if (!twin || !kith__beside_is_better(twin, now, false)) return;
+    kith__session_unuse(&p->hold);
+    kith__session_use(twin, &p->hold, ping_lost, p);
+}
+
 static void ping_timer(void *user)
 {
     ping_op *p = user;
     kith_core *core = p->op.core;
-    if (p->channel)
+    if (p->channel) {
         ping_end(p, KITH_ERR_TIMEOUT);
-    else if (p->hold.session)
+    } else if (p->hold.session) {
+        ping_go_over(p);
         ping_send(p);
+    }
     kith__core_pump(core);
 }
 

@@ -1,6 +1,7 @@
 /* Sending one file: read and hash chunks ahead on workers, hand them to the stream without copying, and when the device
  * goes away look for it and go on where it stopped. */
 #include "base/mem.h"
+#include "node/beside.h"
 #include "node/dial.h"
 #include "node/relay.h"
 #include "service/file_message.h"
@@ -346,6 +347,30 @@ static void watch(send_op *s)
     s->op.core->env->timers->set(s->timer, at);
 }
 
+/* The rest of the file goes over this session, from the next chunk on that the receiver has not. */
+static void go_over(send_op *s, session *to)
+{
+    char address[KITH_ADDR_TEXT_SIZE];
+    kith__core_log(s->op.core, KITH_LOG_INFO, "the file goes on over TCP, to %s", kith_addr_text(&to->remote, address));
+    kith__channel_give_up(s->channel, KITH_ERR_STATE); /* begun anew */
+    kith__session_unuse(&s->spare);
+    drop_connection(s);
+    connected(s, to);
+}
+
+/* There is a session over TCP beside the one that the file goes over: is the rest of it better off there? */
+static bool is_better_off(const send_op *s, const session *twin)
+{
+    bool bulk = s->header.size > KITH_GROUP_SIZE, some_left = s->next_index < kith_file_groups(s->header.size);
+    if (!s->accepted || s->over || s->want != DIAL_ANY || !some_left) return false;
+    return kith__beside_is_better(twin, s->hold.session, bulk);
+}
+
+static void twin_came(void *user, session *twin)
+{
+    if (is_better_off(user, twin)) go_over(user, twin);
+}
+
 static void accepted(send_op *s)
 {
     s->accepted = true;
@@ -388,6 +413,10 @@ static bool take_events(send_op *s)
         else if (event == KITH_FILE_FAILED)
             fail(s, err);
         if (event != KITH_FILE_ACCEPTED) return false;
+        session *twin = kith__session_twin(s->hold.session);
+        if (!twin || !is_better_off(s, twin)) continue;
+        go_over(s, twin);
+        return false;
     }
     return true;
 }
@@ -469,6 +498,7 @@ static void connected(void *user, session *with)
     kith__session_use(with, &s->hold, on_lost, s);
     session *twin = kith__session_twin(with);
     if (twin && s->want == DIAL_ANY) kith__session_use(twin, &s->spare, spare_lost, s);
+    if (s->want == DIAL_ANY) kith__session_want_beside(&s->hold, twin_came, s->header.size > KITH_GROUP_SIZE);
     kith_err err = kith__channel_open(with, STREAM_FILE, &events, s, &s->channel);
     if (!err) err = kith_file_tx_new(&s->header, &s->tx);
     if (err) {

@@ -2,6 +2,7 @@
 #include "node/talk.h"
 
 #include "base/mem.h"
+#include "node/beside.h"
 #include "node/dial.h"
 #include "node/relay.h"
 
@@ -18,7 +19,7 @@ struct talk_op {
     dial *dial;
     node_set refused;         /* nodes of the device that do not serve it */
     session_hold hold, spare; /* the session it goes over, and that one's twin */
-    channel *channel;
+    channel *channel, *left;  /* left: it went over this one, until it has come together again elsewhere */
     uint8_t instance[KITH_HELLO_INSTANCE_SIZE]; /* of the node at the other end; zeros: not known */
     bool together;                              /* ACCEPT came, or went */
     bool before;                                /* and did so once */
@@ -32,6 +33,7 @@ struct talk_op {
 static void step(talk_op *t);
 static void look_for_it(talk_op *t);
 static void connected(void *user, session *with);
+static void twin_came(void *user, session *twin);
 static void talk_cancel(op *o, kith_err why);
 static void talk_free(op *o);
 
@@ -84,6 +86,8 @@ static void leave_session(talk_op *t)
     t->dial = NULL;
     kith__channel_free(t->channel);
     t->channel = NULL;
+    kith__channel_free(t->left);
+    t->left = NULL;
     kith__session_unuse(&t->hold);
     t->together = t->unreturned = false;
 }
@@ -282,14 +286,43 @@ static void on_timer(void *user)
     talk_op *t = user;
     kith_core *core = t->op.core;
     if (t->channel) {
-        doubt(t);
+        session *twin = kith__session_twin(t->hold.session);
         core->env->timers->set(t->timer, now_of(t) + TALK_SILENT_NS / 2);
+        doubt(t);
+        if (t->opener && twin) twin_came(t, twin); /* one that came before the two were together */
     } else if (!t->opener) {
         give_up(t, KITH_ERR_LOST);
     } else if (!t->dial) {
         look_for_it(t);
     }
     kith__core_pump(core);
+}
+
+/* ---- going over ---- */
+
+static void left_readable(channel *c) { (void)c; }
+static void left_gone(channel *c, kith_err why)
+{
+    talk_op *t = c->owner;
+    (void)why;
+    t->left = NULL;
+    kith__channel_free(c);
+}
+
+/* There is a session over TCP beside the one it goes over.  The acceptor hears of the new stream before the old one is
+ * given up, so that nobody has lost anybody. */
+static void twin_came(void *user, session *twin)
+{
+    static const channel_events quiet = {.readable = left_readable, .gone = left_gone};
+    talk_op *t = user;
+    channel *left = t->channel;
+    if (!t->together || !kith__beside_is_better(twin, t->hold.session, false)) return;
+    t->channel = NULL;
+    leave_session(t);
+    kith_talk_apart(t->talk);
+    left->events = &quiet;
+    t->left = left;
+    connected(t, twin);
 }
 
 /* ---- over a session ---- */
@@ -322,11 +355,14 @@ static void come_together(talk_op *t)
 {
     session *s = t->hold.session, *twin = kith__session_twin(s);
     t->together = true;
+    kith__channel_free(t->left);
+    t->left = NULL;
     t->since_ns = now_of(t);
     t->refused.count = 0; /* what they do may change */
     if (s->greeted) memcpy(t->instance, s->peer.instance, sizeof t->instance);
     kith__session_unuse(&t->spare);
     if (twin && t->opener) kith__session_use(twin, &t->spare, spare_lost, t);
+    if (t->opener) kith__session_want_beside(&t->hold, twin_came, false);
     tell_status(t, false);
     if (t->opener || t->before) tell(t, KITH_EVENT_CONNECTED, KITH_OK);
     t->before = true;

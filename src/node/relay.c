@@ -191,11 +191,12 @@ bool kith__relays_problem(const kith_core *core, char *out, size_t size)
     return first;
 }
 
-static void registered(relay_link *l)
+static void registered(relay_link *l, const kith_addr *seen)
 {
     kith_core *core = l->all->core;
     l->why = KITH_OK;
     l->code = 0;
+    l->seen = *seen;
     kith__core_log(core, KITH_LOG_INFO, "registered at relay %s", l->url);
     kith_relays_up(&l->all->choice, l->index, kith__relay_link_now(l));
     l->has_mailbox = false;
@@ -212,7 +213,7 @@ static void lost(relay_link *l, const kith_relay_event *event)
     kith_relays_down(&l->all->choice, l->index, kith__relay_link_now(l));
     l->superseded = l->superseded || event->code == KITH_RELAY_ERROR_SUPERSEDED;
     l->has_mailbox = false;
-    l->observed = (kith_addr){0};
+    l->observed = l->seen = (kith_addr){0};
     kith__places_all_gone(l);
     /* A dial that knows nowhere to look waits for it. */
     if (!kith_list_empty(&l->all->core->dials)) kith_relay_client_want(l->client, kith__relay_link_now(l));
@@ -232,7 +233,7 @@ static void react(relay_link *l, const kith_relay_event *event)
         kith_ed25519_sign(core->config.seed, event->bytes, event->size, signature);
         kith_relay_client_signed(l->client, signature);
         break;
-    case KITH_RELAY_EVENT_REGISTERED: registered(l); break;
+    case KITH_RELAY_EVENT_REGISTERED: registered(l, &event->observed); break;
     case KITH_RELAY_EVENT_LOST: lost(l, event); break;
     case KITH_RELAY_EVENT_INCOMING: incoming(l, event); break;
     case KITH_RELAY_EVENT_GONE:
@@ -372,12 +373,14 @@ bool kith__relays_datagrams(kith_core *core, const kith_packet *run)
     return false;
 }
 
-size_t kith__relays_observed(const kith_core *core, kith_addr *out, size_t cap)
+size_t kith__relays_observed(const kith_core *core, bool over_udp, kith_addr *out, size_t cap)
 {
     const struct relays *all = core->relays;
     size_t n = 0;
-    for (size_t i = 0; all && i < all->count && n < cap; i++)
-        if (all->links[i].observed.family != KITH_FAMILY_NONE) out[n++] = all->links[i].observed;
+    for (size_t i = 0; all && i < all->count && n < cap; i++) {
+        const kith_addr *seen = over_udp ? &all->links[i].observed : &all->links[i].seen;
+        if (seen->family != KITH_FAMILY_NONE) out[n++] = *seen;
+    }
     return n;
 }
 

@@ -31,8 +31,8 @@ void kith__relays_changed(kith_core *core); /* this device's addresses have */
  * code with this tag open; nodes as in kith__lan_find_tag. */
 size_t kith__relays_find_device(kith_core *core, const uint8_t fingerprint[static 32], kith_addr *out, size_t cap);
 size_t kith__relays_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap);
-/* Where relays see our datagrams come from; how many, at most cap. */
-size_t kith__relays_observed(const kith_core *core, kith_addr *out, size_t cap);
+/* Where relays see our datagrams come from, or our WebSockets; how many, at most cap. */
+size_t kith__relays_observed(const kith_core *core, bool over_udp, kith_addr *out, size_t cap);
 
 /* Is it relays that stand in the way: there are some, and none serves us?  Then why, of the first, as a sentence's
  * part. */

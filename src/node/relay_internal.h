@@ -31,7 +31,8 @@ typedef struct relay_link {
     kith_relay_client *client; /* NULL: not wanted yet */
     kith_ws *ws;
     kith_timer *timer;
-    kith_addr udp, observed; /* the relay's; ours as it sees it, over UDP */
+    kith_addr udp, observed; /* the relay's; ours as it sees it, over UDP, */
+    kith_addr seen;          /* and over the WebSocket: of it only the IP address means something */
     bool flushing;
     kith_err why;    /* we are not registered there; OK: not told yet */
     uint64_t code;   /* and what the relay said of it (kith_relay_error), 0: nothing */

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "node/beside.h"
 #include "node/lan.h"
 #include "node/relay.h"
 #include "path/chooser.h"
@@ -19,6 +20,8 @@ struct roam {
     kith_timer *timer;
     uint64_t first_ns; /* nothing is done before */
     kith_bucket messages;
+    struct beside *beside;
+    bool tcp; /* the peer said that it may be dialled over TCP */
 };
 
 static void step(struct roam *r);
@@ -35,7 +38,8 @@ static void add_candidate(kith_candidates *out, const kith_addr *addr)
     out->addrs[out->count++] = *addr;
 }
 
-/* What relays see first: a device with very many addresses would otherwise not tell the one that works from outside. */
+/* What relays see first: a device with very many addresses would otherwise not tell the one that works from outside.
+ * Where a router forwards our port it is that port at the address that relays see, whatever else they see. */
 static void our_candidates(const kith_core *core, kith_candidates *out)
 {
     kith_interface_addr found[INTERFACES_MAX];
@@ -45,8 +49,13 @@ static void our_candidates(const kith_core *core, kith_candidates *out)
         add_candidate(out, &local);
         return;
     }
-    size_t count = kith__relays_observed(core, observed, KITH_RELAYS_MAX);
+    size_t count = kith__relays_observed(core, true, observed, KITH_RELAYS_MAX);
     for (size_t i = 0; i < count; i++) add_candidate(out, &observed[i]);
+    count = kith__relays_observed(core, false, observed, KITH_RELAYS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        observed[i].port = local.port;
+        add_candidate(out, &observed[i]);
+    }
     count = core->env->net->addresses(core->env, found, INTERFACES_MAX);
     for (size_t i = 0; i < count && i < INTERFACES_MAX; i++) {
         kith_addr a = found[i].addr;
@@ -64,6 +73,7 @@ static void announce(struct roam *r)
     size_t size;
     if (!s->control_out || kith_stream_unsent(s->control_out) > ROAM_UNSENT_MAX) return;
     our_candidates(s->core, &ours);
+    ours.tcp = s->core->listener && !s->no_relay;
     if (kith_candidates_write(&ours, message, sizeof message, &size)) return;
     kith_writer w = kith_writer_of(prefix, sizeof prefix);
     kith_write_varint(&w, size);
@@ -109,9 +119,12 @@ static void set_timer(struct roam *r)
     r->session->core->env->timers->set(r->timer, at < r->first_ns ? r->first_ns : at);
 }
 
+static void look_beside(struct roam *r) { kith__beside_look(r->beside, &r->chooser, r->tcp && !r->session->no_relay); }
+
 static void step(struct roam *r)
 {
     kith_choice choice;
+    look_beside(r);
     if (now_of(r) < r->first_ns) return;
     while (kith_chooser_next(&r->chooser, &choice, now_of(r)))
         if (carry_out(r, &choice)) kith_chooser_refused(&r->chooser, &choice, now_of(r));
@@ -157,7 +170,8 @@ void kith__roam_begin(session *s)
     if (s->carrier->kind != CARRIER_DATAGRAM || s->for_pairing || s->relay_only || s->roam) return;
     struct roam *r = kith_calloc(1, sizeof *r);
     if (r) r->timer = core->env->timers->open(core->env, on_timer, r);
-    if (!r || !r->timer) { /* it stays where it is */
+    if (!r || !r->timer || kith__beside_new(s, &r->beside)) { /* it stays where it is */
+        if (r) core->env->timers->close(r->timer);
         kith_free(r);
         return;
     }
@@ -179,6 +193,7 @@ void kith__roam_end(session *s)
     struct roam *r = s->roam;
     if (!r) return;
     s->roam = NULL;
+    kith__beside_free(r->beside);
     s->core->env->timers->close(r->timer);
     kith_free(r);
 }
@@ -188,6 +203,7 @@ void kith__roam_used(session *s)
     struct roam *r = s->roam;
     if (!r) return;
     kith_chooser_use(&r->chooser, !kith_list_empty(&s->uses), now_of(r));
+    look_beside(r);
     set_timer(r);
 }
 
@@ -233,6 +249,7 @@ static void told(struct roam *r, const uint8_t *message, size_t size)
     if (kith_candidates_read(message, size, &said)) return;
     for (size_t i = 0; i < said.count; i++)
         if (kith_route_plausible(&said.addrs[i])) said.addrs[good++] = said.addrs[i];
+    r->tcp = said.tcp;
     kith_chooser_offer(&r->chooser, KITH_ROUTE_SAID, said.addrs, good, now_of(r));
     kith_chooser_told(&r->chooser, now_of(r));
 }
@@ -310,6 +327,7 @@ static void network_changed(session *s, const kith_addr *ours, size_t count)
     at_once(r);
     offer_seen(r);
     kith_chooser_changed(&r->chooser, now_of(r));
+    kith__beside_anew(r->beside);
     step(r);
 }
 

@@ -23,7 +23,7 @@ void kith__roam_end(session *s);   /* NULL inside is fine */
 void kith__roam_event(session *s, const kith_quic_event *event); /* PATH, MOVED, ASKED, SILENT */
 /* Bytes of the peer's control stream after hello. */
 void kith__roam_control(session *s, const uint8_t *data, size_t size);
-void kith__roam_used(session *s); /* somebody holds it, or nobody any more */
+void kith__roam_used(session *s); /* who holds it is another, or whether it has a twin */
 void kith__roam_seen(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE]); /* its addresses may have changed */
 void kith__roam_relays(kith_core *core);         /* there are relays that there were not */
 void kith__roam_told_addresses(kith_core *core); /* what peers are to be told has changed */

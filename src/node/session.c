@@ -2,6 +2,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "node/beside.h"
+#include "node/dial.h"
 #include "node/greeting.h"
 #include "node/lan.h"
 #include "node/relay.h"
@@ -174,6 +176,7 @@ static void session_end(session *s, kith_err why)
     kith_conn_free(s->conn);
     kith__carrier_release(s->carrier);
     leave_place(s);
+    kith__beside_ended(s);
     kith_free(s);
 }
 
@@ -206,6 +209,13 @@ void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, 
     *hold = (session_hold){.session = s, .lost = lost, .user = user};
     kith_list_append(&s->uses, &hold->link);
     kith__roam_used(s);
+}
+
+void kith__session_want_beside(session_hold *hold, void (*beside)(void *user, session *twin), bool bulk)
+{
+    hold->beside = beside;
+    hold->bulk = bulk;
+    if (hold->session) kith__roam_used(hold->session);
 }
 
 static uint64_t idle_ns(const session *s)
@@ -295,15 +305,24 @@ session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fi
         const uint8_t *theirs = s->known.fingerprint;
         if (!s->ready || s->for_pairing || s->carrier->kind != kind || memcmp(theirs, fingerprint, 32) != 0) continue;
         if (but && kith__nodes_have(but, s)) continue;
-        /* Of two that were dialled at the same time both sides keep the one the lower fingerprint dialled. */
-        bool lower_is_ours = memcmp(core->signer.fingerprint, fingerprint, 32) < 0;
-        if (!best || s->dialler == lower_is_ours) best = s;
+        if (!best || s->dialler == kith__session_lower_is_ours(s)) best = s;
     }
     return best;
 }
 
-/* The same node: by what both hellos said, or dialled at the same place. */
-static bool same_node(const session *a, const session *b)
+bool kith__session_lower_is_ours(const session *s)
+{
+    return memcmp(s->core->signer.fingerprint, s->known.fingerprint, sizeof s->known.fingerprint) < 0;
+}
+
+bool kith__session_is_near(const session *s)
+{
+    kith_conn_stats stats;
+    kith_conn_get_stats(s->conn, &stats);
+    return stats.min_rtt_ns < DIAL_BULK_RTT_NS && s->remote.family != KITH_FAMILY_RELAY;
+}
+
+bool kith__session_same_node(const session *a, const session *b)
 {
     if (memcmp(a->known.fingerprint, b->known.fingerprint, sizeof a->known.fingerprint) != 0) return false;
     if (a->dialler && b->dialler && kith_addr_equal(&a->remote, &b->remote)) return true;
@@ -313,12 +332,14 @@ static bool same_node(const session *a, const session *b)
 
 session *kith__session_twin(const session *s)
 {
+    session *found = NULL;
     KITH_EACH (at, &s->core->sessions) {
         session *other = KITH_OF(at, session, link);
         if (!other->ready || other->for_pairing || other->carrier->kind == s->carrier->kind) continue;
-        if (same_node(s, other)) return other;
+        if (!kith__session_same_node(s, other)) continue;
+        if (!found || other->dialler == kith__session_lower_is_ours(other)) found = other;
     }
-    return NULL;
+    return found;
 }
 
 void kith__session_become_ready(session *s)

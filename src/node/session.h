@@ -61,6 +61,8 @@ typedef struct session_hold {
     kith_link link;
     session *session; /* NULL: none */
     void (*lost)(void *user, kith_err why);
+    void (*beside)(void *user, session *twin); /* NULL: not wanted */
+    bool bulk;
     void *user;
 } session_hold;
 
@@ -111,6 +113,9 @@ void kith__sessions_recheck(kith_core *core);
 void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user);
 void kith__session_unuse(
     session_hold *hold); /* the last one lets a dialled session idle out; harmless when not in use */
+/* And have a twin over TCP where that is better (beside.h): `beside` is called with each that appears (NULL: not
+ * wanted); with `bulk` where datagrams are near, too. */
+void kith__session_want_beside(session_hold *hold, void (*beside)(void *user, session *twin), bool bulk);
 void kith__session_free_all(kith_core *core); /* without a word to anybody: the core goes */
 void kith__session_unwatch(session *s);
 /* A node of this device has just appeared on the network: sessions with it that are silent for SESSION_SILENT_NS with
@@ -137,6 +142,11 @@ bool kith__nodes_have_port(const node_set *set, uint16_t port);
 session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fingerprint[static 32],
                             const node_set *but);
 session *kith__session_twin(const session *s); /* the ready one over the other kind with the same node, or NULL */
+/* The same node at the other end: by what both hellos said, or both were dialled at the same place. */
+bool kith__session_same_node(const session *a, const session *b);
+/* Of two that were dialled at the same time both sides keep the one that the lower fingerprint dialled. */
+bool kith__session_lower_is_ours(const session *s);
+bool kith__session_is_near(const session *s); /* directly, and within DIAL_BULK_RTT_NS: bulk is better off with TCP */
 
 /* A new stream to the service. */
 KITH_MUST_CHECK kith_err kith__channel_open(session *s, stream_number service, const channel_events *events,

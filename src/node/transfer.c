@@ -267,6 +267,7 @@ static void offered(transfer *t)
                                      .conflict = t->op->conflict,
                                      .modified_ms = header->modified_ms,
                                      .executable = header->executable};
+    if (t->hold.session) kith__session_want_beside(&t->hold, NULL, header->size > KITH_GROUP_SIZE);
     t->stage = ASKING; /* from here on it is known to the application */
     t->op->op.core->env->timers->set(t->timer, NEVER);
     kith_err refused = kith_file_name_clean(header->name, strlen(header->name), clean);

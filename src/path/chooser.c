@@ -355,6 +355,20 @@ static bool goes_before(const kith_chooser *c, const kith_route *a, const kith_r
     return a->asked_ns < b->asked_ns;
 }
 
+size_t kith_chooser_better(const kith_chooser *c, kith_addr *out, size_t cap)
+{
+    size_t n = 0;
+    for (kith_tier tier = KITH_TIER_LAN; tier < c->routes[c->current].tier; tier++)
+        for (int said = 0; said < 2; said++)
+            for (size_t i = 0; i < c->count && n < cap; i++) {
+                const kith_route *r = &c->routes[i];
+                bool seen = r->sources & BIT(KITH_ROUTE_SEEN);
+                if (r->tier != tier || !(seen || r->sources & BIT(KITH_ROUTE_SAID)) || seen == said) continue;
+                out[n++] = r->addr;
+            }
+    return n;
+}
+
 static bool probe(kith_chooser *c, kith_choice *out, uint64_t now)
 {
     kith_route *next = NULL;

@@ -116,6 +116,9 @@ bool kith_chooser_next(kith_chooser *c, kith_choice *out, uint64_t now_ns);
 /* A PROBE or MOVE that could not be done now: it is tried again in half a second. */
 void kith_chooser_refused(kith_chooser *c, const kith_choice *choice, uint64_t now_ns);
 uint64_t kith_chooser_deadline_ns(const kith_chooser *c); /* UINT64_MAX: none */
+/* Where the peer may be dialled over TCP for a way that is better by kind: what it said and what was seen, the local
+ * network first, of equals what was seen.  How many, at most cap. */
+size_t kith_chooser_better(const kith_chooser *c, kith_addr *out, size_t cap);
 
 /* May a peer say that it is there?  Unicast, a port from KITH_ROUTE_PORT_MIN, no loopback, not link-local (which means
  * nothing elsewhere); of IPv6 what is global (2000::/3) or of a local network (fc00::/7), so that no IPv4 address hides

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { MESSAGE_KIND = 1, CANDIDATES_ADDRESSES };
+enum { MESSAGE_KIND = 1, CANDIDATES_ADDRESSES, CANDIDATES_TCP };
 enum { KIND_CANDIDATES = 1 };
 
 #define IPV4_SIZE 6
@@ -24,12 +24,16 @@ static void write_address(kith_writer *w, const kith_addr *a)
 kith_err kith_candidates_write(const kith_candidates *candidates, void *out, size_t cap, size_t *size)
 {
     kith_writer w = kith_writer_of(out, cap);
-    kith_cbor_write_map(&w, 2);
+    kith_cbor_write_map(&w, candidates->tcp ? 3 : 2);
     kith_cbor_write_uint(&w, MESSAGE_KIND);
     kith_cbor_write_uint(&w, KIND_CANDIDATES);
     kith_cbor_write_uint(&w, CANDIDATES_ADDRESSES);
     kith_cbor_write_array(&w, candidates->count);
     for (size_t i = 0; i < candidates->count; i++) write_address(&w, &candidates->addrs[i]);
+    if (candidates->tcp) {
+        kith_cbor_write_uint(&w, CANDIDATES_TCP);
+        kith_cbor_write_bool(&w, true);
+    }
     *size = kith_writer_size(&w);
     return w.bad ? KITH_ERR_LIMIT : KITH_OK;
 }
@@ -46,7 +50,7 @@ kith_err kith_candidates_read(const void *data, size_t size, kith_candidates *ou
 {
     kith_cbor_reader r = kith_cbor_reader_of(data, size);
     kith_cbor_walk walk = kith_cbor_enter(&r);
-    out->count = 0;
+    *out = (kith_candidates){0};
     uint64_t kind = kith_cbor_need(&r, &walk, MESSAGE_KIND) ? kith_cbor_read_uint(&r) : 0;
     if (!r.bad && kind != KIND_CANDIDATES) return KITH_ERR_UNSUPPORTED;
     size_t left = kith_cbor_need(&r, &walk, CANDIDATES_ADDRESSES) ? kith_cbor_read_array(&r) : 0;
@@ -56,6 +60,7 @@ kith_err kith_candidates_read(const void *data, size_t size, kith_candidates *ou
         if (!bytes || (length != IPV4_SIZE && length != IPV6_SIZE)) return KITH_ERR_FORMAT;
         if (out->count < KITH_CANDIDATES_MAX) out->addrs[out->count++] = address_of(bytes, length);
     }
+    if (kith_cbor_find(&r, &walk, CANDIDATES_TCP)) out->tcp = kith_cbor_read_bool(&r);
     kith_cbor_leave(&r, &walk);
     return kith_cbor_done(&r) ? KITH_OK : KITH_ERR_FORMAT;
 }

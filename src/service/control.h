@@ -1,9 +1,10 @@
 /* What follows hello on a control stream: messages, each  varint length || CBOR map,  of which key 1 says the kind.
  * Kinds that are not known, and messages longer than KITH_CONTROL_MAX, are skipped: later versions may send them.
  *
- *   { 1: 1, 2: [ address ... ] }   candidates: where this node may be reached over UDP, all of them; what was said
- *                                  before counts no more.  An address is an IPv4 (4 bytes) or IPv6 address (16), then
- *                                  the port (2 bytes, big-endian). */
+ *   { 1: 1, 2: [ address ... ], ? 3: bool }
+ *       candidates: where this node may be reached over UDP, all of them; what was said before counts no more.  An
+ *       address is an IPv4 (4 bytes) or IPv6 address (16), then the port (2 bytes, big-endian).  3: it listens for TCP
+ *       at the same ports, and wants to be dialled there (absent: it does not). */
 #ifndef KITH_SERVICE_CONTROL_H
 #define KITH_SERVICE_CONTROL_H
 
@@ -11,11 +12,12 @@
 
 #define KITH_CONTROL_MAX        1024 /* bytes of a message that is looked at */
 #define KITH_CANDIDATES_MAX     16
-#define KITH_CANDIDATES_ENCODED (8 + KITH_CANDIDATES_MAX * 19)
+#define KITH_CANDIDATES_ENCODED (10 + KITH_CANDIDATES_MAX * 19)
 
 typedef struct kith_candidates {
     kith_addr addrs[KITH_CANDIDATES_MAX];
     size_t count;
+    bool tcp; /* they may be dialled over TCP as well */
 } kith_candidates;
 
 /* The message without its length.  Only IPv4 and IPv6 addresses may be in it. */

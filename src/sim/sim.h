@@ -116,6 +116,8 @@ KITH_MUST_CHECK kith_err kith_sim_pair_link(kith_sim_host *a, kith_sim_host *b, 
 KITH_MUST_CHECK kith_err kith_sim_oneway_link(kith_sim_host *from, kith_sim_host *to, const kith_sim_link *link);
 /* Nothing passes between the two, including what is under way; no error tells. */
 KITH_MUST_CHECK kith_err kith_sim_partition(kith_sim_host *a, kith_sim_host *b, bool on);
+/* A firewall between the two: silently, no datagrams pass, or nothing of TCP.  Announcements do. */
+KITH_MUST_CHECK kith_err kith_sim_firewall(kith_sim_host *a, kith_sim_host *b, bool udp, bool tcp);
 /* The chance that a send answers AGAIN, or takes only a part of what it could (TCP); `writable` comes within 1 ms. */
 void kith_sim_set_send_again(kith_sim_host *host, double chance);
 

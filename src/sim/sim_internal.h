@@ -180,13 +180,14 @@ struct kith_sim_lan {
 
 typedef struct sim_pair { /* exceptions from one host to another */
     uint64_t key;         /* from's id << 32 | to's */
-    bool cut, has_link;
+    bool cut, cut_udp, cut_tcp, has_link;
     kith_sim_link way;
     struct sim_pipe pipe;
 } sim_pair;
 
 sim_pair *kith__sim_pair_find(kith_sim *sim, const kith_sim_host *from, const kith_sim_host *to); /* or NULL */
-bool kith__sim_is_cut(kith_sim *sim, const kith_sim_host *a, const kith_sim_host *b);
+typedef enum sim_kind { SIM_ANYTHING, SIM_UDP, SIM_TCP } sim_kind;
+bool kith__sim_is_cut(kith_sim *sim, const kith_sim_host *a, const kith_sim_host *b, sim_kind kind);
 sim_iface *kith__sim_lan_find(const kith_sim_lan *lan, const kith_addr *addr); /* who has it there, or NULL */
 sim_iface *kith__sim_iface_on(const kith_sim_host *host, const kith_sim_lan *lan);
 bool kith__sim_host_has(const kith_sim_host *host, const kith_addr *addr);

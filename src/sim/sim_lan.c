@@ -130,7 +130,7 @@ static void heard_remove(kith_lan *lan, heard *h)
 /* Whether there is a network for both now; with `delay_ns`, whether a message sent now arrives, and after how long. */
 static bool reaches(kith_sim *sim, const kith_sim_host *from, const kith_sim_host *to, uint64_t *delay_ns)
 {
-    if (kith__sim_is_cut(sim, from, to)) return false;
+    if (kith__sim_is_cut(sim, from, to, SIM_ANYTHING)) return false;
     KITH_EACH (link, &from->ifaces) {
         const kith_sim_lan *network = KITH_OF(link, sim_iface, link)->lan;
         if (!kith__sim_iface_on(to, network)) continue;

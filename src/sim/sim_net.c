@@ -339,10 +339,10 @@ kith_err kith_sim_pair_link(kith_sim_host *a, kith_sim_host *b, const kith_sim_l
     return err ? err : kith_sim_oneway_link(b, a, link);
 }
 
-bool kith__sim_is_cut(kith_sim *sim, const kith_sim_host *a, const kith_sim_host *b)
+bool kith__sim_is_cut(kith_sim *sim, const kith_sim_host *a, const kith_sim_host *b, sim_kind kind)
 {
     const sim_pair *pair = sim->pair_count ? kith__sim_pair_find(sim, a, b) : NULL;
-    return pair && pair->cut;
+    return pair && (pair->cut || (kind == SIM_UDP && pair->cut_udp) || (kind == SIM_TCP && pair->cut_tcp));
 }
 
 kith_err kith_sim_partition(kith_sim_host *a, kith_sim_host *b, bool on)
@@ -357,6 +357,21 @@ kith_err kith_sim_partition(kith_sim_host *a, kith_sim_host *b, bool on)
     kith__sim_note(a->sim, on ? "cut" : "heal", a, b->id, NULL, 0);
     kith__sim_lan_moved(a);
     kith__sim_lan_moved(b);
+    return KITH_OK;
+}
+
+kith_err kith_sim_firewall(kith_sim_host *a, kith_sim_host *b, bool udp, bool tcp)
+{
+    sim_pair *there, *back;
+    if (a == b) return KITH_ERR_ARG;
+    kith_err err = pair_of(a, b, &there);
+    if (!err) err = pair_of(b, a, &back);
+    if (err) return err;
+    there = kith__sim_pair_find(a->sim, a, b); /* the second may have moved the first */
+    there->cut_udp = back->cut_udp = udp;
+    there->cut_tcp = back->cut_tcp = tcp;
+    kith__sim_note(a->sim, (const char *[]){"all passes", "no TCP", "no UDP", "neither"}[2 * udp + tcp], a, b->id, NULL,
+                   0);
     return KITH_OK;
 }
 

@@ -41,7 +41,7 @@ void kith__sim_segments_done(kith_sim *sim)
 
 static bool is_cut(kith_sim *sim, const kith_sim_host *from, const kith_sim_host *via, const kith_sim_host *to)
 {
-    return kith__sim_is_cut(sim, from, to) || (via != from && kith__sim_is_cut(sim, via, to));
+    return kith__sim_is_cut(sim, from, to, SIM_TCP) || (via != from && kith__sim_is_cut(sim, via, to, SIM_TCP));
 }
 
 /* Things have changed since it was sent. */

@@ -58,7 +58,7 @@ static kith_udp *socket_at(const kith_sim_host *host, const kith_addr *addr)
 
 static bool is_cut(kith_sim *sim, const kith_sim_host *from, const kith_sim_host *via, const kith_sim_host *to)
 {
-    return kith__sim_is_cut(sim, from, to) || (via != from && kith__sim_is_cut(sim, via, to));
+    return kith__sim_is_cut(sim, from, to, SIM_UDP) || (via != from && kith__sim_is_cut(sim, via, to, SIM_UDP));
 }
 
 /* Who gets it now; things have changed since it was sent. */

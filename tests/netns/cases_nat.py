@@ -103,7 +103,8 @@ def middle(process, after=SIZE // 5, path=None):
 
 
 class Way:
-    """How two devices come together: what the first answer took, where it ended, and how long after the session began."""
+    """How two devices come together: what the first answer took, where it ended (`direct`: False, True, or "tcp"), and how long
+    after the session began."""
 
     def __init__(self, n, direct, answers=4):
         n.receive()
@@ -113,9 +114,10 @@ class Way:
         session = ping.logs("session with")
         self.first, self.path, self.last = pongs[0], pongs[-1]["path"], pongs[-1]
         self.session_s = session - began
-        self.direct_s = ping.logs("now at") - session if pongs[0]["path"] == "relay" and self.path == "udp" else None
+        moved = {"udp": "now at", "tcp": "session with .* at [^r]"}.get(self.path)
+        self.direct_s = ping.logs(moved) - session if moved else None
         expect(pongs[0]["path"] == "relay", f"the first answer came over {pongs[0]}\n{ping.said()}")
-        expect(self.path == ("udp" if direct else "relay"), f"it ends over {pongs[-1]}\n{ping.said()}")
+        expect(self.path == {True: "udp", False: "relay"}.get(direct, direct), f"it ends over {pongs[-1]}\n{ping.said()}")
         for pong in pongs:
             expect((pong["scope"] == "relay") == (pong["path"] == "relay"), f"{pong}")
 
@@ -186,6 +188,20 @@ def case_udp_blocked():
         sends(n, "relay")
         expect(n.metric("binds_total") == 1, "the relay hears a over UDP")
         expect(n.metric("websocket_received_bytes_total") > 5_000_000, "the file did not go over the WebSocket")
+
+
+def case_udp_blocked_and_reached_over_tcp():
+    """One side is let out over TCP alone, the other one is reached, whichever of them sends: a file that began over the relay ends
+    over TCP."""
+    for one, other in (("udp-blocked", "open"), ("udp-blocked", "forwarded"), ("open", "udp-blocked")):
+        with Between(one, other) as n:
+            sender, receiver, file = n.transfer(size=2 * SIZE)
+            middle(sender, after=0, path="relay")
+            middle(sender, path="tcp")
+            expect(n.arrived(sender, receiver, file)["path"] == "tcp", sender.said())
+            expect({e["scope"] for e in sender.events if e.get("path") == "tcp" and "scope" in e} == {"internet"}, sender.said())
+            expect(not sender.count("waiting"), f"the device was looked for although it was there\n{sender.said()}")
+            expect(n.a.send(n.b, random_file(n.folder / "small", 10)).ends(0), "and afterwards")
 
 
 def case_only_443():

@@ -24,6 +24,7 @@ but keeps the port where it is free, which it is as long as no two devices of a 
 - full cone, address-restricted: `masquerade`, and what goes out is written down, in a map from the port to the device
   and in a set of (port, address written to); what comes to such a port, for address-restricted only from such an
   address, is `dnat`ed to the device.  That makes a connection like any other, and answers leave from the same port.
+- forwarded: a full cone, and TCP to such a port as well: what a forwarded port is.
 - hairpin: the same for what comes from inside to the outside address, which is then also `snat`ed to it (REQ-9 a).
 What is written down is taken before any translation (prerouting, mangle).
 - Unsolicited packets to the router itself are dropped in `input`, which undoes their connections.  Otherwise the
@@ -55,7 +56,7 @@ BLOCKS = {"udp-blocked": 'iifname "in" meta l4proto udp drop',
           "only-443": 'iifname "in" tcp dport != 443 drop\n iifname "in" meta l4proto != tcp drop'}
 NAT_AT_ALL = "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; delete table ip t"
 CONES = tuple(ADMITS)
-KINDS = CONES + ("symmetric", *BLOCKS, "open")
+KINDS = CONES + ("symmetric", *BLOCKS, "open", "forwarded")
 
 
 def rules(kind, outside, hairpin):
@@ -64,6 +65,8 @@ def rules(kind, outside, hairpin):
     back, at_turn = [], []
     if kind in CONES:
         back = [f'iifname "out" ip daddr {outside} {come_in} meta l4proto udp dnat to udp dport map @inside']
+    if kind == "forwarded":
+        back = [f'iifname "out" ip daddr {outside} meta l4proto {{ tcp, udp }} dnat to th dport map @inside']
     if hairpin:
         back += [f'iifname "in" ip daddr {outside} {turn} meta l4proto udp dnat to udp dport map @inside']
         at_turn = [f'iifname "in" oifname "in" ct status dnat snat to {outside}']

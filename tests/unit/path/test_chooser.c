@@ -485,6 +485,37 @@ static void many_claims_keep_no_relay_out(void **state)
     assert_true(kith_addr_equal(&asked[0], &p[0]->addr) || kith_addr_equal(&asked[1], &p[0]->addr));
 }
 
+/* What may be dialled over TCP: better by kind than what is in use, the local network first, of equals what was seen;
+ * neither where probes came from, which is a port of a NAT's for datagrams, nor relays. */
+static void what_is_dialled_over_tcp_and_in_which_order(void **state)
+{
+    (void)state;
+    kith_chooser c;
+    kith_addr out[KITH_ROUTES_MAX];
+    const kith_addr said[] = {at("203.0.113.9:5000"), at("192.168.1.9:5000"), at("203.0.113.8:5000"),
+                              at("10.0.0.9:5000")},
+                    seen[] = {at("198.51.100.7:5000"), at("192.168.1.7:5000"), at("10.0.0.9:5000")},
+                    asked = at("203.0.113.77:61000"), first = relay();
+    static const char *const expected[] = {"10.0.0.9:5000",     "192.168.1.7:5000", "192.168.1.9:5000",
+                                           "198.51.100.7:5000", "203.0.113.9:5000", "203.0.113.8:5000"};
+    kith_chooser_init(&c, true, &first, S);
+    assert_int_equal(kith_chooser_better(&c, out, KITH_ROUTES_MAX), 0);
+    kith_chooser_asked(&c, &asked, S);
+    kith_chooser_offer(&c, KITH_ROUTE_SAID, said, 4, S);
+    kith_chooser_offer(&c, KITH_ROUTE_SEEN, seen, 3, S);
+    kith_chooser_offer(&c, KITH_ROUTE_RELAY, &first, 1, S);
+    for (size_t cap = 0; cap <= 6; cap++) assert_int_equal(kith_chooser_better(&c, out, cap), cap);
+    assert_int_equal(kith_chooser_better(&c, out, KITH_ROUTES_MAX), 6);
+    for (size_t i = 0; i < 6; i++) {
+        kith_addr a = at(expected[i]);
+        if (!kith_addr_equal(&out[i], &a)) fail_msg("not in place %zu: %s", i, expected[i]);
+    }
+    kith_chooser_moved(&c, &said[0], S); /* over the internet: only the local network is better */
+    assert_int_equal(kith_chooser_better(&c, out, KITH_ROUTES_MAX), 3);
+    kith_chooser_moved(&c, &said[1], S);
+    assert_int_equal(kith_chooser_better(&c, out, KITH_ROUTES_MAX), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +535,7 @@ int main(void)
         TEST(what_cannot_be_done_is_tried_later),
         TEST(what_may_be_claimed),
         TEST(many_claims_keep_no_relay_out),
+        TEST(what_is_dialled_over_tcp_and_in_which_order),
     };
     return cmocka_run_group_tests_name("path/chooser", tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 
 static kith_candidates some(size_t count)
 {
-    kith_candidates c = {.count = count};
+    kith_candidates c = {.count = count, .tcp = count % 3 == 2};
     for (size_t i = 0; i < count; i++) {
         assert_ok(kith_addr_parse(i % 2 ? "[2001:db8::1]:6000" : "203.0.113.7:5000", &c.addrs[i]));
         c.addrs[i].port = (uint16_t)(5000 + i);
@@ -25,6 +25,7 @@ static void candidates_round_trip(void **state)
         assert_ok(kith_candidates_write(&in, bytes, sizeof bytes, &size));
         assert_ok(kith_candidates_read(bytes, size, &out));
         assert_int_equal(out.count, count);
+        assert_int_equal(out.tcp, in.tcp);
         for (size_t i = 0; i < count; i++) assert_true(kith_addr_equal(&in.addrs[i], &out.addrs[i]));
         for (size_t cut = 0; cut < size; cut++) assert_int_not_equal(kith_candidates_read(bytes, cut, &out), KITH_OK);
     }
@@ -40,6 +41,11 @@ static void the_bytes(void **state)
     assert_ok(kith_candidates_write(&in, bytes, sizeof bytes, &size));
     assert_int_equal(size, sizeof expected);
     assert_memory_equal(bytes, expected, size);
+    static const uint8_t with_tcp[] = {0xa3, 0x01, 0x01, 0x02, 0x81, 0x46, 203, 0, 113, 7, 0x13, 0x88, 0x03, 0xf5};
+    in.tcp = true;
+    assert_ok(kith_candidates_write(&in, bytes, sizeof bytes, &size));
+    assert_int_equal(size, sizeof with_tcp);
+    assert_memory_equal(bytes, with_tcp, size);
     in.addrs[0].family = KITH_FAMILY_RELAY;
     assert_int_equal(kith_candidates_write(&in, bytes, sizeof bytes, &size), KITH_ERR_LIMIT);
 }
@@ -57,8 +63,9 @@ static void what_is_refused(void **state)
         {{0xa1, 0x01, 0x01}, 3, KITH_ERR_FORMAT},                                   /* no addresses */
         {{0xa2, 0x01, 0x01, 0x02, 0x81, 0x45, 1, 2, 3, 4, 5}, 11, KITH_ERR_FORMAT}, /* 5 bytes */
         {{0xa2, 0x01, 0x01, 0x02, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 13, KITH_ERR_FORMAT},
-        {{0xa2, 0x01, 0x01, 0x02, 0x81, 0x01}, 6, KITH_ERR_FORMAT}, /* a number */
-        {{0xa2, 0x01, 0x01, 0x02, 0x80, 0x00}, 6, KITH_ERR_FORMAT}, /* something behind */
+        {{0xa2, 0x01, 0x01, 0x02, 0x81, 0x01}, 6, KITH_ERR_FORMAT},       /* a number */
+        {{0xa2, 0x01, 0x01, 0x02, 0x80, 0x00}, 6, KITH_ERR_FORMAT},       /* something behind */
+        {{0xa3, 0x01, 0x01, 0x02, 0x80, 0x03, 0x01}, 7, KITH_ERR_FORMAT}, /* a number for a truth */
         {{0}, 0, KITH_ERR_FORMAT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

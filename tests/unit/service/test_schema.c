@@ -371,6 +371,9 @@ static void candidates(void **state)
             some.addrs[i] = (kith_addr){.family = i % 2 ? KITH_FAMILY_IPV6 : KITH_FAMILY_IPV4, .port = 5000};
         assert_ok(kith_candidates_write(&some, bytes, sizeof bytes, &size));
         say("candidates", bytes, size);
+        some.tcp = true;
+        assert_ok(kith_candidates_write(&some, bytes, sizeof bytes, &size));
+        say("candidates", bytes, size);
         assert_ok(kith_candidates_read(bytes, size, &got));
     }
 }
