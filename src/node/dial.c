@@ -68,7 +68,6 @@ static void succeed(dial *d, session *s)
 {
     if (d->over) return;
     d->over = true;
-    kith__session_unwatch(s);
     stop_attempts(d, s);
     drop_second(d);
     d->core->env->timers->set(d->timer, NEVER);
@@ -116,7 +115,6 @@ static void answered(dial *d, session *s, uint64_t took_ns)
         succeed(d, s);
         return;
     }
-    kith__session_unwatch(s);
     kith__session_use(s, &d->second_hold, second_lost, d);
     d->second = s;
     d->second_ns = kith__core_now(d->core) + DIAL_BULK_WAIT_NS + 2 * took_ns;
@@ -126,6 +124,7 @@ static void answered(dial *d, session *s, uint64_t took_ns)
 static void attempt_ready(void *user, session *s)
 {
     attempt *a = user;
+    kith__session_unwatch(s);
     a->session = NULL;
     a->tried = true;
     a->dial->last_node = a->node;

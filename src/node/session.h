@@ -50,7 +50,7 @@ struct channel {
     bool waiting;         /* what it is for was there to read before hello was */
 };
 
-/* Who waits for a session's beginning. */
+/* Who waits for a session's beginning: who dialled it, and nobody else may change that. */
 typedef struct session_watch {
     void (*ready)(void *user, session *s); /* usable: handshake done with the expected key, our hello is on its way */
     void (*failed)(void *user, session *s, kith_err why); /* it ended before or after; the session is gone on return */
