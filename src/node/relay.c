@@ -205,8 +205,21 @@ static void registered(relay_link *l, const kith_addr *seen)
     kith__roam_relays(core);
 }
 
+/* Somebody waits for it: a dial that knows nowhere else to look, or a session in use whose packets go there. */
+static bool is_needed(const relay_link *l)
+{
+    kith_core *core = l->all->core;
+    KITH_EACH (at, &core->sessions) {
+        const session *s = KITH_OF(at, const session, link);
+        bool here = s->remote.family == KITH_FAMILY_RELAY && kith__place_link(&s->remote) == l->index;
+        if (here && s->uses.head.next != &s->uses.head) return true;
+    }
+    return !kith_list_empty(&core->dials);
+}
+
 static void lost(relay_link *l, const kith_relay_event *event)
 {
+    bool needed = is_needed(l);
     l->why = event->why;
     l->code = event->code;
     kith__core_log(l->all->core, event->code ? KITH_LOG_WARN : KITH_LOG_INFO, "not at relay %s: %s", l->url, fault(l));
@@ -215,8 +228,7 @@ static void lost(relay_link *l, const kith_relay_event *event)
     l->has_mailbox = false;
     l->observed = l->seen = (kith_addr){0};
     kith__places_all_gone(l);
-    /* A dial that knows nowhere to look waits for it. */
-    if (!kith_list_empty(&l->all->core->dials)) kith_relay_client_want(l->client, kith__relay_link_now(l));
+    if (needed) kith_relay_client_need(l->client, kith__relay_link_now(l));
 }
 
 static void react(relay_link *l, const kith_relay_event *event)
@@ -236,12 +248,10 @@ static void react(relay_link *l, const kith_relay_event *event)
     case KITH_RELAY_EVENT_REGISTERED: registered(l, &event->observed); break;
     case KITH_RELAY_EVENT_LOST: lost(l, event); break;
     case KITH_RELAY_EVENT_INCOMING: incoming(l, event); break;
-    case KITH_RELAY_EVENT_GONE:
-        kith__place_over(l, event->session, event->code == KITH_RELAY_GONE_ENDED ? RELAY_BACK_NS : RELAY_AGAIN_NS);
-        break;
+    case KITH_RELAY_EVENT_GONE: kith__place_over(l, event->session, event->code == KITH_RELAY_GONE_ENDED); break;
     case KITH_RELAY_EVENT_LIMITED:
         kith__core_log(core, KITH_LOG_WARN, "relay %s limits us", l->url);
-        if (event->has_session) kith__place_over(l, event->session, RELAY_AGAIN_NS);
+        if (event->has_session) kith__place_limited(l, event->session, event->at_ns);
         if (event->has_tag && event->tag == l->mailbox) l->has_mailbox = false;
         break;
     case KITH_RELAY_EVENT_MAILBOX: on_mailbox(l, event); break;

@@ -16,8 +16,8 @@
 #define RELAY_THEIRS_MAX 40              /* of these opened by others: the oldest that no session uses gives way, and */
 #define RELAY_DEVICE_MAX 16              /* of one device's */
 #define RELAY_LINGER_NS  (SECOND_NS / 5) /* one that nobody uses ends after this: the last words go over it */
-#define RELAY_AGAIN_NS   (3 * SECOND_NS) /* a device that was not there is asked for again after this */
-#define RELAY_BACK_NS    (SECOND_NS / 4) /* and one whose session ended, who mostly is there anew already, after this */
+#define RELAY_BACK_NS    (SECOND_NS / 4) /* a device that was not there is asked for again after this, doubling */
+#define RELAY_AGAIN_NS   (3 * SECOND_NS) /* up to this: after a relay was away not all come back to it at once */
 
 /* Read the URLs, connect to nobody yet.  ARG, with a sentence in *problem; NOMEM. */
 KITH_MUST_CHECK kith_err kith__relays_open(kith_core *core, kith_problem *problem);

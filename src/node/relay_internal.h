@@ -21,7 +21,8 @@ typedef struct place {
     uint32_t tag;
     uint8_t fingerprint[32];
     uint64_t since_ns, absent_until_ns;
-    uint64_t ends_ns; /* nobody uses it: it ends then; 0: somebody does */
+    unsigned absences; /* in a row */
+    uint64_t ends_ns;  /* nobody uses it: it ends then; 0: somebody does */
 } place;
 
 typedef struct relay_link {
@@ -61,12 +62,15 @@ void kith__relay_link_timer(void *user);
 void kith__relay_link_set_timer(relay_link *l);
 
 /* ---- relay_place.c ---- */
+size_t kith__place_link(const kith_addr *addr); /* whose it is: the link's index */
 kith_addr kith__place_address(const relay_link *l, const place *p);
 place *kith__place_at(struct relays *all, const kith_addr *addr, relay_link **of); /* NULL: none, or it is gone */
 place *kith__place_of_session(relay_link *l, uint32_t number);
 place *kith__place_new(relay_link *l); /* a free one, or in the place of one of no use; NULL: none */
-void kith__place_over(relay_link *l, uint32_t number, uint64_t again_after_ns); /* the relay says so */
-void kith__places_make_room(relay_link *l, const uint8_t from[static 32]);      /* for one more of this device's */
+/* The relay says so: it ended, or was never there; or it may not be asked for again before then. */
+void kith__place_over(relay_link *l, uint32_t number, bool was_there);
+void kith__place_limited(relay_link *l, uint32_t number, uint64_t until_ns);
+void kith__places_make_room(relay_link *l, const uint8_t from[static 32]); /* for one more of this device's */
 void kith__places_all_gone(relay_link *l);
 void kith__places_end_unused(relay_link *l);
 void kith__places_set_again(relay_link *l); /* the next time that somebody who was not there may be looked for again */

@@ -12,12 +12,14 @@ kith_addr kith__place_address(const relay_link *l, const place *p)
     return a;
 }
 
+size_t kith__place_link(const kith_addr *addr) { return addr->ip[3]; }
+
 place *kith__place_at(struct relays *all, const kith_addr *addr, relay_link **of)
 {
-    if (!all || addr->family != KITH_FAMILY_RELAY || addr->ip[3] >= all->count) return NULL;
+    if (!all || addr->family != KITH_FAMILY_RELAY || kith__place_link(addr) >= all->count) return NULL;
     uint32_t id = 0;
     for (int i = 0; i < 4; i++) id = id << 8 | addr->ip[4 + i];
-    *of = &all->links[addr->ip[3]];
+    *of = &all->links[kith__place_link(addr)];
     for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
         place *p = &(*of)->places[i];
         if (p->id == id && (p->state == PLACE_ASKED_FOR || p->state == PLACE_OPEN)) return p;
@@ -135,13 +137,28 @@ void kith__places_make_room(relay_link *l, const uint8_t from[static 32])
     if (p) end_place(l, p);
 }
 
-void kith__place_over(relay_link *l, uint32_t number, uint64_t again_after_ns)
+static void over_until(relay_link *l, place *p, uint64_t until_ns)
+{
+    if (!l->again_ns || until_ns < l->again_ns) l->again_ns = until_ns;
+    place_gone(l, p, KITH_ERR_UNREACHABLE, until_ns);
+}
+
+void kith__place_over(relay_link *l, uint32_t number, bool was_there)
 {
     place *p = kith__place_of_session(l, number);
-    uint64_t at = kith__relay_link_now(l) + again_after_ns;
+    uint64_t after = RELAY_BACK_NS;
     if (!p) return;
-    if (!l->again_ns || at < l->again_ns) l->again_ns = at;
-    place_gone(l, p, KITH_ERR_UNREACHABLE, at);
+    if (was_there) p->absences = 0;
+    for (unsigned i = 0; i < p->absences && after < RELAY_AGAIN_NS; i++) after *= 2;
+    if (!was_there) p->absences++;
+    over_until(l, p, kith__relay_link_now(l) + (after < RELAY_AGAIN_NS ? after : RELAY_AGAIN_NS));
+}
+
+void kith__place_limited(relay_link *l, uint32_t number, uint64_t until_ns)
+{
+    place *p = kith__place_of_session(l, number);
+    uint64_t least_ns = kith__relay_link_now(l) + RELAY_BACK_NS;
+    if (p) over_until(l, p, until_ns > least_ns ? until_ns : least_ns);
 }
 
 /* The next time that somebody who was not there may be looked for again. */
@@ -158,6 +175,7 @@ void kith__places_set_again(relay_link *l)
 /* The place that stands for the target there; none while it is known to be absent. */
 static place *place_for(relay_link *l, const uint8_t *fingerprint, uint32_t tag)
 {
+    unsigned absences = 0;
     for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
         place *p = &l->places[i];
         if (p->state == PLACE_FREE || p->theirs || p->by_tag != !fingerprint) continue;
@@ -165,10 +183,12 @@ static place *place_for(relay_link *l, const uint8_t *fingerprint, uint32_t tag)
         p->ends_ns = 0;
         if (p->state != PLACE_GONE) return p;
         if (kith__relay_link_now(l) < p->absent_until_ns) return NULL;
+        absences = p->absences;
         p->state = PLACE_FREE;
     }
     place *p = kith__place_new(l);
     if (!p) return NULL;
+    p->absences = absences;
     p->state = PLACE_ASKED_FOR;
     p->by_tag = !fingerprint;
     p->tag = tag;

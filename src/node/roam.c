@@ -305,6 +305,9 @@ void kith__roam_gone(kith_core *core, const kith_addr *addr, kith_err why)
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
         if (s->roam) {
+            bool in_use = kith_addr_equal(&s->remote, addr);
+            if (in_use) offer_seen(s->roam);
+            if (in_use) offer_relays(s->roam);
             kith_chooser_gone(&s->roam->chooser, addr, kith__core_now(core));
             step(s->roam);
         } else if (!s->over && kith_addr_equal(&s->remote, addr)) {

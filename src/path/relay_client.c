@@ -146,6 +146,8 @@ static void forgive(kith_relay_client *client)
 {
     client->attempts = 0;
     client->window_end_ns = 0;
+    client->needs = 0;
+    client->need_end_ns = 0;
 }
 
 static void go_away(kith_relay_client *client, kith_err why, uint64_t now_ns)
@@ -155,7 +157,7 @@ static void go_away(kith_relay_client *client, kith_err why, uint64_t now_ns)
     bool counts = !client->kicked && !client->quick;
     client->state = RELAY_AWAY;
     client->come_back_ns = when_back(client, now_ns);
-    client->kicked = false;
+    client->kicked = client->doubted = false;
     if (counts && client->attempts < UINT16_MAX) client->attempts++;
     client->to_sign_size = 0;
     client->pinged_ns = 0;
@@ -214,13 +216,19 @@ void kith_relay_client_signed(kith_relay_client *client, const uint8_t signature
     (void)kith__relay_put(client, &message);
 }
 
+static uint64_t pong_soon(const kith_relay_client *client)
+{
+    uint64_t rtts = 4 * client->rtt_ns;
+    return rtts > KITH_RELAY_SOON_PONG_NS ? least(rtts, KITH_RELAY_PONG_NS) : KITH_RELAY_SOON_PONG_NS;
+}
+
 static void ping(kith_relay_client *client, uint64_t now_ns)
 {
     uint64_t bytes = kith__relay_random(client, UINT64_MAX);
     memcpy(client->ping, &bytes, sizeof client->ping);
     kith_relay_message message = {.type = KITH_RELAY_PING, .ping = {.bytes = client->ping}};
-    client->pinged_ns = now_ns;
-    client->pong_by_ns = sum(now_ns, KITH_RELAY_PONG_NS);
+    client->pinged_ns = client->last_ping_ns = now_ns;
+    client->pong_by_ns = sum(now_ns, client->doubted ? pong_soon(client) : KITH_RELAY_PONG_NS);
     (void)kith__relay_put(client, &message); /* else it counts as lost */
 }
 
@@ -266,31 +274,33 @@ static void on_pong(kith_relay_client *client, const kith_relay_message *message
     if (!sample) sample = 1;
     client->pinged_ns = 0;
     client->quick = 0;
-    client->kicked = false;
+    client->kicked = client->doubted = false;
     client->rtt_ns = client->rtt_ns ? client->rtt_ns - client->rtt_ns / RTT_SHARE + sample / RTT_SHARE : sample;
     if (!client->min_rtt_ns || sample < client->min_rtt_ns) client->min_rtt_ns = sample;
 }
 
-/* A time to be away until, and a random part of as much again, or of SPREAD if that is more: a relay need not know how
+/* A time to wait until, and a random part of as much again, or of `spread` if that is more: a relay need not know how
  * many clients it has. */
-static uint64_t asked_until(kith_relay_client *client, uint64_t after_ms, uint64_t now_ns)
+static uint64_t asked_until(kith_relay_client *client, uint64_t after_ms, uint64_t spread_ns, uint64_t now_ns)
 {
     uint64_t after =
         after_ms > KITH_RELAY_COME_BACK_MAX_NS / NS_PER_MS ? KITH_RELAY_COME_BACK_MAX_NS : after_ms * NS_PER_MS;
-    return sum(now_ns, after + kith__relay_random(client, after > KITH_RELAY_SPREAD_NS ? after : KITH_RELAY_SPREAD_NS));
+    return sum(now_ns, after + kith__relay_random(client, after > spread_ns ? after : spread_ns));
 }
 
 static void on_restarting(kith_relay_client *client, const kith_relay_message *message, uint64_t now_ns)
 {
     client->restarting = true;
-    client->asked_ns = asked_until(client, message->restarting.after_ms, now_ns);
+    client->asked_ns = asked_until(client, message->restarting.after_ms, KITH_RELAY_SPREAD_NS, now_ns);
     kith__relay_say(client, &(kith_relay_event){.kind = KITH_RELAY_EVENT_RESTARTING, .at_ns = client->asked_ns});
 }
 
 /* Of a session or a mailbox, or of the whole connection, which the relay ends then. */
 static void on_limited(kith_relay_client *client, const kith_relay_message *message, uint64_t now_ns)
 {
-    uint64_t until = asked_until(client, message->rate_limited.retry_after_ms, now_ns);
+    bool of_all = !message->rate_limited.has_session && !message->rate_limited.has_tag;
+    uint64_t spread_ns = of_all ? KITH_RELAY_SPREAD_NS : KITH_RELAY_OFTEN_NS;
+    uint64_t until = asked_until(client, message->rate_limited.retry_after_ms, spread_ns, now_ns);
     kith_relay_event event = {.kind = KITH_RELAY_EVENT_LIMITED,
                               .code = message->rate_limited.limit,
                               .at_ns = until,
@@ -377,12 +387,6 @@ void kith_relay_client_input(kith_relay_client *client, uint8_t *bytes, size_t s
 
 /* ---- time ---- */
 
-static uint64_t pong_after_kick(const kith_relay_client *client)
-{
-    uint64_t rtts = 4 * client->rtt_ns;
-    return rtts > KITH_RELAY_KICK_PONG_NS ? least(rtts, KITH_RELAY_PONG_NS) : KITH_RELAY_KICK_PONG_NS;
-}
-
 uint64_t kith_relay_client_deadline_ns(const kith_relay_client *client)
 {
     uint64_t at = client->ping_at_ns;
@@ -409,7 +413,7 @@ static void expire_registered(kith_relay_client *client, uint64_t now_ns)
             return;
         }
         client->pinged_ns = 0; /* it talks, and answers late or not at all: no sample */
-        client->kicked = false;
+        client->kicked = client->doubted = false;
     }
     if (client->ping_at_ns <= now_ns) {
         ping(client, now_ns);
@@ -440,7 +444,7 @@ void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns)
     } else if (client->state == RELAY_REGISTERED) {
         client->kicked = true;
         ping(client, now_ns);
-        client->pong_by_ns = sum(now_ns, pong_after_kick(client));
+        client->pong_by_ns = sum(now_ns, pong_soon(client));
         client->ping_at_ns = sum(now_ns, ping_every(client));
         kith__relay_udp_start(client, now_ns);
     }
@@ -453,16 +457,31 @@ void kith_relay_client_want(kith_relay_client *client, uint64_t now_ns)
         client->come_back_ns = sum(now_ns, kith__relay_random(client, KITH_RELAY_SPREAD_NS));
 }
 
+/* Windows as in when_back, but narrower. */
+void kith_relay_client_need(kith_relay_client *client, uint64_t now_ns)
+{
+    if (client->state != RELAY_AWAY || client->asked_ns > now_ns || client->refused) return;
+    uint64_t from = client->need_end_ns > now_ns ? client->need_end_ns : now_ns, wide = KITH_RELAY_NEED_NS;
+    for (unsigned i = 0; i < client->needs && wide < KITH_RELAY_SPREAD_NS; i++) wide *= 2;
+    wide = least(wide, KITH_RELAY_SPREAD_NS);
+    client->needs++;
+    client->need_end_ns = sum(from, wide);
+    client->come_back_ns = least(client->come_back_ns, sum(from, kith__relay_random(client, wide)));
+}
+
 void kith_relay_client_doubt(kith_relay_client *client, uint64_t now_ns)
 {
     if (client->state != RELAY_REGISTERED) return;
     kith__relay_udp_doubt(client, now_ns);
     if (client->pinged_ns && client->heard_ns > client->pinged_ns) return; /* it talks */
-    if (!client->pinged_ns) {
-        if (client->heard_ns + KITH_RELAY_OFTEN_NS > now_ns) return; /* it did a moment ago */
+    if (!client->rtt_ns) return; /* the first ping is under way, and how long it takes is not known */
+    client->doubted = true;
+    if (client->pinged_ns)
+        client->pong_by_ns = least(client->pong_by_ns, sum(now_ns, pong_soon(client)));
+    else if (sum(client->last_ping_ns, KITH_RELAY_OFTEN_NS) <= now_ns)
         ping(client, now_ns);
-    }
-    client->pong_by_ns = least(client->pong_by_ns, sum(now_ns, KITH_RELAY_DOUBT_NS));
+    else
+        client->ping_at_ns = least(client->ping_at_ns, sum(client->last_ping_ns, KITH_RELAY_OFTEN_NS));
 }
 
 bool kith_relay_client_is_registered(const kith_relay_client *client) { return client->state == RELAY_REGISTERED; }

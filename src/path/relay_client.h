@@ -22,18 +22,21 @@
 #define KITH_RELAY_PING_NS     UINT64_C(20000000000) /* between pings; less where the relay's idle time asks for it */
 #define KITH_RELAY_OFTEN_NS    UINT64_C(300000000)   /* but nothing is said oftener, whatever limits a relay names */
 #define KITH_RELAY_PONG_NS     UINT64_C(10000000000) /* nothing heard for so long after a ping: lost */
-/* After a kick: or four round trips. Without an answer, or when the connection ends before one, it is dialled again at
- * once: it was our network that changed, not the relay that went, so nobody else does the same now. */
-#define KITH_RELAY_KICK_PONG_NS UINT64_C(1000000000)
+/* After a kick, or where there is a reason to doubt it: or four round trips. */
+#define KITH_RELAY_SOON_PONG_NS UINT64_C(1000000000)
+/* After a kick, without an answer, or when the connection ends before one, it is dialled again at once: it was our
+ * network that changed, not the relay that went, so nobody else does the same now. */
 /* And that failing, so many times more after QUICK, twice that ...: a network that has an address may need a moment. */
 #define KITH_RELAY_QUICK_TRIES 3
 #define KITH_RELAY_QUICK_NS    UINT64_C(1000000000)
-#define KITH_RELAY_DOUBT_NS    UINT64_C(5000000000)  /* and this, where there is a reason to ask */
 #define KITH_RELAY_STABLE_NS   UINT64_C(60000000000) /* registered for so long: failures before do not count */
 /* The n-th attempt in a row comes at a random time within a window of SPREAD * 2^n, at most SPREAD_MAX, that begins
  * where the window before ended: clients that lost their relay at once come back spread out evenly. */
-#define KITH_RELAY_SPREAD_NS        UINT64_C(10000000000)
-#define KITH_RELAY_SPREAD_MAX_NS    UINT64_C(120000000000)
+#define KITH_RELAY_SPREAD_NS     UINT64_C(10000000000)
+#define KITH_RELAY_SPREAD_MAX_NS UINT64_C(120000000000)
+/* But whose packets wait for it come back within NEED, and then within 2 * NEED, 4 * NEED ...: of all clients those are
+ * few at any time. */
+#define KITH_RELAY_NEED_NS          UINT64_C(1000000000)
 #define KITH_RELAY_REFUSED_NS       UINT64_C(600000000000) /* refused for what will not change by itself: the spread then */
 #define KITH_RELAY_COME_BACK_MAX_NS UINT64_C(3600000000000) /* of what a relay may ask for */
 /* UDP: tried when registered, and again after RETRY, 2 * RETRY ... RETRY_MAX when it did not answer. */
@@ -151,9 +154,12 @@ void kith_relay_client_kick(kith_relay_client *client, uint64_t now_ns);
  * many are needed at once they come as spread out as those who lost it at once. */
 void kith_relay_client_want(kith_relay_client *client, uint64_t now_ns);
 
+/* After it was LOST: there are packets under way that only it carries (KITH_RELAY_NEED_NS). */
+void kith_relay_client_need(kith_relay_client *client, uint64_t now_ns);
+
 /* Nothing seems to get through, as the packets above tell sooner than we: over the WebSocket from now on, until the
- * relay answers to a datagram again; and it is asked at once whether it is still there, with DOUBT_NS to say anything.
- */
+ * relay answers to a datagram again; and it is asked at once whether it is still there, with SOON_PONG_NS to say
+ * anything. */
 void kith_relay_client_doubt(kith_relay_client *client, uint64_t now_ns);
 
 bool kith_relay_client_is_registered(const kith_relay_client *client);

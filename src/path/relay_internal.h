@@ -42,6 +42,8 @@ struct kith_relay_client {
     unsigned attempts; /* in a row that failed, or did not last */
     uint64_t come_back_ns, register_by_ns, registered_ns;
     uint64_t window_end_ns; /* of the last attempt's spread */
+    unsigned needs;         /* attempts in a row that were needed, */
+    uint64_t need_end_ns;   /* and where the last one's window ends */
     uint64_t asked_ns;      /* the relay asked us to be away until then; 0: no */
     bool restarting;        /* and goes away itself */
     bool kicked;            /* and the relay was not heard since */
@@ -53,6 +55,8 @@ struct kith_relay_client {
     kith_relay_limits limits;
     uint64_t ping_at_ns, pinged_ns; /* the next; when the one under way was sent, 0: none is */
     uint64_t pong_by_ns;            /* something has to be heard by then, while one is under way */
+    uint64_t last_ping_ns;
+    bool doubted; /* since when it has not answered */
     uint64_t heard_ns;
     uint8_t ping[KITH_RELAY_PING_SIZE];
     uint64_t rtt_ns, min_rtt_ns;

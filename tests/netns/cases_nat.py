@@ -64,11 +64,11 @@ class Between(Nats):
                                      *self.options, name="relay")
         self.server.event("listening")
 
-    def metric(self, name):
-        """Of the relay's."""
+    def metric(self, name, port=9475):
+        """Of the relay whose metrics are at this port."""
         with socket_in(self.relay, socket.SOCK_STREAM) as s:
             s.settimeout(WAIT_S)
-            s.connect(("127.0.0.1", 9475))
+            s.connect(("127.0.0.1", port))
             s.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             text = b"".join(iter(lambda: s.recv(65536), b"")).decode()
         found = re.search(rf"^kith_relay_{name} ([0-9]+)$", text, re.M)
@@ -231,6 +231,21 @@ def case_relay_killed_in_the_middle():
         n.start_relay()
         expect(n.arrived(sender, receiver, file)["path"] == "relay", sender.said())
         expect(all(e["resumed"] > 0 for e in [e for e in sender.events if e["event"] == "start"][1:]), sender.said())
+
+
+def case_relay_killed_and_another_is_there():
+    """The same session goes on over that."""
+    with Between("symmetric", "symmetric") as n:
+        other = n.relay.run(KITH, "--json", "relay", "--listen", f"{RELAY[1]}:{n.port}", "--admin-listen", "127.0.0.1:9476", name="relay2")
+        other.event("listening")
+        for d in (n.a, n.b):
+            d.env["KITH_RELAY"] += f" ws://{RELAY[1]}:{n.port}"
+        sender, receiver, file = n.transfer()
+        middle(sender)
+        used = n.server if n.metric("udp_received_bytes_total") > SIZE // 10 else other
+        used.kill()
+        expect(n.arrived(sender, receiver, file)["path"] == "relay", sender.said())
+        expect(sender.count("start") == 1, f"another session was needed\n{sender.said()}")
 
 
 def cut(n, letter):

@@ -91,7 +91,7 @@ static inline void world_make(world *w, uint64_t seed, const kith_sim_nat_config
     assert_ok(kith_sim_attach(w->relay, w->net, "203.0.113.1"));
     assert_ok(kith_sim_name(w->sim, "relay.example", "203.0.113.1"));
     station_start(w->relay);
-    kith_hub_set_clock(hub.hub, KITH_SIM_START_WALL_MS, station_now());
+    kith_hub_set_clock(hub.hub, KITH_SIM_START_WALL_MS, station_now(&hub));
     stun_start(w->sim, w->net);
     w->v.sim = w->sim;
     assert_ok(kith_sim_host_new(w->sim, "a", &w->v.host));

@@ -31,7 +31,7 @@ typedef struct victim {
     kith_home_self self;
     kith_core *core;
     const kith_core_talk *talk; /* NULL: it knows no connections */
-    const char *relay;          /* a URL; NULL: none */
+    const char *relay, *relay2; /* URLs; NULL: none */
     kith_op last_op;
     kith_event events[EVENTS_MAX];
     size_t count;
@@ -68,14 +68,17 @@ static inline const kith_event *last_event(const victim *v, kith_event_kind kind
 static inline void victim_open(victim *v)
 {
     kith_problem problem = {0};
+    const char *const relays[] = {v->relay, v->relay2};
     kith_core_config config = {.env = v->env,
                                .home = v->home,
                                .seed = v->seed,
                                .emit = victim_event,
                                .emit_user = v,
                                .talk = v->talk,
-                               .relays = &v->relay,
-                               .relay_count = v->relay ? 1 : 0,
+                               .relays = relays,
+                               .relay_count = v->relay2  ? 2
+                                              : v->relay ? 1
+                                                         : 0,
                                .log = victim_log,
                                .log_user = v,
                                .log_level = KITH_LOG_DEBUG};

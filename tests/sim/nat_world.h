@@ -18,6 +18,7 @@ typedef enum kind { OPEN, FULL_CONE, ADDRESS, PORT, SYMMETRIC, NO_UDP, KINDS, TC
 typedef struct world {
     kith_sim *sim;
     kith_sim_lan *net, *homes[2];
+    kith_sim_nat *nats[2];
     kith_sim_host *relay;
     victim v[2]; /* the first sends to the second */
     size_t size; /* of the file */
@@ -47,10 +48,9 @@ static inline void make_home(world *w, int i, kind k)
         assert_ok(kith_sim_attach(v->host, w->net, outside[i]));
     } else {
         kith_sim_nat_config config = nat_of(k);
-        kith_sim_nat *nat;
         assert_ok(kith_sim_lan_new(w->sim, i ? "home of b" : "home of a", &w->homes[i]));
         assert_ok(kith_sim_attach(v->host, w->homes[i], "192.168.1.10")); /* both: as homes are */
-        assert_ok(kith_sim_nat_new(w->sim, w->homes[i], w->net, outside[i], &config, &nat));
+        assert_ok(kith_sim_nat_new(w->sim, w->homes[i], w->net, outside[i], &config, &w->nats[i]));
     }
     victim_home(v, names[i]);
 }

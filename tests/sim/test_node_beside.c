@@ -107,9 +107,13 @@ static void both_dial_at_once(void **state)
 {
     (void)state;
     static world w;
-    begin(&w, 24, OPEN, OPEN);
+    world_make(&w, 24, OPEN, OPEN);
     assert_ok(kith_sim_firewall(w.v[0].host, w.v[1].host, true, false));
     slow(&w, 500 * KITH_SIM_MS, 1000000);
+    put_file(&w, BIG);
+    open_both(&w);
+    receive(&w);
+    kith_sim_run_for(w.sim, 10 * KITH_SIM_S); /* it is registered */
     send(&w, KITH_PATH_ANY);
     size_t most = 0;
     for (int i = 0; i < 1000 && !last_event(&w.v[0], KITH_EVENT_END); i++) {

@@ -10,6 +10,8 @@ static const char *const kind_names[KINDS] = {"open", "full cone", "address", "p
 #define STALL       KITH_SIM_S
 #define STALL_RELAY (5 * KITH_SIM_S / 2) /* where the relay is all there is, and has to be connected to anew */
 #define DIRECT      (3 * KITH_SIM_S)
+#define AWAY        (5 * KITH_SIM_S)     /* a relay that is away for a second is in use again */
+#define TAKEN_OVER  (5 * KITH_SIM_S / 2) /* of which a chunk over the other one, far away, takes most */
 
 /* Whether a hole can be punched between two such NATs: one that gives each remote another port (symmetric) is not
  * found by one that lets only those in whom it has sent to. */
@@ -248,6 +250,85 @@ static gaps watch_progress(world *w, uint64_t from_ns)
     return g;
 }
 
+/* ---- a relay that goes ---- */
+
+/* Killed, its machine's connections end; or nothing of it is heard any more. */
+typedef enum death { KILLED, SILENT, DEATHS } death;
+
+static void goes(world *w, death how)
+{
+    if (how == KILLED) station_kill();
+    for (int i = 0; how == SILENT && i < 2; i++) assert_ok(kith_sim_partition(w->v[i].host, w->relay, true));
+}
+
+static void slow_transfer(world *w)
+{
+    const kith_sim_link slow = {.delay_ns = 10 * KITH_SIM_MS, .rate = 2000000, .queue = 200000, .mtu = 1500};
+    kith_sim_lan_set_link(w->net, &slow);
+    put_file(w, BIG);
+    receive(w);
+    send(w, KITH_PATH_ANY);
+    if (!kith_sim_run_until(w->sim, some_is_through, &w->v[0], 30 * KITH_SIM_S)) fail_msg("it does not begin");
+}
+
+/* In the middle of a file that has no other way it is away for a second: those who need it are back soon after. */
+static void a_relay_that_is_away_for_a_moment(void **state)
+{
+    (void)state;
+    uint64_t longest = 0;
+    for (uint64_t seed = 30; seed < 42; seed++) {
+        static world w;
+        death how = seed % DEATHS;
+        world_make(&w, seed, SYMMETRIC, SYMMETRIC);
+        open_both(&w);
+        slow_transfer(&w);
+        goes(&w, how);
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+        for (int i = 0; how == SILENT && i < 2; i++) assert_ok(kith_sim_partition(w.v[i].host, w.relay, false));
+        if (how == KILLED) station_start(w.relay);
+        gaps g = watch_progress(&w, kith_sim_now_ns(w.sim));
+        if (g.longest_ns > longest) longest = g.longest_ns;
+        if (g.longest_ns > AWAY) fail_msg("seed %d: nothing came for %.2f s", (int)seed, (double)g.longest_ns / 1e9);
+        check_arrived(&w);
+        assert_int_equal(count_events(&w.v[0], KITH_EVENT_CONNECTED), 1); /* the same session */
+        world_free(&w);
+    }
+    printf("the longest: %.2f s\n", (double)longest / 1e9);
+}
+
+/* There is another: the file goes on over that. */
+static void another_relay_takes_over(void **state)
+{
+    (void)state;
+    static station second;
+    for (death how = 0; how < DEATHS; how++) {
+        static world w;
+        kith_sim_host *host;
+        world_make(&w, 50 + how, SYMMETRIC, SYMMETRIC);
+        assert_ok(kith_sim_host_new(w.sim, "relay2", &host));
+        assert_ok(kith_sim_attach(host, w.net, "203.0.113.2"));
+        assert_ok(kith_sim_name(w.sim, "relay2.example", "203.0.113.2"));
+        station_start_at(&second, host, "relay2.example");
+        const kith_sim_link far = {.delay_ns = 60 * KITH_SIM_MS, .mtu = 1500};
+        for (int i = 0; i < 2; i++) {
+            assert_ok(kith_sim_pair_link(kith_sim_nat_host(w.nats[i]), host, &far)); /* so the first is used */
+            w.v[i].relay2 = "wss://relay2.example/";
+        }
+        open_both(&w);
+        slow_transfer(&w);
+        goes(&w, how);
+        gaps g = watch_progress(&w, kith_sim_now_ns(w.sim));
+        if (g.longest_ns > TAKEN_OVER) fail_msg("%d: nothing came for %.2f s", how, (double)g.longest_ns / 1e9);
+        printf("the longest: %.2f s\n", (double)g.longest_ns / 1e9);
+        check_arrived(&w);
+        assert_string_equal(last_event(&w.v[0], KITH_EVENT_SENT)->path, "relay");
+        assert_int_equal(count_events(&w.v[0], KITH_EVENT_CONNECTED), 1);
+        station_kill_at(&second);
+        if (how == KILLED) station_start(w.relay);
+        world_free(&w);
+    }
+}
+
 /* From one home to another, where it has the same address or not: the file goes on at once, and soon directly, if that
  * is possible. */
 static void to_another_home(int who, kind k, const char *address)
@@ -332,6 +413,8 @@ int main(void)
         TEST(a_relay_that_is_started_anew),
         TEST(back_to_the_relay),
         TEST(one_moves_to_another_home),
+        TEST(a_relay_that_is_away_for_a_moment),
+        TEST(another_relay_takes_over),
     };
     return cmocka_run_group_tests_name("sim/node_relay", tests, NULL, NULL);
 }

@@ -222,8 +222,8 @@ static void a_relay_that_says_so_before(void **state)
     (void)state;
     world(6, false, false);
     meet();
-    kith_hub_drain(hub.hub, station_now());
-    station_flush();
+    kith_hub_drain(hub.hub, station_now(&hub));
+    station_flush(&hub);
     run_s(1);
     size_t before = b.packets;
     send_run(&a, 10); /* sessions go on for the moment */

@@ -175,8 +175,12 @@ static void a_relay_that_is_doubted(void **state)
     (void)state;
     register_with(&nowhere, &usual_limits);
     relay_pongs();
-    kith_relay_client_doubt(client, now); /* it answered just now */
+    uint64_t asked = now;
+    kith_relay_client_doubt(client, now); /* it answered just now: asked a moment later */
     assert_true(client_is_silent());
+    pass_to_deadline();
+    assert_true(now == asked + KITH_RELAY_OFTEN_NS);
+    relay_pongs();
     now += S;
     kith_relay_client_doubt(client, now);
     kith_relay_client_doubt(client, now);
@@ -186,11 +190,28 @@ static void a_relay_that_is_doubted(void **state)
     uint64_t doubted = now;
     kith_relay_client_doubt(client, now);
     client_said(KITH_RELAY_PING);
-    now += 2 * S;
+    now += S / 2;
     kith_relay_client_doubt(client, now); /* which gives it no more time */
     pass_to_deadline();
-    assert_true(now == doubted + KITH_RELAY_DOUBT_NS);
+    assert_true(now == doubted + KITH_RELAY_SOON_PONG_NS);
     assert_int_equal(hear(KITH_RELAY_EVENT_LOST)->why, KITH_ERR_LOST);
+}
+
+/* Far away it has four round trips. */
+static void a_far_relay_that_is_doubted(void **state)
+{
+    (void)state;
+    register_with(&nowhere, &usual_limits);
+    kith_relay_message first = client_said(KITH_RELAY_PING);
+    now += S / 2;
+    relay_says(&(kith_relay_message){.type = KITH_RELAY_PONG, .ping = first.ping});
+    now += S;
+    uint64_t doubted = now;
+    kith_relay_client_doubt(client, now);
+    client_said(KITH_RELAY_PING);
+    pass_to_deadline();
+    assert_true(now == doubted + 4 * S / 2);
+    assert_non_null(hear(KITH_RELAY_EVENT_LOST));
 }
 
 static void one_that_talks_is_not(void **state)
@@ -275,7 +296,7 @@ static void a_kick_asks_whether_it_is_still_there(void **state)
     uint64_t start = now;
     client_said(KITH_RELAY_PING);
     pass_to_deadline();
-    assert_true(now == start + KITH_RELAY_KICK_PONG_NS);
+    assert_true(now == start + KITH_RELAY_SOON_PONG_NS);
     assert_non_null(hear(KITH_RELAY_EVENT_LOST));
     assert_int_equal(last[last_count - 1].kind, KITH_RELAY_EVENT_DIAL); /* at once */
     for (unsigned i = 0; i < KITH_RELAY_QUICK_TRIES; i++) {
@@ -319,6 +340,44 @@ static void one_that_is_needed_comes_back_sooner(void **state)
     uint64_t until = kith_relay_client_deadline_ns(client);
     assert_in_range(until - now, 0, KITH_RELAY_SPREAD_NS);
     for (int i = 0; i < 10; i++) kith_relay_client_want(client, now + (uint64_t)i);
+    assert_true(kith_relay_client_deadline_ns(client) == until);
+}
+
+/* And one whose packets are under way soon: within a second, then within two more, four more ... */
+static void one_whose_packets_wait_comes_back_soon(void **state)
+{
+    (void)state;
+    uint64_t latest[6] = {0}, ends[6], start = now, wide = KITH_RELAY_NEED_NS;
+    for (int i = 0; i < 6; i++) {
+        ends[i] = (i ? ends[i - 1] : start) + wide;
+        wide = 2 * wide < KITH_RELAY_SPREAD_NS ? 2 * wide : KITH_RELAY_SPREAD_NS;
+    }
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        kith_relay_client_free(client);
+        client = new_client(seed);
+        now = start;
+        for (int i = 0; i < 6; i++) {
+            hear(KITH_RELAY_EVENT_DIAL);
+            kith_relay_client_ended(client, KITH_ERR_LOST, now);
+            kith_relay_client_need(client, now);
+            uint64_t at = kith_relay_client_deadline_ns(client);
+            assert_in_range(at, i ? now : start, ends[i]);
+            if (at > latest[i]) latest[i] = at;
+            now = at;
+            kith_relay_client_expire(client, now);
+        }
+    }
+    for (int i = 0; i < 6; i++) assert_true(ends[i] - latest[i] < (ends[i] - start) / 4);
+}
+
+static void who_may_not_come_is_not_needed(void **state)
+{
+    (void)state;
+    hear(KITH_RELAY_EVENT_DIAL);
+    kith_relay_client_connected(client, &nowhere, now);
+    relay_says(&(kith_relay_message){.type = KITH_RELAY_ERROR, .error = {KITH_RELAY_ERROR_TOKEN, {"no", 2}}});
+    uint64_t until = lost_until();
+    kith_relay_client_need(client, now);
     assert_true(kith_relay_client_deadline_ns(client) == until);
 }
 
@@ -551,6 +610,9 @@ int main(void)
         CASE(a_relay_does_not_keep_us_busy),
         CASE(a_relay_that_does_not_answer_is_lost),
         CASE(a_relay_that_is_doubted),
+        CASE(a_far_relay_that_is_doubted),
+        CASE(one_whose_packets_wait_comes_back_soon),
+        CASE(who_may_not_come_is_not_needed),
         CASE(one_that_talks_is_not),
         CASE(failures_in_a_row_are_spread_wider),
         CASE(one_that_lasted_starts_again),
