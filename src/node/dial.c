@@ -261,6 +261,16 @@ static uint64_t start_due(dial *d, uint64_t now)
     return next;
 }
 
+/* From when on waiting is of no use; NEVER: somebody may still appear. */
+static uint64_t hopeless_ns(dial *d)
+{
+    kith_addr where;
+    bool relays_asked = d->want != DIAL_DATAGRAM && d->want != DIAL_STREAM && !d->by_tag;
+    if (!relays_asked || !kith__relays_refused(d->core)) return NEVER;
+    if (d->want != DIAL_RELAY && kith__lan_sees_device(d->core, &d->peer, &where)) return NEVER;
+    return d->begun_ns + DIAL_HOPELESS_NS;
+}
+
 /* Go on with the race, and set the timer for what comes next. */
 static void go_on(dial *d)
 {
@@ -273,12 +283,13 @@ static void go_on(dial *d)
             d->core->env->timers->set(d->timer, d->second_ns);
         return;
     }
-    if (now >= d->deadline) {
+    uint64_t end = hopeless_ns(d) < d->deadline ? hopeless_ns(d) : d->deadline;
+    if (now >= end) {
         fail(d, d->why ? d->why : d->but.count ? KITH_ERR_NOT_ALLOWED : KITH_ERR_UNREACHABLE);
         return;
     }
     uint64_t next = start_due(d, now);
-    d->core->env->timers->set(d->timer, next < d->deadline ? next : d->deadline);
+    d->core->env->timers->set(d->timer, next < end ? next : end);
 }
 
 static void on_timer(void *user)

@@ -2,6 +2,9 @@
  * addresses that appear meanwhile (a sighting) join the race.  Attempts start DIAL_STAGGER_NS apart, the likeliest
  * first, as in RFC 8305: over datagrams, and DIAL_STREAM_AFTER_NS later, when none of them answered, over TCP.
  *
+ * When all relays have refused us for good, and the device is not seen on the local network within DIAL_HOPELESS_NS, a
+ * dial by device fails then, whatever its patience.
+ *
  * A dial for bulk wants TCP, which costs half: it tries both at once, and when datagrams answer first, which take a
  * round trip less, waits a moment for the other at the same place. */
 #ifndef KITH_NODE_DIAL_H
@@ -15,6 +18,8 @@
 #define DIAL_BULK_WAIT_NS    (SECOND_NS / 20) /* and twice what datagrams took to answer */
 #define DIAL_BULK_RTT_NS                                                                                               \
     (SECOND_NS / 50) /* further away than this bulk stays on datagrams: what TCP does there is the system's */
+#define DIAL_HOPELESS_NS                                                                                               \
+    (2 * SECOND_NS) /* with all relays refusing us, and nobody seen nearby: who is there has answered */
 #define DIAL_STAGGER_NS   (SECOND_NS / 40) /* 25 ms: a LAN answers within */
 #define DIAL_OTHERS_NS    (2 * SECOND_NS)  /* for other nodes of a device whose first does not do what is wanted */
 #define DIAL_AGAIN_NS     (2 * SECOND_NS)  /* an address that failed is tried again after this, doubling */

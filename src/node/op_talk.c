@@ -237,7 +237,18 @@ static void spare_lost(void *user, kith_err why) { (void)user, (void)why; }
 /* Nobody came back in time. */
 static void give_up(talk_op *t, kith_err why) { end(t, kith_talk_settled(t->talk) ? KITH_OK : why, KITH_OK); }
 
-static void dial_failed(void *user, kith_err why) { give_up(user, why); }
+/* Before its patience ends that is where nobody can be reached now; a connection that was there looks again later. */
+static void dial_failed(void *user, kith_err why)
+{
+    talk_op *t = user;
+    if (!t->before || now_of(t) >= t->give_up_ns || !may_return(t, why)) {
+        give_up(t, why);
+        return;
+    }
+    kith__dial_free(t->dial);
+    t->dial = NULL;
+    pause_then_look(t);
+}
 
 /* A session that is there with the very node the connection is with: of a device there may be several. */
 static session *same_node(const talk_op *t)

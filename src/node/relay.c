@@ -191,6 +191,14 @@ bool kith__relays_problem(const kith_core *core, char *out, size_t size)
     return first;
 }
 
+bool kith__relays_refused(const kith_core *core)
+{
+    const struct relays *all = core->relays;
+    for (size_t i = 0; all && i < all->count; i++)
+        if (!all->links[i].client || !kith_relay_client_is_refused(all->links[i].client)) return false;
+    return all && all->count;
+}
+
 static void registered(relay_link *l, const kith_addr *seen)
 {
     kith_core *core = l->all->core;
@@ -229,6 +237,8 @@ static void lost(relay_link *l, const kith_relay_event *event)
     l->observed = l->seen = (kith_addr){0};
     kith__places_all_gone(l);
     if (needed) kith_relay_client_need(l->client, kith__relay_link_now(l));
+    /* It may have been a dial's last hope. */
+    if (kith_relay_client_is_refused(l->client)) kith__dial_look_again(l->all->core);
 }
 
 static void react(relay_link *l, const kith_relay_event *event)

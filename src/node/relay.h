@@ -38,6 +38,9 @@ size_t kith__relays_observed(const kith_core *core, bool over_udp, kith_addr *ou
  * part. */
 bool kith__relays_problem(const kith_core *core, char *out, size_t size);
 
+/* Will none of them serve us: has each refused us for what does not change by itself?  False: there are none. */
+bool kith__relays_refused(const kith_core *core);
+
 /* Send a run to an address of that family.  AGAIN, LIMIT as udp->send; UNREACHABLE: the session is over. */
 KITH_MUST_CHECK kith_err kith__relays_send(kith_core *core, const kith_packet *run);
 /* Datagrams that came: true when they are a relay's, and dealt with. */

@@ -137,6 +137,7 @@ static uint64_t when_back(kith_relay_client *client, uint64_t now_ns)
     if (client->kicked && !client->refused) return from;
     if (client->quick && from == now_ns && !client->refused)
         return sum(now_ns, KITH_RELAY_QUICK_NS << (KITH_RELAY_QUICK_TRIES - client->quick--));
+    if (client->refused) from = sum(from, KITH_RELAY_REFUSED_LEAST_NS);
     if (client->window_end_ns > from) from = client->window_end_ns;
     client->window_end_ns = sum(from, spread(client));
     return sum(from, kith__relay_random(client, spread(client)));
@@ -485,6 +486,10 @@ void kith_relay_client_doubt(kith_relay_client *client, uint64_t now_ns)
 }
 
 bool kith_relay_client_is_registered(const kith_relay_client *client) { return client->state == RELAY_REGISTERED; }
+bool kith_relay_client_is_refused(const kith_relay_client *client)
+{
+    return client->state == RELAY_AWAY && client->refused;
+}
 bool kith_relay_client_uses_udp(const kith_relay_client *client) { return client->udp.on; }
 uint64_t kith_relay_client_rtt_ns(const kith_relay_client *client) { return client->rtt_ns; }
 uint64_t kith_relay_client_min_rtt_ns(const kith_relay_client *client) { return client->min_rtt_ns; }

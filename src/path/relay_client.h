@@ -36,8 +36,10 @@
 #define KITH_RELAY_SPREAD_MAX_NS UINT64_C(120000000000)
 /* But whose packets wait for it come back within NEED, and then within 2 * NEED, 4 * NEED ...: of all clients those are
  * few at any time. */
-#define KITH_RELAY_NEED_NS          UINT64_C(1000000000)
-#define KITH_RELAY_REFUSED_NS       UINT64_C(600000000000) /* refused for what will not change by itself: the spread then */
+#define KITH_RELAY_NEED_NS UINT64_C(1000000000)
+/* Refused for what will not change by itself: not before LEAST, and the spread then. */
+#define KITH_RELAY_REFUSED_LEAST_NS UINT64_C(60000000000)
+#define KITH_RELAY_REFUSED_NS       UINT64_C(600000000000)
 #define KITH_RELAY_COME_BACK_MAX_NS UINT64_C(3600000000000) /* of what a relay may ask for */
 /* UDP: tried when registered, and again after RETRY, 2 * RETRY ... RETRY_MAX when it did not answer. */
 #define KITH_RELAY_BIND_TRIES        4
@@ -163,6 +165,7 @@ void kith_relay_client_need(kith_relay_client *client, uint64_t now_ns);
 void kith_relay_client_doubt(kith_relay_client *client, uint64_t now_ns);
 
 bool kith_relay_client_is_registered(const kith_relay_client *client);
+bool kith_relay_client_is_refused(const kith_relay_client *client); /* and waits until it may ask again */
 bool kith_relay_client_uses_udp(const kith_relay_client *client);
 /* Round trip to the relay over the WebSocket, smoothed as RFC 6298 does, and its least; 0: not known. */
 uint64_t kith_relay_client_rtt_ns(const kith_relay_client *client);

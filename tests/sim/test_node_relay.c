@@ -110,6 +110,59 @@ static void a_relay_that_does_not_help(void **state)
     world_free(&w);
 }
 
+/* A relay that wants a token which nobody has. */
+static void refusing_world(world *w, uint64_t seed)
+{
+    static const char text[] = "family tWnEbBcTa3jXQZ0BFq5LUmKp\n";
+    kith_tokens *tokens;
+    kith_relay_reason reason;
+    world_make(w, seed, OPEN, OPEN);
+    assert_ok(kith_tokens_read(text, strlen(text), &tokens, &reason));
+    kith_hub_set_tokens(hub.hub, tokens, station_now(&hub));
+    open_both(w);
+}
+
+/* Nobody is nearby, and the only relay has refused us: nothing is waited for, and it is asked once. */
+static void a_relay_that_refuses_us(void **state)
+{
+    (void)state;
+    static const kith_path paths[] = {KITH_PATH_ANY, KITH_PATH_RELAY};
+    for (size_t i = 0; i < 2; i++) {
+        static world w;
+        refusing_world(&w, 12);
+        uint64_t start = kith_sim_now_ns(w.sim);
+        send(&w, paths[i]);
+        if (!kith_sim_run_until(w.sim, ended, &w.v[0], 10 * KITH_SIM_S)) fail_msg("it waits");
+        const kith_event *end = last_event(&w.v[0], KITH_EVENT_END);
+        assert_int_equal(end->err, KITH_ERR_UNREACHABLE);
+        assert_non_null(strstr(end->message, "it wants its operator's token"));
+        assert_true(kith_sim_now_ns(w.sim) - start < 3 * KITH_SIM_S);
+        kith_sim_run_for(w.sim, 30 * KITH_SIM_S);
+        assert_int_equal(kith_hub_stats_of(hub.hub)->tokens_wrong, 1);
+        world_free(&w);
+    }
+}
+
+/* It says nothing of who is nearby, or of who comes later to where relays are not asked. */
+static void a_relay_that_refuses_us_is_not_everything(void **state)
+{
+    (void)state;
+    static world w;
+    refusing_world(&w, 13);
+    kith_sim_lan_set_discovery(w.net, 100 * KITH_SIM_MS, 0);
+    receive(&w);
+    send(&w, KITH_PATH_ANY);
+    check_arrived(&w);
+    world_free(&w);
+    refusing_world(&w, 14);
+    kith_sim_lan_set_discovery(w.net, 100 * KITH_SIM_MS, 0);
+    send(&w, KITH_PATH_UDP);
+    kith_sim_run_for(w.sim, 10 * KITH_SIM_S);
+    receive(&w);
+    check_arrived(&w);
+    world_free(&w);
+}
+
 /* Two people who are nowhere near each other pair with six words. */
 static void pairing_over_the_relay(void **state)
 {
@@ -406,6 +459,8 @@ int main(void)
         TEST(the_relay_alone),
         TEST(no_relay_where_none_is_wanted),
         TEST(a_relay_that_does_not_help),
+        TEST(a_relay_that_refuses_us),
+        TEST(a_relay_that_refuses_us_is_not_everything),
         TEST(pairing_over_the_relay),
         TEST(a_stranger_at_the_relay_burns_no_code),
         TEST(a_device_that_serves_nothing_is_not_there),

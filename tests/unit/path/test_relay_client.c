@@ -435,7 +435,7 @@ static void refusals_are_not_repeated_soon(void **state)
                  {KITH_RELAY_ERROR_SUPERSEDED, KITH_ERR_CLOSED, true},
                  {KITH_RELAY_ERROR_INTERNAL, KITH_ERR_CLOSED, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        uint64_t most = 0;
+        uint64_t most = 0, soonest = UINT64_MAX;
         for (uint64_t seed = 0; seed < 100; seed++) {
             kith_relay_client_free(client);
             client = new_client(seed);
@@ -446,7 +446,10 @@ static void refusals_are_not_repeated_soon(void **state)
             assert_int_equal(lost->why, cases[i].why);
             assert_int_equal(lost->code, cases[i].code);
             if (lost->at_ns - now > most) most = lost->at_ns - now;
+            if (lost->at_ns - now < soonest) soonest = lost->at_ns - now;
+            assert_int_equal(kith_relay_client_is_refused(client), cases[i].refused);
         }
+        assert_true((soonest >= KITH_RELAY_REFUSED_LEAST_NS) == cases[i].refused);
         assert_true((most > KITH_RELAY_SPREAD_NS) == cases[i].refused);
     }
 }
