@@ -10,8 +10,8 @@ static void on_event(session *s, const kith_event *event)
         return;
     }
     const kith_device_info *d = &event->device;
-    out_event(json_pack("{s:s, s:o, s:b}", "event", "trusted", "device", out_json_device(d), "already",
-                        event->already));
+    out_event(
+        json_pack("{s:s, s:o, s:b}", "event", "trusted", "device", out_json_device(d), "already", event->already));
     if (event->already) {
         out_say("%s was known already; nothing changes.", d->name);
         return;

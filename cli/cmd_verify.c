@@ -13,8 +13,7 @@
 static void print_digits(const char *digits)
 {
     size_t groups = out()->plain ? 1 : GROUPS_A_LINE, all = (strlen(digits) + 1) / GROUP_SIZE;
-    for (size_t i = 0; i < all; i += groups)
-        out_line("%.*s", (int)(groups * GROUP_SIZE - 1), digits + i * GROUP_SIZE);
+    for (size_t i = 0; i < all; i += groups) out_line("%.*s", (int)(groups * GROUP_SIZE - 1), digits + i * GROUP_SIZE);
 }
 
 static int mark(const session *s, const kith_device_info *device, bool verified)
@@ -81,9 +80,10 @@ const cli_command cmd_verify = {
     .min = 1,
     .max = 1,
     .summary = "compare digits with another device",
-    .about = "Show 60 digits that are the same on both devices when each knows the other's right key: compare them with "
-             "what \"kith verify\" shows there.  A device that a code paired is verified from the start; one that "
-             "\"kith trust\" took at first sight is not.  Asks for no password.",
+    .about =
+        "Show 60 digits that are the same on both devices when each knows the other's right key: compare them with "
+        "what \"kith verify\" shows there.  A device that a code paired is verified from the start; one that "
+        "\"kith trust\" took at first sight is not.  Asks for no password.",
     .options = options,
     .run = run,
 };

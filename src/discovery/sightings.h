@@ -13,10 +13,10 @@
 #include <stdint.h>
 
 #define KITH_SIGHTINGS_MAX 256
-/* With one device id, or one pairing tag: more of them are forged.  One more with an id replaces the one seen longest
- * ago, since a device that starts again comes last; one more with a tag is refused, since who copies a tag comes after
- * its owner. */
-#define KITH_SIGHTINGS_SAME_MAX 8
+/* With one device id (its running nodes), or one pairing tag: more of them are forged.  One more with an id replaces
+ * the one seen longest ago, since a device that starts again comes last; one more with a tag is refused, since who
+ * copies a tag comes after its owner. */
+#define KITH_SIGHTINGS_SAME_MAX 16
 #define KITH_SIGHTING_ADDRS_MAX 8
 
 typedef enum kith_sighting_source { KITH_SIGHTING_LAN, KITH_SIGHTING_KNOWN } kith_sighting_source;

@@ -12,7 +12,7 @@
 
 #include "node/session.h"
 
-#define DIAL_ADDRESSES_MAX   16
+#define DIAL_ADDRESSES_MAX   (2 * KITH_SIGHTINGS_SAME_MAX) /* one of each node, and as many more */
 #define DIAL_STREAM_AFTER_NS (SECOND_NS / 4)
 #define DIAL_RELAY_AFTER_NS  (SECOND_NS / 4)  /* when somebody may answer nearby; else relays are asked at once */
 #define DIAL_BULK_WAIT_NS    (SECOND_NS / 20) /* and twice what datagrams took to answer */

@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WANTED_MAX     128 /* devices we know that are followed before strangers in a flood */
-#define INTERFACES_MAX 32  /* addresses of this machine that are compared */
-#define FOUND_MAX      8   /* running nodes of one device, or with one tag, that are tried */
+#define WANTED_MAX     128                     /* devices we know that are followed before strangers in a flood */
+#define INTERFACES_MAX 32                      /* addresses of this machine that are compared */
+#define FOUND_MAX      KITH_SIGHTINGS_SAME_MAX /* running nodes of one device, or with one tag, that are tried */
 
 struct lan {
     kith_core *core;

@@ -281,13 +281,17 @@ static void look_for_it(talk_op *t)
     }
 }
 
-/* Bytes of ours that were there half of TALK_SILENT_NS ago are not acknowledged: if nothing else came either the
+/* How long a session may be silent.  One that was there and does not even answer OPEN may be with a node that was
+ * killed, and others of the device wait. */
+static uint64_t silence_ns(const talk_op *t) { return t->together ? TALK_SILENT_NS : TALK_UNANSWERED_NS; }
+
+/* Bytes of ours that were there half of that ago are not acknowledged: if nothing else came either the
  * session is gone, long before it idles out. */
 static void doubt(talk_op *t)
 {
     const kith_stream *stream = t->channel->stream;
     uint64_t returned = kith_stream_returned(stream);
-    if (t->unreturned && returned == t->returned) kith__session_doubt_one(t->hold.session, TALK_SILENT_NS);
+    if (t->unreturned && returned == t->returned) kith__session_doubt_one(t->hold.session, silence_ns(t));
     t->unreturned = kith_stream_written(stream) != returned;
     t->returned = returned;
 }
@@ -298,7 +302,7 @@ static void on_timer(void *user)
     kith_core *core = t->op.core;
     if (t->channel) {
         session *twin = kith__session_twin(t->hold.session);
-        core->env->timers->set(t->timer, now_of(t) + TALK_SILENT_NS / 2);
+        core->env->timers->set(t->timer, now_of(t) + silence_ns(t) / 2);
         doubt(t);
         if (t->opener && twin) twin_came(t, twin); /* one that came before the two were together */
     } else if (!t->opener) {
@@ -377,7 +381,7 @@ static void come_together(talk_op *t)
     tell_status(t, false);
     if (t->opener || t->before) tell(t, KITH_EVENT_CONNECTED, KITH_OK);
     t->before = true;
-    t->op.core->env->timers->set(t->timer, now_of(t) + TALK_SILENT_NS);
+    t->op.core->env->timers->set(t->timer, now_of(t) + silence_ns(t));
 }
 
 static void connected(void *user, session *with)
@@ -393,7 +397,7 @@ static void connected(void *user, session *with)
         lost(t, err);
         return;
     }
-    t->op.core->env->timers->set(t->timer, now_of(t) + TALK_SILENT_NS);
+    t->op.core->env->timers->set(t->timer, now_of(t) + silence_ns(t));
     step(t);
 }
 

@@ -127,7 +127,7 @@ void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SI
 void kith__session_doubt_one(session *s, uint64_t silent_ns);
 /* Nodes of a device that said they do not do what is wanted.  Those of one device are told apart by the port they
  * listen at, since they are on one machine, and once greeted by their instance. */
-#define NODES_MAX 8
+#define NODES_MAX KITH_SIGHTINGS_SAME_MAX
 typedef struct node_set {
     struct {
         uint16_t port; /* 0: not known */

@@ -13,6 +13,7 @@
 #define TALK_PAUSE_MAX_NS  (30 * SECOND_NS) /* ... up to this; a quarter more or less, by chance */
 #define TALK_STEADY_NS     (10 * SECOND_NS) /* a loss after this is the first in a row */
 #define TALK_SILENT_NS     (8 * SECOND_NS)  /* bytes unacknowledged and nothing heard: the session is gone */
+#define TALK_UNANSWERED_NS (3 * SECOND_NS)  /* the same before the connection has begun */
 #define TALK_LINGER_NS     (30 * SECOND_NS) /* to hear that the other side heard the end; then it ends well */
 #define TALKS_ACCEPTED_MAX 128              /* at once, the lost ones included */
 #define TALKS_DEVICE_MAX   16               /* of one device; a new one ends the longest lost */

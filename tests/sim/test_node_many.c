@@ -185,6 +185,54 @@ static void when_no_node_serves_that_is_said(void **state)
     world_free(&w);
 }
 
+#define NODES 10
+
+/* Ten nodes of one device, each with a topic of its own: all are reachable, in any order, also when some of them are
+ * killed without a word, and none takes what is another's. */
+static void each_of_ten_is_reachable(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        static world w;
+        static victim nodes[NODES];
+        static const size_t killed[] = {2, 5, 9};
+        kith_serve_options options = {.size = sizeof options};
+        char topic[16];
+        world_make(&w, seed);
+        for (size_t i = 0; i < NODES; i++) {
+            make_second(&nodes[i], &w.b1);
+            snprintf(topic, sizeof topic, "topic %zu", i);
+            kith_core_serve(nodes[i].core, ++nodes[i].last_op, topic, &options);
+            if (seed % 2) kith_sim_run_for(w.sim, KITH_SIM_S / 5);
+        }
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+        for (size_t round = 0; round < 2; round++) {
+            for (size_t n = 0; n < NODES; n++) {
+                size_t i = (n * 7 + seed) % NODES;
+                kith_connect_options to = {.size = sizeof to, .topic = topic};
+                if (!nodes[i].core) continue;
+                snprintf(topic, sizeof topic, "topic %zu", i);
+                nodes[i].closed = false;
+                kith_core_connect(w.a.core, ++w.a.last_op, id_of(&w.b1), &to);
+                if (!kith_sim_run_until(w.sim, victim_is_closed, &nodes[i], 60 * KITH_SIM_S))
+                    fail_msg("seed %llu, round %zu: nobody took topic %zu: %s", (unsigned long long)seed, round, i,
+                             last_event(&w.a, KITH_EVENT_END) ? last_event(&w.a, KITH_EVENT_END)->message : "no end");
+                if (seed % 3 == 0) kith_core_cancel(w.a.core, w.a.last_op); /* or it stays beside the others */
+            }
+            for (size_t i = 0; round == 0 && i < sizeof killed / sizeof *killed; i++) {
+                kith_sim_kill(nodes[killed[i]].env);
+                victim_release(&nodes[killed[i]]);
+            }
+        }
+        for (size_t i = 0; i < NODES; i++) {
+            if (!nodes[i].core) continue;
+            nodes[i].closed = false;
+            victim_close(&nodes[i]);
+        }
+        world_free(&w);
+    }
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof file; i++) file[i] = (uint8_t)(i * 7);
@@ -193,6 +241,7 @@ int main(void)
         TEST(when_no_node_receives_that_is_said),
         TEST(a_connection_goes_to_the_node_that_serves),
         TEST(when_no_node_serves_that_is_said),
+        TEST(each_of_ten_is_reachable),
     };
     return cmocka_run_group_tests_name("sim/node_many", tests, NULL, NULL);
 }
