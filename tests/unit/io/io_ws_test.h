@@ -131,6 +131,14 @@ static inline void expect_end(kith_err why, unsigned status)
     assert_int_equal(c->t.env->ws->send(c->ws, "x", 1), KITH_ERR_CLOSED);
 }
 
+/* Without having been connected. */
+static inline void expect_refusal(kith_err why, unsigned status)
+{
+    UNTIL(c, c->ended || c->connected);
+    assert_int_equal(c->connected, 0);
+    expect_end(why, status);
+}
+
 /* ---- scripts ---- */
 
 static inline void upgrade_and_echo(peer *p)

@@ -44,8 +44,7 @@ static void declined_with(void (*script)(peer *p), unsigned status)
 {
     server *s = server_start(script, NULL, 1);
     dial("ws", "127.0.0.1", s, NULL);
-    expect_end(KITH_ERR_DECLINED, status);
-    assert_int_equal(c->connected, 0);
+    expect_refusal(KITH_ERR_DECLINED, status);
     server_end(s);
 }
 
