@@ -26,6 +26,7 @@
 #include "identity/trust.h"
 #include "node/node.h"
 #include "quic/quic.h"
+#include "service/control.h"
 #include "service/hello.h"
 
 #define OPS_MAX        256 /* under way at once */
@@ -75,6 +76,8 @@ struct kith_core {
     kith_bucket probes;    /* of roam.c, */
     kith_bucket besides;   /* and of beside.c */
     kith_watch *watch;     /* of the system's addresses; NULL: none */
+    kith_candidates ours;  /* what peers are told: */
+    bool ours_known;       /* until the system or a relay says something else */
     struct book *book;
     struct receive_op *receiver; /* who takes files; one at a time */
     struct pair_op *host;        /* whose pairing code is open; one at a time */

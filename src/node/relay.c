@@ -205,6 +205,7 @@ static void registered(relay_link *l, const kith_addr *seen)
     l->why = KITH_OK;
     l->code = 0;
     l->seen = *seen;
+    core->ours_known = false;
     kith__core_log(core, KITH_LOG_INFO, "registered at relay %s", l->url);
     kith_relays_up(&l->all->choice, l->index, kith__relay_link_now(l));
     l->has_mailbox = false;
@@ -235,6 +236,7 @@ static void lost(relay_link *l, const kith_relay_event *event)
     l->superseded = l->superseded || event->code == KITH_RELAY_ERROR_SUPERSEDED;
     l->has_mailbox = false;
     l->observed = l->seen = (kith_addr){0};
+    l->all->core->ours_known = false;
     kith__places_all_gone(l);
     if (needed) kith_relay_client_need(l->client, kith__relay_link_now(l));
     /* It may have been a dial's last hope. */

@@ -16,7 +16,7 @@ typedef enum place_state {
 
 typedef struct place {
     place_state state;
-    uint32_t id, session; /* in addresses; the relay's */
+    uint32_t id, session; /* in addresses (modulo RELAY_PLACES_MAX: which place it is); the relay's */
     bool by_tag, theirs;  /* theirs: they connected */
     uint32_t tag;
     uint8_t fingerprint[32];
@@ -42,6 +42,7 @@ typedef struct relay_link {
     uint32_t mailbox;
     uint64_t again_ns; /* somebody who was not there may be looked for again */
     place places[RELAY_PLACES_MAX];
+    uint8_t of_session[RELAY_PLACES_MAX]; /* by the relay's number, modulo: the place that had it last */
 } relay_link;
 
 struct relays {

@@ -20,17 +20,19 @@ place *kith__place_at(struct relays *all, const kith_addr *addr, relay_link **of
     uint32_t id = 0;
     for (int i = 0; i < 4; i++) id = id << 8 | addr->ip[4 + i];
     *of = &all->links[kith__place_link(addr)];
-    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
-        place *p = &(*of)->places[i];
-        if (p->id == id && (p->state == PLACE_ASKED_FOR || p->state == PLACE_OPEN)) return p;
-    }
-    return NULL;
+    place *p = &(*of)->places[id % RELAY_PLACES_MAX];
+    return p->id == id && (p->state == PLACE_ASKED_FOR || p->state == PLACE_OPEN) ? p : NULL;
 }
 
 place *kith__place_of_session(relay_link *l, uint32_t number)
 {
-    for (size_t i = 0; i < RELAY_PLACES_MAX; i++)
-        if (l->places[i].state == PLACE_OPEN && l->places[i].session == number) return &l->places[i];
+    uint8_t *last = &l->of_session[number % RELAY_PLACES_MAX];
+    for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
+        size_t at = (*last + i) % RELAY_PLACES_MAX;
+        if (l->places[at].state != PLACE_OPEN || l->places[at].session != number) continue;
+        *last = (uint8_t)at;
+        return &l->places[at];
+    }
     return NULL;
 }
 
@@ -48,7 +50,8 @@ place *kith__place_new(relay_link *l)
         if (!found || p->since_ns < found->since_ns) found = p;
     }
     if (!found) return NULL;
-    *found = (place){.id = ++l->all->last_id, .since_ns = kith__relay_link_now(l)};
+    uint32_t index = (uint32_t)(found - l->places);
+    *found = (place){.id = ++l->all->last_id * RELAY_PLACES_MAX + index, .since_ns = kith__relay_link_now(l)};
     return found;
 }
 

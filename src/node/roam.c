@@ -40,7 +40,7 @@ static void add_candidate(kith_candidates *out, const kith_addr *addr)
 
 /* What relays see first: a device with very many addresses would otherwise not tell the one that works from outside.
  * Where a router forwards our port it is that port at the address that relays see, whatever else they see. */
-static void our_candidates(const kith_core *core, kith_candidates *out)
+static void find_candidates(const kith_core *core, kith_candidates *out)
 {
     kith_interface_addr found[INTERFACES_MAX];
     kith_addr local = kith_core_local(core), observed[KITH_RELAYS_MAX];
@@ -65,6 +65,14 @@ static void our_candidates(const kith_core *core, kith_candidates *out)
     }
 }
 
+/* Asked for once for all sessions; without a word of changes each time. */
+static const kith_candidates *our_candidates(kith_core *core)
+{
+    if (!core->ours_known || !core->watch) find_candidates(core, &core->ours);
+    core->ours_known = true;
+    return &core->ours;
+}
+
 static void announce(struct roam *r)
 {
     session *s = r->session;
@@ -72,7 +80,7 @@ static void announce(struct roam *r)
     uint8_t message[KITH_CANDIDATES_ENCODED], prefix[8];
     size_t size;
     if (!s->control_out || kith_stream_unsent(s->control_out) > ROAM_UNSENT_MAX) return;
-    our_candidates(s->core, &ours);
+    ours = *our_candidates(s->core);
     ours.tcp = s->core->listener && !s->no_relay;
     if (kith_candidates_write(&ours, message, sizeof message, &size)) return;
     kith_writer w = kith_writer_of(prefix, sizeof prefix);
@@ -292,6 +300,7 @@ void kith__roam_relays(kith_core *core)
 
 void kith__roam_told_addresses(kith_core *core)
 {
+    core->ours_known = false;
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
         if (!s->roam) continue;
@@ -341,6 +350,7 @@ static void on_changed(void *user)
     kith_addr ours[INTERFACES_MAX];
     size_t count = core->env->net->addresses(core->env, found, INTERFACES_MAX);
     kith__core_log(core, KITH_LOG_INFO, "this device's addresses have changed");
+    core->ours_known = false;
     if (count > INTERFACES_MAX) count = INTERFACES_MAX;
     for (size_t i = 0; i < count; i++) ours[i] = found[i].addr;
     kith__relays_changed(core);

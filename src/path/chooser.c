@@ -254,6 +254,15 @@ void kith_chooser_probed(kith_chooser *c, const kith_addr *addr, kith_err err, u
     for (size_t i = 0; i < c->count; i++) compare(c, &c->routes[i], now);
 }
 
+/* It was left because it was silent. */
+static void died(kith_chooser *c, kith_route *r, uint64_t now)
+{
+    r->good = false;
+    if (c->changed) return; /* that is not the route's fault: it may do again from where we are now */
+    if (r->deaths < DEATHS_COUNTED) r->deaths++;
+    r->shunned_until_ns = now + (DEATH_SHUN_NS << r->deaths);
+}
+
 void kith_chooser_moved(kith_chooser *c, const kith_addr *to, uint64_t now)
 {
     kith_route *from = current(c), *r = find(c, to);
@@ -262,6 +271,7 @@ void kith_chooser_moved(kith_chooser *c, const kith_addr *to, uint64_t now)
         c->moving = false;
         return;
     }
+    if (c->suspect) died(c, from, now);
     from->sources &= ~BIT(KITH_ROUTE_USED);
     if (!r) r = add(c, to);
     if (!r) { /* no place: it takes the old one's */
@@ -307,14 +317,8 @@ static uint64_t grace_until(const kith_chooser *c)
 
 static bool away(kith_chooser *c, kith_choice *out, uint64_t now)
 {
-    kith_route *in_use = current(c);
     const kith_route *r = best(c, c->suspect_ns);
     if (!r || now < grace_until(c)) return false;
-    in_use->good = false;
-    if (!c->changed) { /* that is not the route's fault: it may do again from where we are now */
-        if (in_use->deaths < DEATHS_COUNTED) in_use->deaths++;
-        in_use->shunned_until_ns = now + (DEATH_SHUN_NS << in_use->deaths);
-    }
     *out = (kith_choice){.kind = KITH_CHOOSE_MOVE, .addr = r->addr, .dead = true};
     return true;
 }

@@ -61,6 +61,8 @@ struct kith_relay_client {
     uint8_t ping[KITH_RELAY_PING_SIZE];
     uint64_t rtt_ns, min_rtt_ns;
     relay_session sessions[KITH_RELAY_CLIENT_SESSIONS];
+    /* By number and by UDP id, modulo: the one found last, which is looked at first. */
+    uint8_t by_number[KITH_RELAY_CLIENT_SESSIONS], by_udp_id[KITH_RELAY_CLIENT_SESSIONS];
     uint32_t next_session;
     relay_udp udp;
     kith_list out;

@@ -5,8 +5,13 @@
 
 relay_session *kith__relay_session(kith_relay_client *client, uint32_t id)
 {
-    for (size_t i = 0; id && i < KITH_RELAY_CLIENT_SESSIONS; i++)
-        if (client->sessions[i].id == id) return &client->sessions[i];
+    uint8_t *last = &client->by_number[id % KITH_RELAY_CLIENT_SESSIONS];
+    for (size_t i = 0; id && i < KITH_RELAY_CLIENT_SESSIONS; i++) {
+        size_t at = (*last + i) % KITH_RELAY_CLIENT_SESSIONS;
+        if (client->sessions[at].id != id) continue;
+        *last = (uint8_t)at;
+        return &client->sessions[at];
+    }
     return NULL;
 }
 

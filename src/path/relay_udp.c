@@ -106,9 +106,12 @@ void kith_relay_client_datagram(kith_relay_client *client, uint8_t *bytes, size_
         on_bound(client, bytes, size, now_ns);
         return;
     }
+    uint8_t *last = &client->by_udp_id[id[KITH_RELAY_UDP_ID_SIZE - 1] % KITH_RELAY_CLIENT_SESSIONS];
     for (size_t i = 0; i < KITH_RELAY_CLIENT_SESSIONS; i++) {
-        const relay_session *s = &client->sessions[i];
+        size_t at = (*last + i) % KITH_RELAY_CLIENT_SESSIONS;
+        const relay_session *s = &client->sessions[at];
         if (!s->id || !s->has_udp_id || memcmp(s->udp_id, id, sizeof s->udp_id) != 0) continue;
+        *last = (uint8_t)at;
         data->session = s->id;
         data->data = bytes + KITH_RELAY_PACKET_HEAD;
         data->size = data->segment = size - KITH_RELAY_PACKET_HEAD;

@@ -161,6 +161,7 @@ struct hostile {
     size_t count;
     bool silent;                                                   /* says no hello by himself */
     void (*on)(hostile *h, line *l, const kith_quic_event *event); /* what else he does; NULL: nothing */
+    void (*hear)(line *l, const uint8_t *data, size_t size);       /* the node's control stream; NULL: no interest */
     uint64_t resets[64], stops[64];
     size_t reset_count, stop_count;
     void *user;
@@ -200,8 +201,10 @@ static inline void hostile_event(void *user, const kith_quic_event *event)
     if (event->kind == KITH_QUIC_ACCEPTED || event->kind == KITH_QUIC_CONNECTED) l->connected = true;
     if (event->kind == KITH_QUIC_CONNECTED && !h->silent) say_hello(h, l);
     if (event->kind == KITH_QUIC_READABLE && kith_stream_id(event->stream) & 2) {
-        for (; kith_stream_peek(event->stream, &data, &size, &fin); l->heard_bytes += size)
+        for (; kith_stream_peek(event->stream, &data, &size, &fin); l->heard_bytes += size) {
+            if (h->hear) h->hear(l, data, size);
             kith_stream_consume(event->stream, size);
+        }
         l->heard = true;
         if (!l->greeted && !h->silent) say_hello(h, l);
     }

@@ -337,6 +337,41 @@ static void a_relay_that_claims_others_fingerprints(void **state)
     world_free(&w);
 }
 
+#define LATER (8 * KITH_SIM_S)
+
+static uint64_t asked_ns[64];
+static size_t asked;
+static bool limits_sessions(evil_client *c, const kith_relay_message *m)
+{
+    if (m->type != KITH_RELAY_CONNECT) return false;
+    if (asked < 64) asked_ns[asked++] = evil_now();
+    evil_say(c, &(kith_relay_message){.type = KITH_RELAY_RATE_LIMITED,
+                                      .session = m->session,
+                                      .rate_limited = {.limit = KITH_RELAY_LIMIT_SESSIONS,
+                                                       .retry_after_ms = LATER / KITH_SIM_MS,
+                                                       .has_session = true}});
+    return true;
+}
+
+/* One that says when a session may be asked for again is not asked before, nor much later. */
+static void a_relay_that_limits_sessions(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 9);
+    receive(&w.v[1]);
+    run(&w, 2 * KITH_SIM_S);
+    asked = 0;
+    evil.on = limits_sessions;
+    send(&w);
+    run(&w, 25 * KITH_SIM_S);
+    assert_in_range(asked, 2, 4);
+    for (size_t i = 1; i < asked; i++)
+        assert_in_range(asked_ns[i] - asked_ns[i - 1], LATER, 2 * LATER + KITH_SIM_S / 2);
+    evil.on = NULL;
+    world_free(&w);
+}
+
 /* ---- what peers say, and hear ---- */
 
 static void say_candidates(hostile *h, line *l, const kith_candidates *candidates)
@@ -518,6 +553,7 @@ int main(void)
         TEST(a_relay_that_says_anything),
         TEST(incoming_without_an_end),
         TEST(gone_without_an_end),
+        TEST(a_relay_that_limits_sessions),
         TEST(a_relay_that_claims_others_fingerprints),
         TEST(strangers_learn_no_addresses),
         TEST(nobody_is_shot_at_by_proxy),

@@ -485,6 +485,31 @@ static void many_claims_keep_no_relay_out(void **state)
     assert_true(kith_addr_equal(&asked[0], &p[0]->addr) || kith_addr_equal(&asked[1], &p[0]->addr));
 }
 
+/* Only a route that was left has died: one from which no move could be made is not shunned when it works again. */
+static void a_move_that_is_refused_is_no_death(void **state)
+{
+    (void)state;
+    for (int refused = 0; refused < 2; refused++) {
+        kith_chooser c;
+        kith_choice choice;
+        const kith_addr lan = at("192.168.1.7:5000"), net = at("203.0.113.7:5000");
+        kith_chooser_init(&c, true, &lan, S);
+        kith_chooser_offer(&c, KITH_ROUTE_SAID, &net, 1, S);
+        kith_chooser_silent(&c, 2 * S);
+        kith_chooser_probed(&c, &net, KITH_OK, MS, 2 * S + MS);
+        uint64_t now = 3 * S;
+        while (kith_chooser_next(&c, &choice, now) && choice.kind != KITH_CHOOSE_MOVE) continue;
+        assert_int_equal(choice.kind, KITH_CHOOSE_MOVE);
+        if (refused)
+            kith_chooser_refused(&c, &choice, now);
+        else
+            kith_chooser_moved(&c, &net, now);
+        size_t deaths = 0;
+        for (size_t i = 0; i < c.count; i++) deaths += c.routes[i].deaths;
+        assert_int_equal(deaths, !refused);
+    }
+}
+
 /* What may be dialled over TCP: better by kind than what is in use, the local network first, of equals what was seen;
  * neither where probes came from, which is a port of a NAT's for datagrams, nor relays. */
 static void what_is_dialled_over_tcp_and_in_which_order(void **state)
@@ -535,6 +560,7 @@ int main(void)
         TEST(what_cannot_be_done_is_tried_later),
         TEST(what_may_be_claimed),
         TEST(many_claims_keep_no_relay_out),
+        TEST(a_move_that_is_refused_is_no_death),
         TEST(what_is_dialled_over_tcp_and_in_which_order),
     };
     return cmocka_run_group_tests_name("path/chooser", tests, NULL, NULL);
