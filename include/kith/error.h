@@ -32,6 +32,7 @@ extern "C" {
     X(NOT_ALLOWED, -29, 4, "the other device may not do this")                                                         \
     X(KEY_CHANGED, -30, 4, "that device is known here with another key: it may be somebody else's")                    \
     X(ID_CHANGED, -31, 4, "that key is known here as another device's")                                                \
+    X(REVOKED, -32, 4, "this device was revoked: the others do not let it in any more")                                \
     X(NOT_FOUND, -40, 3, "not found")                                                                                  \
     X(UNREACHABLE, -41, 3, "the device cannot be reached: is it on, on this network, and is Kith running there?")      \
     X(CLOSED, -42, 3, "the other side closed the connection")                                                          \

@@ -278,6 +278,20 @@ kith_err kith_trust_rename(kith_trust *trust, const uint8_t fingerprint[static K
     return KITH_OK;
 }
 
+kith_err kith_trust_describe(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
+                             const char *name, const char *os, const char *hardware_model)
+{
+    kith_peer *peer = by_fingerprint(trust, fingerprint);
+    if (!peer) return KITH_ERR_NOT_FOUND;
+    bool follows = strcmp(peer->name, peer->local_name) == 0;
+    clean(name, peer->name);
+    if (!peer->name[0]) memcpy(peer->name, UNNAMED, sizeof UNNAMED);
+    clean(os, peer->os);
+    clean(hardware_model, peer->hardware_model);
+    if (follows) unique_name(trust, peer, peer->name, peer->local_name);
+    return KITH_OK;
+}
+
 kith_err kith_trust_verify(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], bool verified)
 {
     kith_peer *peer = by_fingerprint(trust, fingerprint);

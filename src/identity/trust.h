@@ -96,6 +96,10 @@ KITH_MUST_CHECK kith_err kith_trust_remove(kith_trust *trust,
 /* A new local name; one that is taken becomes "name-2" (see *renamed, which may be NULL).  NOT_FOUND; ARG. */
 KITH_MUST_CHECK kith_err kith_trust_rename(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
                                            const char *name, const kith_peer **renamed);
+/* What the device calls itself now, cleaned as for kith_peer_make.  Its local name follows if it was the same as its
+ * name.  NOT_FOUND. */
+KITH_MUST_CHECK kith_err kith_trust_describe(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
+                                             const char *name, const char *os, const char *hardware_model);
 KITH_MUST_CHECK kith_err kith_trust_verify(kith_trust *trust, const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE],
                                            bool verified); /* NOT_FOUND */
 /* What this service may do for the device, in place of the table's answer; `set` false: the table's again.  NOT_FOUND;

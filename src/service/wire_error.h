@@ -28,7 +28,8 @@
     X(GOING_AWAY, 19, KITH_ERR_CLOSED)                                                                                 \
     X(SUPERSEDED, 20, KITH_ERR_STATE)                                                                                  \
     X(KEY_CHANGED, 21, KITH_ERR_KEY_CHANGED)                                                                           \
-    X(ID_CHANGED, 22, KITH_ERR_ID_CHANGED)
+    X(ID_CHANGED, 22, KITH_ERR_ID_CHANGED)                                                                             \
+    X(REVOKED, 23, KITH_ERR_REVOKED)
 
 typedef enum kith_wire_error {
     KITH_WIRE_OK = 0,

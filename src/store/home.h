@@ -3,6 +3,7 @@
  *     device.json        who this device is (may be the embedding application's own)     identity/device.h
  *     network_keys.json  its key pair, sealed under the password; mode 0600              identity/keys_file.h
  *     master_key.json    what own devices deposited for the recovery code's holder       identity/master_file.h
+ *     graph.cbor         which devices are one's own: signed records                     identity/graph.h
  *     trust.cbor         the other devices, pinned                                       identity/trust.h
  *     seen.cbor          when and where they were last seen: a cache                     identity/seen.h
  *     kith.lock          held while one of the above is read, changed and replaced
@@ -23,6 +24,7 @@
 #include "env/env.h"
 #include "identity/device.h"
 #include "identity/fingerprint.h"
+#include "identity/graph.h"
 #include "identity/keys_file.h"
 #include "identity/master_file.h"
 #include "identity/seen.h"
@@ -97,14 +99,34 @@ KITH_MUST_CHECK kith_err kith_home_load_trust(kith_home *home, kith_trust **out,
 typedef kith_err kith_home_trust_fn(kith_trust *trust, void *user);
 KITH_MUST_CHECK kith_err kith_home_update_trust(kith_home *home, kith_home_trust_fn *fn, void *user,
                                                 kith_problem *problem);
-/* Whether trust.cbor is another file than when this was last asked with this stamp (zeroed at first: true): cheap, for
- * polling. */
+/* Whether trust.cbor or graph.cbor is another file than when this was last asked with this stamp (zeroed at first:
+ * true): cheap, for polling. */
+#define KITH_HOME_STAMPED 2
 typedef struct kith_home_stamp {
-    uint64_t inode, size;
-    int64_t modified_ns, changed_ns;
+    struct { /* no padding */
+        uint64_t inode, size;
+        int64_t modified_ns, changed_ns;
+    } of[KITH_HOME_STAMPED];
     bool asked;
 } kith_home_stamp;
 bool kith_home_trust_changed(kith_home *home, kith_home_stamp *stamp);
+
+/* ---- the trust graph (identity/graph.h): own devices in the set above are what it says ---- */
+/* An empty one when there is no file.  Release with kith_graph_free. */
+KITH_MUST_CHECK kith_err kith_home_load_graph(kith_home *home, kith_graph **out, kith_problem *problem);
+/* As kith_home_update_trust.  What follows from it (trust.cbor, master_key.json) is written too; when that fails, so does
+ * this, and the graph is changed nevertheless: the next change or kith_home_tend_graph completes it. */
+typedef kith_err kith_home_graph_fn(kith_graph *graph, void *user);
+KITH_MUST_CHECK kith_err kith_home_update_graph(kith_home *home, kith_home_graph_fn *fn, void *user,
+                                                kith_problem *problem);
+/* This device has become another network's: its graph takes the place of what was there, and own devices that it does
+ * not name go. */
+KITH_MUST_CHECK kith_err kith_home_replace_graph(kith_home *home, const kith_graph *graph, kith_problem *problem);
+/* What a device does when it starts and whenever its graph has changed: where there is no graph it founds one, without a
+ * recovery pair (*founded); else, as a member, it says what it is called now, and deposits its key for the recovery
+ * pair in force.  What follows from the graph is written where it is not so yet.  `seed`: this device's. */
+KITH_MUST_CHECK kith_err kith_home_tend_graph(kith_home *home, const uint8_t *seed, kith_rng *rng, int64_t now_ms,
+                                              bool *founded, kith_problem *problem);
 
 /* The same for the cache of sightings.  A file that cannot be used is an empty cache; only NOMEM fails loading. */
 KITH_MUST_CHECK kith_err kith_home_load_seen(kith_home *home, kith_seen **out);

@@ -98,6 +98,18 @@ KITH_MUST_CHECK kith_err kith__home_write_device(const kith_home *home, const ki
 
 void kith__describe(const kith_identity *identity, kith_home_self *out);
 bool kith__no_kdf(const kith_kdf_params *kdf); /* all 0 */
+/* ---- the others' side ---- */
+/* trust.cbor with what the trust graph says; empty when there is no file. */
+KITH_MUST_CHECK kith_err kith__home_read_trust(const kith_home *home, kith_trust **out, kith_problem *problem);
+/* Under the lock; nothing is written when it says so already, or would be empty and there is none. */
+KITH_MUST_CHECK kith_err kith__home_write_trust(const kith_home *home, const kith_trust *trust, kith_problem *problem);
+/* What the trust graph, where there is one, says of own devices. */
+KITH_MUST_CHECK kith_err kith__home_derive_trust(const kith_home *home, kith_trust *trust, kith_problem *problem);
+/* Under the lock, in a home without a trust graph: this device founds one, with this recovery pair and its deposit
+ * (NULL: none). */
+KITH_MUST_CHECK kith_err kith__home_found_graph(const kith_home *home, const kith_identity *identity,
+                                                const uint8_t *seed, const kith_recovery_public *pair, kith_rng *rng,
+                                                int64_t now_ms, kith_problem *problem);
 
 /* ---- the recovery code's side ---- */
 /* master_key.json; one without a code when there is no file.  Release *out with kith_master_free. */

@@ -8,27 +8,60 @@
 static const kith_home_file trust_file = {KITH_TRUST_NAME, KITH_TRUST_FILE_MAX, KITH_OTHERS_ANY};
 static const kith_home_file seen_file = {KITH_SEEN_NAME, KITH_SEEN_FILE_MAX, KITH_OTHERS_ANY};
 
-/* The set and the bytes it was read from (NULL when there is no file; release). */
+/* The set and the bytes it was read from (NULL when there is no file; release), with what the trust graph says. */
 static kith_err read_trust(const kith_home *home, kith_trust **out, uint8_t **data, size_t *size, kith_problem *problem)
 {
     kith_reason reason;
+    kith_trust *trust = NULL;
     kith_err err = kith__home_read(home, &trust_file, data, size, problem);
-    if (err == KITH_ERR_NO_FILE) {
-        err = kith_trust_new(out);
-        return err ? kith__say_plain(problem, err) : KITH_OK;
-    }
-    if (err) return err;
-    err = kith_trust_decode(*data, *size, out, &reason);
-    return err ? kith__say_decode(home, KITH_TRUST_NAME, err, &reason, problem) : KITH_OK;
+    if (!err && (err = kith_trust_decode(*data, *size, &trust, &reason)) != KITH_OK)
+        err = kith__say_decode(home, KITH_TRUST_NAME, err, &reason, problem);
+    if (err == KITH_ERR_NO_FILE && (err = kith_trust_new(&trust)) != KITH_OK) kith__say_plain(problem, err);
+    if (!err) err = kith__home_derive_trust(home, trust, problem);
+    if (err)
+        kith_trust_free(trust);
+    else
+        *out = trust;
+    return err;
+}
+
+kith_err kith__home_read_trust(const kith_home *home, kith_trust **out, kith_problem *problem)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    kith_err err = read_trust(home, out, &data, &size, problem);
+    kith_free(data);
+    return err;
 }
 
 kith_err kith_home_load_trust(kith_home *home, kith_trust **out, kith_problem *problem)
 {
+    *problem = (kith_problem){0};
+    return kith__home_read_trust(home, out, problem);
+}
+
+/* In place of `old` (NULL: no file). */
+static kith_err write_trust(const kith_home *home, const kith_trust *trust, const uint8_t *old, size_t old_size,
+                            kith_problem *problem)
+{
     uint8_t *data = NULL;
     size_t size = 0;
-    *problem = (kith_problem){0};
-    kith_err err = read_trust(home, out, &data, &size, problem);
+    kith_err err = kith_trust_encode(trust, &data, &size);
+    if (err) return kith__say_plain(problem, err);
+    bool same = old && old_size == size && memcmp(old, data, size) == 0;
+    if (!same) err = kith__home_write(home, KITH_TRUST_NAME, data, size, problem);
     kith_free(data);
+    return err;
+}
+
+kith_err kith__home_write_trust(const kith_home *home, const kith_trust *trust, kith_problem *problem)
+{
+    uint8_t *old = NULL;
+    size_t size = 0;
+    kith_err err = kith__home_read(home, &trust_file, &old, &size, problem);
+    if (!err || err == KITH_ERR_NO_FILE)
+        err = err && kith_trust_count(trust) == 0 ? KITH_OK : write_trust(home, trust, old, size, problem);
+    kith_free(old);
     return err;
 }
 
@@ -36,18 +69,15 @@ kith_err kith_home_update_trust(kith_home *home, kith_home_trust_fn *fn, void *u
 {
     kith_file *lock = NULL;
     kith_trust *trust = NULL;
-    uint8_t *old = NULL, *data = NULL;
-    size_t old_size = 0, size = 0;
+    uint8_t *old = NULL;
+    size_t old_size = 0;
     *problem = (kith_problem){0};
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = read_trust(home, &trust, &old, &old_size, problem);
     if (!err && (err = fn(trust, user)))
         problem->err = err;
-    else if (!err && (err = kith_trust_encode(trust, &data, &size)))
-        kith__say_plain(problem, err);
-    bool same = !err && old && old_size == size && memcmp(old, data, size) == 0;
-    if (!err && !same) err = kith__home_write(home, KITH_TRUST_NAME, data, size, problem);
-    kith_free(data);
+    else if (!err)
+        err = write_trust(home, trust, old, old_size, problem);
     kith_free(old);
     kith_trust_free(trust);
     home->env->file->close(lock);
@@ -56,16 +86,19 @@ kith_err kith_home_update_trust(kith_home *home, kith_home_trust_fn *fn, void *u
 
 bool kith_home_trust_changed(kith_home *home, kith_home_stamp *stamp)
 {
-    kith_file_info info;
+    static const char *const names[KITH_HOME_STAMPED] = {KITH_TRUST_NAME, KITH_GRAPH_NAME};
     kith_home_stamp now = {.asked = true};
-    if (kith__home_stat(home, KITH_TRUST_NAME, &info) == KITH_OK) {
-        now.inode = info.inode;
-        now.size = info.size;
-        now.modified_ns = info.modified_ns;
-        now.changed_ns = info.changed_ns;
+    bool same = stamp->asked;
+    for (size_t i = 0; i < KITH_HOME_STAMPED; i++) {
+        kith_file_info info;
+        if (kith__home_stat(home, names[i], &info) == KITH_OK) {
+            now.of[i].inode = info.inode;
+            now.of[i].size = info.size;
+            now.of[i].modified_ns = info.modified_ns;
+            now.of[i].changed_ns = info.changed_ns;
+        }
+        same = same && memcmp(&stamp->of[i], &now.of[i], sizeof now.of[i]) == 0;
     }
-    bool same = stamp->asked && stamp->inode == now.inode && stamp->size == now.size &&
-                stamp->modified_ns == now.modified_ns && stamp->changed_ns == now.changed_ns;
     *stamp = now;
     return !same;
 }

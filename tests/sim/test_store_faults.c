@@ -515,7 +515,133 @@ static bool check_seen(kith_home *home)
     return count;
 }
 
+/* ---- the trust graph ---- */
+
+/* Devices that the graph says are members. */
+static size_t members_of(const kith_graph *graph)
+{
+    kith_verdict verdict;
+    if (kith_graph_count(graph) == 0) return 0;
+    assert_ok(kith_graph_judge(graph, &verdict));
+    size_t count = kith_verdict_members(&verdict);
+    kith_verdict_done(&verdict);
+    return count;
+}
+
+static const uint8_t *signing; /* the seed that admit_second signs with */
+
+static kith_err admit_second(kith_graph *graph, void *user)
+{
+    kith_graph_entry own, second;
+    kith_peer peer = device(2);
+    (void)user;
+    kith_graph_entry_make(self.device.id, self.public_key, "laptop", "Linux", "", &own);
+    kith_graph_entry_make(peer.uuid, peer.ed25519, "phone", "Linux", "", &second);
+    kith_graph_author author = {.seed = signing, .self = &own, .now_ms = 5};
+    kith_err err = kith_graph_count(graph) ? KITH_OK : kith_graph_found(graph, &author, NULL, NULL);
+    return err || members_of(graph) > 1 ? err : kith_graph_admit(graph, &author, &second);
+}
+
+static kith_err run_graph(kith_home *home)
+{
+    uint8_t *seed = NULL;
+    kith_err err = kith_home_unlock(home, old_password, &seed, &problem);
+    if (err) return err;
+    signing = seed;
+    err = kith_home_update_graph(home, admit_second, NULL, &problem);
+    kith_secret_free(seed);
+    return err;
+}
+
+/* Whatever of the files was written, the pins are what the graph says; and running it again completes the rest. */
+static bool check_graph(kith_home *home)
+{
+    kith_graph *graph;
+    kith_trust *trust;
+    kith_master *master;
+    kith_peer second = device(2);
+    assert_ok(kith_home_load_graph(home, &graph, &problem));
+    size_t members = members_of(graph);
+    kith_graph_free(graph);
+    assert_true(members == 0 || members == 2);
+    assert_ok(kith_home_load_trust(home, &trust, &problem));
+    assert_int_equal(kith_trust_by_fingerprint(trust, second.fingerprint) != NULL, members == 2);
+    assert_int_equal(kith_trust_count(trust), members == 2 ? 2 : 1); /* the one of before stays */
+    kith_trust_free(trust);
+    assert_ok(run_graph(home));
+    assert_ok(kith_home_load_master(home, &master, &problem));
+    assert_false(master->has_recovery);
+    kith_master_free(master);
+    return members == 2;
+}
+
+static kith_err run_tend(kith_home *home)
+{
+    uint8_t *seed = NULL;
+    bool founded;
+    kith_err err = kith_home_unlock(home, old_password, &seed, &problem);
+    if (!err) err = kith_home_tend_graph(home, seed, &rng, 7, &founded, &problem);
+    kith_secret_free(seed);
+    return err;
+}
+
+static bool check_tend(kith_home *home)
+{
+    kith_graph *graph;
+    assert_ok(kith_home_load_graph(home, &graph, &problem));
+    size_t members = members_of(graph);
+    kith_graph_free(graph);
+    assert_ok(run_tend(home));
+    assert_ok(run_tend(home)); /* there is nothing left to say */
+    assert_ok(kith_home_load_graph(home, &graph, &problem));
+    assert_int_equal(kith_graph_count(graph), 1);
+    kith_graph_free(graph);
+    return members == 1;
+}
+
+/* Into a network of two, which a device of its own founded. */
+static kith_err run_replace(kith_home *home)
+{
+    uint8_t founder[32];
+    kith_graph *graph;
+    kith_peer peer = device(3);
+    kith_graph_entry own, first;
+    memset(founder, 3, sizeof founder);
+    kith_graph_entry_make(self.device.id, self.public_key, "laptop", "Linux", "", &own);
+    kith_graph_entry_make(peer.uuid, peer.ed25519, "desk", "Linux", "", &first);
+    kith_graph_author author = {.seed = founder, .self = &first, .now_ms = 5};
+    assert_ok(kith_graph_new(&graph));
+    assert_ok(kith_graph_found(graph, &author, NULL, NULL));
+    assert_ok(kith_graph_admit(graph, &author, &own));
+    kith_err err = kith_home_replace_graph(home, graph, &problem);
+    kith_graph_free(graph);
+    return err;
+}
+
+static bool check_replace(kith_home *home)
+{
+    kith_trust *trust;
+    kith_peer first = device(1), founder = device(3);
+    assert_ok(kith_home_load_trust(home, &trust, &problem));
+    kith_graph *graph;
+    assert_ok(kith_home_load_graph(home, &graph, &problem));
+    bool done = members_of(graph) == 2;
+    if (done) assert_null(kith_trust_by_fingerprint(trust, first.fingerprint));
+    if (done) assert_non_null(kith_trust_by_fingerprint(trust, founder.fingerprint));
+    kith_graph_free(graph);
+    kith_trust_free(trust);
+    assert_ok(run_replace(home));
+    assert_ok(kith_home_load_trust(home, &trust, &problem));
+    assert_int_equal(kith_trust_count(trust), 1);
+    assert_null(kith_trust_by_fingerprint(trust, first.fingerprint)); /* the network that was left */
+    kith_trust_free(trust);
+    return done;
+}
+
 static const change changes[] = {
+    {"graph", false, run_graph, check_graph},
+    {"tend", false, run_tend, check_tend},
+    {"replace", false, run_replace, check_replace},
     {"init", true, run_init, check_init},
     {"trust", false, run_trust, check_trust},
     {"password", false, run_password, check_password},

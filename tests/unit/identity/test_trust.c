@@ -529,10 +529,33 @@ static void failing_allocations(void **state)
     test_every_allocation(all_of_it, NULL);
 }
 
+static void what_it_calls_itself(void **state)
+{
+    (void)state;
+    kith_trust *trust = set_of(3); /* laptop, laptop-2, laptop-3 */
+    kith_peer first = device(1, "x"), second = device(2, "x"), stranger = device(9, "x");
+    assert_ok(kith_trust_describe(trust, first.fingerprint, "desk\n", "BSD", ""));
+    assert_string_equal(kith_trust_at(trust, 0)->name, "desk");
+    assert_string_equal(kith_trust_at(trust, 0)->local_name, "desk"); /* nobody called it something else */
+    assert_string_equal(kith_trust_at(trust, 0)->os, "BSD");
+    assert_string_equal(kith_trust_at(trust, 0)->hardware_model, "");
+    assert_ok(kith_trust_describe(trust, second.fingerprint, "desk", "", ""));
+    assert_string_equal(kith_trust_at(trust, 1)->name, "desk");
+    assert_string_equal(kith_trust_at(trust, 1)->local_name, "laptop-2"); /* which is not what it calls itself */
+    assert_ok(kith_trust_rename(trust, second.fingerprint, "laptop", NULL));
+    assert_ok(kith_trust_describe(trust, first.fingerprint, "laptop", "", ""));
+    assert_string_equal(kith_trust_at(trust, 0)->local_name, "laptop-2"); /* the name is taken */
+    assert_ok(kith_trust_describe(trust, first.fingerprint, "", "", ""));
+    assert_string_equal(kith_trust_at(trust, 0)->name, "device");
+    assert_int_equal(kith_trust_describe(trust, stranger.fingerprint, "x", "", ""), KITH_ERR_NOT_FOUND);
+    kith_trust_free(trust);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_derived),
+        TEST(what_it_calls_itself),
         TEST(finding),
         TEST(the_device_argument),
         TEST(conflicts_are_seen),

@@ -30,6 +30,7 @@ static const struct {
     {KITH_ERR_STATE, 20},
     {KITH_ERR_KEY_CHANGED, 21},
     {KITH_ERR_ID_CHANGED, 22},
+    {KITH_ERR_REVOKED, 23},
 };
 #define LISTED (sizeof list / sizeof *list)
 

@@ -1,0 +1,101 @@
+#include "identity/graph_derive.h"
+
+#include <string.h>
+
+static bool same(const uint8_t *a, const uint8_t *b) { return memcmp(a, b, KITH_FINGERPRINT_SIZE) == 0; }
+
+static bool is_member(const kith_verdict *verdict, const uint8_t *fingerprint)
+{
+    const kith_member *m = kith_verdict_find(verdict, fingerprint);
+    return m && m->state == KITH_MEMBER;
+}
+
+static void remove_others(const kith_verdict *verdict, bool only, kith_trust *trust)
+{
+    for (size_t i = kith_trust_count(trust); i-- > 0;) {
+        const kith_peer *peer = kith_trust_at(trust, i);
+        bool named = kith_verdict_find(verdict, peer->fingerprint) != NULL;
+        if (peer->kind != KITH_PEER_OWN || is_member(verdict, peer->fingerprint) || (!named && !only)) continue;
+        if (kith_trust_remove(trust, peer->fingerprint)) return; /* cannot be: it was just seen */
+    }
+}
+
+static bool describes(const kith_peer *peer, const kith_graph_entry *entry)
+{
+    return strcmp(peer->name, entry->name) == 0 && strcmp(peer->os, entry->os) == 0 &&
+           strcmp(peer->hardware_model, entry->hardware_model) == 0;
+}
+
+static kith_err pin_member(const kith_graph *graph, const kith_member *m, kith_trust *trust)
+{
+    kith_peer peer;
+    kith_record record;
+    const kith_graph_entry *e = &m->entry;
+    const kith_peer *known = kith_trust_by_fingerprint(trust, e->fingerprint);
+    if (known && known->kind == KITH_PEER_OWN)
+        return describes(known, e) ? KITH_OK
+                                   : kith_trust_describe(trust, e->fingerprint, e->name, e->os, e->hardware_model);
+    kith_graph_record(graph, m->admitted, &record);
+    kith_err err = kith_peer_make(e->uuid, e->ed25519, e->name, e->os, e->hardware_model, KITH_PEER_OWN, record.time_ms,
+                                  &peer);
+    if (err) return KITH_OK; /* a key that no session can have */
+    peer.verified = true; /* the words proved it to who admitted it */
+    err = kith_trust_check(trust, &peer);
+    if (err == KITH_ERR_KEY_CHANGED || err == KITH_ERR_ID_CHANGED) return KITH_OK;
+    return kith_trust_replace(trust, &peer, NULL);
+}
+
+kith_err kith_graph_derive_trust(const kith_graph *graph, const kith_verdict *verdict,
+                                 const uint8_t self[static KITH_FINGERPRINT_SIZE], bool only, kith_trust *trust)
+{
+    kith_err err = KITH_OK;
+    if (!is_member(verdict, self)) return KITH_OK;
+    remove_others(verdict, only, trust);
+    for (size_t i = 0; !err && i < verdict->count; i++) {
+        const kith_member *m = &verdict->members[i];
+        if (m->state == KITH_MEMBER && !same(m->entry.fingerprint, self)) err = pin_member(graph, m, trust);
+    }
+    return err;
+}
+
+kith_err kith_graph_derive_master(const kith_graph *graph, const kith_verdict *verdict, kith_master *master)
+{
+    kith_record record;
+    master->has_recovery = verdict->pair != KITH_GRAPH_NONE;
+    master->count = 0;
+    if (!master->has_recovery) return KITH_OK;
+    kith_graph_record(graph, verdict->pair, &record);
+    master->recovery = verdict->recovery;
+    master->epoch = verdict->epoch;
+    master->created_at_ms = record.time_ms;
+    kith_err err = KITH_OK;
+    for (size_t i = 0; !err && i < verdict->count; i++) {
+        const kith_member *m = &verdict->members[i];
+        kith_master_device device = {0};
+        if (m->state != KITH_MEMBER || m->deposit == KITH_GRAPH_NONE) continue;
+        kith_graph_record(graph, m->deposit, &record);
+        memcpy(device.uuid, m->entry.uuid, sizeof device.uuid);
+        memcpy(device.public_key, m->entry.ed25519, sizeof device.public_key);
+        memcpy(device.deposit, record.deposit, sizeof device.deposit);
+        if (!kith_master_find(master, device.uuid)) err = kith_master_put(master, &device);
+    }
+    return err;
+}
+
+bool kith_graph_revocation(const kith_graph *graph, const kith_verdict *verdict,
+                           const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], kith_revocation *out)
+{
+    kith_record record;
+    const kith_member *m = kith_verdict_find(verdict, fingerprint);
+    if (!m || m->state == KITH_MEMBER) return false;
+    *out = (kith_revocation){.by = ""};
+    size_t at = m->revoked != KITH_GRAPH_NONE ? m->revoked : verdict->records[m->admitted].by;
+    if (at == KITH_GRAPH_NONE) return true;
+    kith_graph_record(graph, at, &record);
+    const kith_member *by = kith_verdict_find(verdict, record.signer);
+    if (by) memcpy(out->by, by->entry.name, sizeof out->by);
+    out->reset = record.kind == KITH_RECORD_RESET;
+    out->time_ms = record.time_ms;
+    memcpy(out->why, record.why, sizeof out->why);
+    return true;
+}

@@ -1,0 +1,30 @@
+/* What the home's other files have from the trust graph: pins of the person's own devices, and their deposits. */
+#ifndef KITH_IDENTITY_GRAPH_DERIVE_H
+#define KITH_IDENTITY_GRAPH_DERIVE_H
+
+#include "identity/graph.h"
+#include "identity/master_file.h"
+#include "identity/trust.h"
+
+/* Members but `self` become own devices, called as they say; own devices that the graph names and that are no members
+ * go.  What the graph does not name stays, unless `only` (a network that was left is not this one).  Where `self` is no
+ * member itself nothing changes: it is not told any more.  A member whose UUID or key is pinned as another's is left
+ * out.  LIMIT, NOMEM; then the set is half changed. */
+KITH_MUST_CHECK kith_err kith_graph_derive_trust(const kith_graph *graph, const kith_verdict *verdict,
+                                                 const uint8_t self[static KITH_FINGERPRINT_SIZE], bool only,
+                                                 kith_trust *trust);
+/* The pair in force and the members' deposits for it, in place of what is there.  LIMIT. */
+KITH_MUST_CHECK kith_err kith_graph_derive_master(const kith_graph *graph, const kith_verdict *verdict,
+                                                  kith_master *master);
+
+/* Why a device is no member, for its owner: whose record it was, when and why.  False: it is one, or was never named. */
+typedef struct kith_revocation {
+    char by[KITH_NAME_SIZE]; /* the name of who revoked; "" when it cannot be said */
+    bool reset;              /* with the recovery code */
+    int64_t time_ms;
+    char why[KITH_NAME_SIZE];
+} kith_revocation;
+bool kith_graph_revocation(const kith_graph *graph, const kith_verdict *verdict,
+                           const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], kith_revocation *out);
+
+#endif
