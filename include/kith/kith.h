@@ -347,6 +347,7 @@ typedef struct kith_pair_options {
     bool contact;       /* the other device is somebody else's */
     uint32_t expires_s; /* 0: 300; at most 3,600 */
     bool yes;           /* do not ask */
+    bool replace_network; /* join: leave one's own devices for the other's (not with `contact`) */
 } kith_pair_options;
 /* Make a code (CODE) and wait for the other device; with `yes` unset, ASK before it is trusted; then PAIRED.  One code
  * at a time.  END: CODE_EXPIRED, CODE_BURNT (too many wrong attempts), DECLINED (here or there), STATE (there is a code
@@ -354,7 +355,8 @@ typedef struct kith_pair_options {
 KITH_API KITH_MUST_CHECK kith_err kith_pair(kith_node *node, const kith_pair_options *options, kith_op *op);
 /* Join the device that shows this code, as kith_words_check takes it; ASK, then PAIRED.  END: CODE (wrong, or no words
  * of the list), CODE_EXPIRED, CODE_BURNT, NOT_FOUND (nobody shows it here), DECLINED,
- * KEY_CHANGED, ID_CHANGED. */
+ * KEY_CHANGED, ID_CHANGED, REVOKED (the key was, on the device that shows it), STATE (this device has other own
+ * devices: see replace_network). */
 KITH_API KITH_MUST_CHECK kith_err kith_join(kith_node *node, const char *words, const kith_pair_options *options,
                                             kith_op *op);
 /* Answer an ASK (its op) or an OFFER (its transfer; yes: it comes into the receive's folder).  An answer to a question

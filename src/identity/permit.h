@@ -6,6 +6,7 @@
  *     ping       allow   allow     deny       deny
  *     file       allow   ask       ask        deny       being sent files; asking back is the receiving person's answer
  *     talk       allow   ask       deny       deny       connections of applications; ask: where one serves contacts
+ *     trust      allow   deny      deny       deny       the trust graph: which devices are one's own
  *
  * A service that is added gets a row; what has none is denied.  For a pinned device each of ping, file and talk can be
  * said otherwise: an *override*, which counts in place of the table's answer. */
@@ -24,6 +25,7 @@ typedef enum kith_service { /* the numbers are in trust.cbor */
                             KITH_SERVICE_PING = 2,
                             KITH_SERVICE_FILE = 3,
                             KITH_SERVICE_TALK = 4,
+                            KITH_SERVICE_TRUST = 5,
                             KITH_SERVICES
 } kith_service;
 

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "identity/seen.h"
 #include "node/lan.h"
+#include "node/own.h"
 #include "node/session.h"
 
 #include <stdio.h>
@@ -36,6 +37,7 @@ static kith_err refresh(kith_core *core, kith_problem *problem)
     kith_trust_free(core->book->trust);
     core->book->trust = trust;
     core->book->read++;
+    kith__own_reload(core);
     return KITH_OK;
 }
 
@@ -210,11 +212,47 @@ static kith_err pin(kith_trust *trust, void *user)
     return err;
 }
 
+/* It becomes a member, if it is none. */
+static kith_err admit(kith_graph *graph, void *user)
+{
+    pin_job *job = user;
+    kith_verdict verdict;
+    kith_graph_entry entry;
+    const kith_peer *p = &job->peer;
+    kith_graph_author author = {.seed = job->core->signer.seed, .self = &job->self, .now_ms = p->added_at_ms};
+    kith_err err = kith_graph_judge(graph, &verdict);
+    if (err) return err;
+    const kith_member *me = kith_verdict_find(&verdict, job->self.fingerprint);
+    const kith_member *them = kith_verdict_find(&verdict, p->fingerprint);
+    if (!me || me->state != KITH_MEMBER) {
+        err = KITH_ERR_REVOKED;
+        snprintf(job->message, sizeof job->message, "this device was revoked: it cannot let another in");
+    } else if (them && them->state == KITH_MEMBER_REVOKED) {
+        err = KITH_ERR_REVOKED;
+        snprintf(job->message, sizeof job->message,
+                 "\"%s\" was revoked, and its key does not come back: give it a new identity (another --home, `kith "
+                 "init`), then pair again",
+                 them->entry.name);
+    } else if (!them || them->state != KITH_MEMBER) {
+        kith_graph_entry_make(p->uuid, p->ed25519, p->name, p->os, p->hardware_model, &entry);
+        err = kith_graph_admit(graph, &author, &entry);
+    }
+    kith_verdict_done(&verdict);
+    return err;
+}
+
 static void pin_run(kith_job *job)
 {
     pin_job *p = KITH_OF(job, pin_job, job);
     kith_problem problem = {0};
+    bool already = p->already;
+    if (p->admit) p->err = kith_home_update_graph(p->core->home, admit, p, &problem);
+    if (p->err) {
+        if (*problem.message) snprintf(p->message, sizeof p->message, "%s", problem.message);
+        return;
+    }
     p->err = kith_home_update_trust(p->core->home, pin, p, &problem);
+    p->already = p->already && already; /* by the graph it is, a moment ago it was not */
     p->stored = !p->err;
     snprintf(p->message, sizeof p->message, "%s", problem.message);
 }
@@ -236,12 +274,17 @@ static void pin_done(kith_job *job)
     kith__core_pump(core);
 }
 
-void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind,
+void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind, bool admit,
                     void (*done)(pin_job *job))
 {
     *job = (pin_job){.job = {.run = pin_run, .done = pin_done}, .core = core, .done = done};
     job->err = kith_peer_make(hello->uuid, hello->public_key, hello->name, hello->os, hello->hardware_model, kind,
                               core->env->base->wall_ms(core->env), &job->peer);
+    const kith_peer *known = job->err ? NULL : kith_trust_by_fingerprint(core->book->trust, job->peer.fingerprint);
+    job->already = known && known->kind == kind;
+    job->admit = admit;
+    kith_graph_entry_make(core->signer.uuid, core->signer.public_key, core->self.name, core->self.os,
+                          core->self.hardware_model, &job->self);
     job->peer.verified = true; /* the words proved it to both people */
     if (job->err) job->job.run = pin_nothing;
     kith__core_submit(core, &job->job);

@@ -21,11 +21,14 @@ typedef struct pin_job {
     bool stored;                   /* done: it is in the book on disk */
     char known_as[KITH_NAME_TEXT]; /* done with KEY_CHANGED, ID_CHANGED: what that other one is called here */
     char message[640];             /* what the disk said, for people */
+    bool admit;                    /* as an own device, into the trust graph */
+    kith_graph_entry self;
     void (*done)(struct pin_job *job);
 } pin_job;
 
-/* Pin a device that people have confirmed; `job` is the caller's until `done` was called on the loop. */
-void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind,
+/* Pin a device that people have confirmed; `admit`: it becomes a member of this device's network, too (REVOKED: it was one, or
+ * this device is none any more); `job` is the caller's until `done` was called on the loop. */
+void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind, bool admit,
                     void (*done)(pin_job *job));
 /* The same for one that is seen here at first: a contact, not verified.  One that is known stays what it is. */
 void kith__book_pin_first(kith_core *core, pin_job *job, const kith_peer *peer, void (*done)(pin_job *job));

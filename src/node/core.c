@@ -5,6 +5,7 @@
 #include "node/book.h"
 #include "node/carrier.h"
 #include "node/lan.h"
+#include "node/own.h"
 #include "node/relay.h"
 #include "node/roam.h"
 #include "node/session.h"
@@ -104,7 +105,10 @@ bool kith__core_begin(kith_core *core, op *o, kith_op id, const op_kind *kind)
 void kith__core_refuse(kith_core *core, kith_op id, kith_err err, const char *message)
 {
     kith_event event = {.kind = KITH_EVENT_END, .op = id, .err = err};
-    snprintf(event.message, sizeof event.message, "%s", message ? message : kith_err_text(err));
+    if (err == KITH_ERR_REVOKED && !message)
+        kith__own_told_text(core, event.message, sizeof event.message);
+    else
+        snprintf(event.message, sizeof event.message, "%s", message ? message : kith_err_text(err));
     kith__core_emit(core, &event);
 }
 
@@ -178,6 +182,7 @@ kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_pro
     core->closing_timer = core->env->timers->open(core->env, on_closing_timer, core);
     err = core->closing_timer ? KITH_OK : KITH_ERR_NOMEM;
     if (!err) err = kith__book_open(core, problem);
+    if (!err && config->seed) err = kith__own_open(core, problem);
     kith_rng_bytes(&core->rng, core->self.instance, sizeof core->self.instance);
     if (!err && config->seed) err = kith__carriers_open(core, problem);
     if (!err && config->seed) err = kith__relays_open(core, problem);
@@ -260,6 +265,7 @@ void kith_core_free(kith_core *core)
         o->kind->free(o);
     }
     kith__session_free_all(core);
+    kith__own_close(core);
     kith__talk_forget_all(core);
     kith__roam_unwatch(core);
     kith__lan_stop(core);

@@ -3,6 +3,7 @@
  *   core     operations, jobs, beginning and end                                core.c
  *   carrier  sockets <-> QUIC endpoints: one for datagrams, one a TCP connection carrier.{h,c}
  *   session  one connection with one device: hello, then streams to services    session.{h,c}
+ *   own      one's own devices: the trust graph and its exchange                own.{h,c}
  *   greeting the control streams: hello for hello, and what is said after it    greeting.{h,c}
  *   roam     which way a session's packets go, and networks that come and go    roam.{h,c}
  *   beside   a session over TCP beside one over datagrams, where that is better beside.{h,c}
@@ -79,6 +80,7 @@ struct kith_core {
     kith_candidates ours;  /* what peers are told: */
     bool ours_known;       /* until the system or a relay says something else */
     struct book *book;
+    struct own *own; /* the trust graph; NULL: this node only looks around */
     struct receive_op *receiver; /* who takes files; one at a time */
     struct pair_op *host;        /* whose pairing code is open; one at a time */
     struct doctor_op *doctor;    /* one at a time */

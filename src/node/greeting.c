@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "node/beside.h"
+#include "node/own.h"
 #include "node/roam.h"
 
 #include <string.h>
@@ -56,6 +57,7 @@ static kith_err recognise(session *s)
         s->known = peer;
         return s->dialler ? KITH_OK : room_for_device(s);
     }
+    if (kith__own_refusal(s->core, s->peer.fingerprint) == KITH_ERR_REVOKED) return KITH_ERR_REVOKED;
     if (!s->dialler && !s->core->host) return KITH_ERR_UNTRUSTED;
     if (s->expected) return KITH_ERR_UNTRUSTED; /* forgotten while we dialled */
     s->standing = KITH_STANDING_UNKNOWN;
@@ -88,6 +90,7 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
                    kith_addr_text(&s->remote, address));
     kith__roam_begin(s);
     if (!s->ready) kith__session_become_ready(s);
+    kith__own_greeted(s);
     kith__session_idle_out(s);
     kith__beside_greeted(s);
 }

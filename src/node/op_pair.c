@@ -4,6 +4,7 @@
 #include "node/book.h"
 #include "node/dial.h"
 #include "node/lan.h"
+#include "node/own.h"
 #include "node/relay.h"
 #include "service/pairing.h"
 #include "service/wire_error.h"
@@ -17,6 +18,7 @@
 #define JOIN_STEP_NS     (5 * SECOND_NS)  /* for a host to prove itself: others may show the same tag */
 #define JOIN_HOSTS_MAX   32               /* that show the tag and are connected to */
 #define JOIN_OTHERS_NS   (2 * SECOND_NS)  /* after a failure, for another one to appear */
+#define JOIN_GRAPH_NS    (10 * SECOND_NS) /* for the network that was joined to arrive */
 #define EXPIRES_MAX_S    3600u
 #define WARN_BEFORE_NS   (60 * SECOND_NS)
 
@@ -35,13 +37,13 @@ typedef struct run {
     bool proven, done;
     bool pinning; /* the job is out: the run stays, and what happens meanwhile waits */
     kith_timer *timer;
-    uint64_t linger_until;
+    uint64_t linger_until, entered_until;
     pin_job pin;
 } run;
 
 struct pair_op {
     op op;
-    bool host, yes, over;
+    bool host, yes, over, replace;
     kith_pairing_kind kind;
     kith_words words;
     kith_code code; /* host */
@@ -289,6 +291,7 @@ static void pinned(pin_job *job)
         try_end(p);
         return;
     }
+    if (!job->err && p->kind == KITH_PAIR_OWN && r->hold.session) kith__session_paired(r->hold.session);
     kith_pairing_stored(r->machine, job->err);
     run_step(r);
 }
@@ -298,7 +301,14 @@ static void pin(run *r)
     pair_op *p = r->op;
     kith_peer_kind kind = p->kind == KITH_PAIR_OWN ? KITH_PEER_OWN : KITH_PEER_CONTACT;
     r->pinning = true;
-    kith__book_pin(p->op.core, &r->pin, &r->peer, kind, pinned);
+    kith__book_pin(p->op.core, &r->pin, &r->peer, kind, p->host && kind == KITH_PEER_OWN, pinned);
+}
+
+/* The joiner's device is to be in the other's network before this is over. */
+static bool entering(const run *r)
+{
+    const pair_op *p = r->op;
+    return !p->host && p->kind == KITH_PAIR_OWN && r->hold.session && kith__own_joining(r->hold.session);
 }
 
 /* Done: say so once the peer has our last message, so that leaving at once cannot make it look like a failure there. */
@@ -310,6 +320,12 @@ static void run_done(run *r)
     if (!r->done) {
         r->done = true;
         r->linger_until = now + LINGER_NS;
+        if (!p->host && p->kind == KITH_PAIR_OWN && r->hold.session) kith__own_join(r->hold.session, p->replace);
+        r->entered_until = now + JOIN_GRAPH_NS;
+    }
+    if (entering(r) && now < r->entered_until) {
+        core->env->timers->set(r->timer, now + LINGER_STEP_NS);
+        return;
     }
     if (r->channel && !kith_stream_all_acked(r->channel->stream) && now < r->linger_until) {
         core->env->timers->set(r->timer, now + LINGER_STEP_NS);
@@ -502,6 +518,7 @@ static pair_op *pair_new(kith_core *core, kith_op id, const kith_pair_options *o
     }
     p->host = host;
     p->yes = options->yes;
+    p->replace = options->replace_network;
     p->kind = options->contact ? KITH_PAIR_CONTACT : KITH_PAIR_OWN;
     kith_list_init(&p->runs);
     if (!kith__core_begin(core, &p->op, id, &pair_kind)) {
@@ -596,6 +613,12 @@ void kith_core_join(kith_core *core, kith_op id, const char *words, const kith_p
     kith_words parsed;
     if (kith_words_parse(words, &parsed, why, sizeof why)) {
         kith__core_refuse(core, id, KITH_ERR_CODE, why);
+        return;
+    }
+    if (!options->contact && !options->replace_network && kith__own_has_others(core)) {
+        kith__core_refuse(core, id, KITH_ERR_STATE,
+                          "this device has own devices already: run `kith pair` here and `kith join` on the new one; or "
+                          "join as a contact (--contact); or leave them for the other's (--replace-master)");
         return;
     }
     pair_op *p = pair_new(core, id, options, false);

@@ -6,6 +6,7 @@
 #include "node/dial.h"
 #include "node/greeting.h"
 #include "node/lan.h"
+#include "node/own.h"
 #include "node/relay.h"
 #include "node/roam.h"
 #include "service/code.h"
@@ -190,7 +191,9 @@ void kith__session_carrier_gone(carrier *c, kith_err why)
 
 void kith__session_close(session *s, kith_err why)
 {
-    kith_conn_close(s->conn, kith_wire_error_of(why), "", kith__core_now(s->core));
+    char reason[OWN_REASON_MAX] = "";
+    if (why == KITH_ERR_REVOKED) kith__own_reason(s->core, s->peer.fingerprint, reason);
+    kith_conn_close(s->conn, kith_wire_error_of(why), reason, kith__core_now(s->core));
     /* Its CLOSED event brings session_end; until then nobody finds it. */
     s->ready = false;
     s->over = true;
@@ -400,8 +403,9 @@ kith_err kith__session_check(session *s)
     kith_peer peer;
     if (s->standing == KITH_STANDING_UNKNOWN) return KITH_ERR_UNTRUSTED;
     if (!kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) {
-        kith__session_close(s, KITH_ERR_UNTRUSTED);
-        return KITH_ERR_UNTRUSTED;
+        kith_err why = kith__own_refusal(s->core, s->peer.fingerprint);
+        kith__session_close(s, why);
+        return why;
     }
     s->standing = kith__greeting_standing(&peer);
     s->known = peer;
@@ -415,6 +419,14 @@ kith_access kith__session_verdict(const session *s, kith_service service, bool *
     return kith_permit_for(service, s->standing, &s->known.overrides);
 }
 
+void kith__session_paired(session *s)
+{
+    kith_peer peer;
+    if (!s->for_pairing || !kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) return;
+    s->standing = kith__greeting_standing(&peer); /* what it is for stays: nothing else is to come over it */
+    s->known = peer;
+}
+
 static const struct {
     kith_service service;
     kith_err (*serve)(channel *c);
@@ -423,6 +435,7 @@ static const struct {
     [STREAM_PING] = {KITH_SERVICE_PING, kith__ping_serve},
     [STREAM_FILE] = {KITH_SERVICE_FILE, kith__receive_serve},
     [STREAM_TALK] = {KITH_SERVICE_TALK, kith__talk_serve},
+    [STREAM_TRUST] = {KITH_SERVICE_TRUST, kith__own_serve},
 };
 
 static kith_err serve(channel *c, uint64_t number)
@@ -569,6 +582,7 @@ static void closed(session *s, const kith_quic_event *event)
     kith_err why = s->why ? s->why : event->err;
     if (!s->why && event->by_peer && event->code != KITH_WIRE_OK) why = kith_wire_error_read(event->code);
     if (why == KITH_ERR_CANCELLED || why == KITH_ERR_STATE) why = KITH_ERR_CLOSED;
+    if (why == KITH_ERR_REVOKED && !s->why) kith__own_told(s->core, event->reason);
     kith__core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
     session_end(s, why);
 }

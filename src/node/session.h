@@ -23,7 +23,8 @@ typedef enum stream_number {
     STREAM_PAIR = 2,
     STREAM_PING = 3,
     STREAM_FILE = 4,
-    STREAM_TALK = 5
+    STREAM_TALK = 5,
+    STREAM_TRUST = 6
 } stream_number;
 
 typedef struct session session;
@@ -101,13 +102,15 @@ void kith__session_carrier_gone(carrier *c, kith_err why); /* the session over i
 /* End it: its channels get `gone`, its watch `failed`, with this reason; the peer is told (OK: going away). */
 void kith__session_close(session *s, kith_err why);
 /* Is the peer still in the home's book, as what, and under which name?  Looks again; when it was forgotten the session
- * is closed and the answer is UNTRUSTED. */
+ * is closed and the answer is UNTRUSTED, or REVOKED. */
 KITH_MUST_CHECK kith_err kith__session_check(session *s);
 /* May the peer use this service, and was that *said for its device (may be NULL) or is it the table's answer? */
 kith_access kith__session_verdict(const session *s, kith_service service, bool *said);
 /* The book has changed: sessions with who was forgotten are closed, and streams of a service that its peer may not use
  * any more end with NOT_ALLOWED. */
 void kith__sessions_recheck(kith_core *core);
+/* A session that is for pairing has come to that: its device is in the book now, and may do what that allows. */
+void kith__session_paired(session *s);
 /* Hold it open.  `lost` is called when it ends before session_unuse (its channels hear `gone` first); use->session is
  * NULL from then on. */
 void kith__session_use(session *s, session_hold *hold, void (*lost)(void *user, kith_err why), void *user);

@@ -14,6 +14,7 @@ static void whole_table(void **state)
         {KITH_SERVICE_PING, KITH_ALLOW, KITH_ALLOW, KITH_DENY, KITH_DENY},
         {KITH_SERVICE_FILE, KITH_ALLOW, KITH_ASK, KITH_ASK, KITH_DENY},
         {KITH_SERVICE_TALK, KITH_ALLOW, KITH_ASK, KITH_DENY, KITH_DENY},
+        {KITH_SERVICE_TRUST, KITH_ALLOW, KITH_DENY, KITH_DENY, KITH_DENY},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         assert_int_equal(kith_permit_of(want[i].service, KITH_STANDING_OWN), want[i].own);
@@ -27,7 +28,7 @@ static void closed_by_default(void **state)
 {
     (void)state;
     assert_int_equal(KITH_DENY, 0);
-    for (int service = KITH_SERVICE_TALK + 1; service < 300; service++)
+    for (int service = KITH_SERVICE_TRUST + 1; service < 300; service++)
         assert_int_equal(kith_permit_of((kith_service)service, KITH_STANDING_OWN), KITH_DENY);
     assert_int_equal(kith_permit_of((kith_service)-1, KITH_STANDING_OWN), KITH_DENY);
     assert_int_equal(kith_permit_of(KITH_SERVICE_HELLO, (kith_standing)(KITH_STANDING_OWN + 1)), KITH_DENY);

@@ -1,0 +1,41 @@
+/* One's own devices: the trust graph as this node has it, the exchange of it with them, and what follows when it
+ * changes.  Whoever changes it, here, in another process of this home or far away: within OWN_POLL_NS every live session
+ * with an own device has the news, and sessions with those that are revoked are closed. */
+#ifndef KITH_NODE_OWN_H
+#define KITH_NODE_OWN_H
+
+#include "node/core.h"
+#include "node/session.h"
+
+#define OWN_POLL_NS       (SECOND_NS / 2) /* how often the files are looked at while there are sessions */
+#define OWN_PENDING_BYTES (1u << 20)      /* of records that wait for the disk; more are asked for again */
+#define OWN_REASON_MAX    128             /* bytes of what a revoked device is told (quic.h's bound) */
+
+/* With the device's keys: what it has to say of itself is said (kith_home_tend_graph), and the graph is read. */
+KITH_MUST_CHECK kith_err kith__own_open(kith_core *core, kith_problem *problem);
+void kith__own_close(kith_core *core); /* never opened is fine */
+/* The files changed: read the graph again.  What follows is done from the loop, soon. */
+void kith__own_reload(kith_core *core);
+/* A session with an own device has begun. */
+void kith__own_greeted(session *s);
+/* A stream that an own device opened. */
+KITH_MUST_CHECK kith_err kith__own_serve(channel *c);
+
+/* Has the graph a device that is no member (any more)?  Then REVOKED, else UNTRUSTED: why one that is not in the book is
+ * refused. */
+kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[static 32]);
+/* What a revoked device is told: time in ms since 1970, by whom, why, a line each. */
+void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32], char out[static OWN_REASON_MAX]);
+/* Another device told us so; and how that is said to people. */
+void kith__own_told(kith_core *core, const char *reason);
+void kith__own_told_text(const kith_core *core, char *out, size_t size);
+
+/* ---- joining ---- */
+/* Has this network other members than this device? */
+bool kith__own_has_others(const kith_core *core);
+/* Enter the network of the device at the other end, which has admitted this one; `replace`: also when this one has
+ * others.  Done, or not to be: kith__own_joining is false. */
+void kith__own_join(session *s, bool replace);
+bool kith__own_joining(const session *s);
+
+#endif

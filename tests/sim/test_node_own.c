@@ -1,0 +1,294 @@
+/* Own devices as whole nodes: pairing brings a device into the network of the one that shows the code, revoking takes it
+ * out everywhere at once, whoever hears it from whom, and it is told why; and worlds of five devices with partitions in
+ * which nobody serves a revoked device that could have heard.  KITH_SEEDS / 50 says how many worlds (default 8). */
+#include "hostile_world.h"
+#include "identity/graph_derive.h"
+
+#include <stdlib.h>
+
+#define DEVICES 5
+
+typedef struct world {
+    kith_sim *sim;
+    kith_sim_lan *lan;
+    victim v[DEVICES];
+    kith_op op;
+} world;
+
+static void make_device(world *w, size_t i)
+{
+    char name[16], addr[32];
+    snprintf(name, sizeof name, "device%zu", i);
+    snprintf(addr, sizeof addr, "192.168.1.%zu", 10 + i);
+    victim_make(&w->v[i], w->sim, w->lan, name, addr);
+    const kith_receive_options options = {.size = sizeof options, .folder = "/in"};
+    kith_core_receive(w->v[i].core, w->op++, &options); /* whoever takes files can be found */
+}
+
+static void make_world(world *w, uint64_t seed, size_t devices)
+{
+    *w = (world){.op = 1};
+    assert_ok(kith_crypto_init());
+    assert_ok(kith_sim_new(seed, &w->sim));
+    if (getenv("KITH_TRACE")) kith_sim_trace_to(w->sim, stderr);
+    assert_ok(kith_sim_lan_new(w->sim, "lan", &w->lan));
+    for (size_t i = 0; i < devices; i++) make_device(w, i);
+}
+
+static void end_world(world *w)
+{
+    for (size_t i = 0; i < DEVICES; i++)
+        if (w->v[i].core) victim_close(&w->v[i]);
+    kith_sim_free(w->sim);
+}
+
+static bool has_end(void *user)
+{
+    const victim *v = user;
+    return last_event(v, KITH_EVENT_END) != NULL;
+}
+
+static kith_err ended(world *w, victim *v)
+{
+    if (!kith_sim_run_until(w->sim, has_end, v, 120 * KITH_SIM_S)) fail_msg("it does not end");
+    return last_event(v, KITH_EVENT_END)->err;
+}
+
+static void forget_events(victim *v) { v->count = 0; }
+
+/* `host` shows a code, `joiner` joins.  How it ended for both; OK when for both. */
+static kith_err pair(world *w, size_t host, size_t joiner, bool replace)
+{
+    victim *h = &w->v[host], *j = &w->v[joiner];
+    kith_pair_options options = {.size = sizeof options, .yes = true, .replace_network = replace};
+    forget_events(h), forget_events(j);
+    kith_core_pair(h->core, w->op++, &options);
+    const kith_event *code = last_event(h, KITH_EVENT_CODE);
+    assert_non_null(code);
+    kith_core_join(j->core, w->op++, code->words, &options);
+    kith_err err = ended(w, j);
+    if (err) {
+        kith_core_cancel(h->core, w->op - 2);
+        if (last_event(h, KITH_EVENT_END) == NULL) (void)ended(w, h);
+        return err;
+    }
+    return ended(w, h);
+}
+
+static kith_err ping(world *w, size_t from, size_t to)
+{
+    char id[KITH_UUID_TEXT_SIZE];
+    forget_events(&w->v[from]);
+    kith_core_ping(w->v[from].core, w->op++, kith_uuid_text(w->v[to].self.device.id, id), 1);
+    return ended(w, &w->v[from]);
+}
+
+typedef struct revoking {
+    victim *by;
+    const uint8_t *whom;
+    kith_err err;
+} revoking;
+
+static kith_err revoke_in(kith_graph *graph, void *user)
+{
+    revoking *r = user;
+    kith_graph_entry self;
+    kith_graph_entry_make(r->by->self.device.id, r->by->self.public_key, r->by->self.device.name, "Linux", "", &self);
+    kith_graph_author a = {.seed = r->by->seed, .self = &self, .now_ms = KITH_SIM_START_WALL_MS};
+    r->err = kith_graph_revoke(graph, &a, r->whom, "stolen on the train");
+    return r->err;
+}
+
+/* As another process of that home does it: the running node has to notice. */
+static void revoke(world *w, size_t by, size_t whom)
+{
+    kith_problem problem;
+    revoking r = {.by = &w->v[by], .whom = w->v[whom].self.fingerprint};
+    if (kith_home_update_graph(w->v[by].home, revoke_in, &r, &problem)) fail_msg("%s", problem.message);
+}
+
+/* What the home of `i` says of device `of`. */
+static kith_member_state state_of(world *w, size_t i, size_t of)
+{
+    kith_graph *g;
+    kith_verdict v;
+    kith_problem problem;
+    if (kith_home_load_graph(w->v[i].home, &g, &problem)) fail_msg("%s", problem.message);
+    assert_ok(kith_graph_judge(g, &v));
+    const kith_member *m = kith_verdict_find(&v, w->v[of].self.fingerprint);
+    kith_member_state state = m ? m->state : 0;
+    kith_verdict_done(&v);
+    kith_graph_free(g);
+    return state;
+}
+
+static size_t records_of(world *w, size_t i)
+{
+    kith_graph *g;
+    kith_problem problem;
+    if (kith_home_load_graph(w->v[i].home, &g, &problem)) fail_msg("%s", problem.message);
+    size_t count = kith_graph_count(g);
+    kith_graph_free(g);
+    return count;
+}
+
+static bool pinned_as_own(world *w, size_t i, size_t whom)
+{
+    kith_trust *trust;
+    kith_problem problem;
+    if (kith_home_load_trust(w->v[i].home, &trust, &problem)) fail_msg("%s", problem.message);
+    const kith_peer *peer = kith_trust_by_fingerprint(trust, w->v[whom].self.fingerprint);
+    bool own = peer && peer->kind == KITH_PEER_OWN;
+    kith_trust_free(trust);
+    return own;
+}
+
+/* ---- pairing ---- */
+
+/* 1 joins 0, 2 joins 1: 2 knows 0, and 0 gets to know 2 as soon as it meets one of them. */
+static void pairing_makes_one_network(void **state)
+{
+    (void)state;
+    static world w; /* events take megabytes */
+    make_world(&w, 1, 3);
+    assert_int_equal(state_of(&w, 1, 1), KITH_MEMBER); /* of a network of its own */
+    assert_ok(pair(&w, 0, 1, false));
+    assert_int_equal(state_of(&w, 1, 0), KITH_MEMBER); /* when the command ends it is in */
+    assert_int_equal(state_of(&w, 0, 1), KITH_MEMBER);
+    assert_ok(pair(&w, 1, 2, false));
+    assert_int_equal(state_of(&w, 2, 0), KITH_MEMBER);
+    assert_true(pinned_as_own(&w, 2, 0));
+    assert_ok(ping(&w, 1, 0)); /* one session, and the news is there */
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    assert_true(pinned_as_own(&w, 0, 2));
+    assert_ok(ping(&w, 0, 2)); /* who never paired */
+    assert_ok(ping(&w, 2, 0));
+    for (size_t i = 0; i < 3; i++) assert_int_equal(records_of(&w, i), 3);
+    /* Again: nothing new. */
+    assert_ok(pair(&w, 0, 1, true));
+    assert_true(last_event(&w.v[0], KITH_EVENT_PAIRED)->already);
+    assert_int_equal(records_of(&w, 0), 3);
+    end_world(&w);
+}
+
+/* A device with others of its own stays with them, unless it is told to leave. */
+static void who_has_others_stays(void **state)
+{
+    (void)state;
+    static world w; /* events take megabytes */
+    make_world(&w, 2, 4);
+    assert_ok(pair(&w, 0, 1, false));
+    assert_ok(pair(&w, 2, 3, false));
+    assert_int_equal(pair(&w, 0, 3, false), KITH_ERR_STATE);
+    assert_non_null(strstr(last_event(&w.v[3], KITH_EVENT_END)->message, "--replace-master"));
+    assert_int_equal(state_of(&w, 3, 2), KITH_MEMBER);
+    assert_ok(pair(&w, 0, 3, true));
+    assert_int_equal(state_of(&w, 3, 0), KITH_MEMBER);
+    assert_int_equal(state_of(&w, 3, 2), 0);
+    assert_false(pinned_as_own(&w, 3, 2));
+    assert_true(pinned_as_own(&w, 3, 1)); /* through 0 */
+    end_world(&w);
+}
+
+/* ---- revoking ---- */
+
+static void a_revoked_device_is_refused_and_told(void **state)
+{
+    (void)state;
+    static world w; /* events take megabytes */
+    make_world(&w, 3, 3);
+    assert_ok(pair(&w, 0, 1, false));
+    assert_ok(pair(&w, 0, 2, false));
+    /* A session that is alive: 2 pings 1 without end. */
+    char id[KITH_UUID_TEXT_SIZE];
+    assert_ok(ping(&w, 1, 0)); /* both have the news of each other, and sessions with 0 */
+    assert_ok(ping(&w, 2, 0));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    forget_events(&w.v[2]);
+    kith_core_ping(w.v[2].core, w.op++, kith_uuid_text(w.v[1].self.device.id, id), 0);
+    kith_sim_run_for(w.sim, 5 * KITH_SIM_S);
+    assert_non_null(last_event(&w.v[2], KITH_EVENT_PONG));
+    assert_null(last_event(&w.v[2], KITH_EVENT_END));
+    revoke(&w, 0, 2); /* 1 hears it from 0, over the session that is there */
+    assert_int_equal(ended(&w, &w.v[2]), KITH_ERR_REVOKED);
+    const char *told = last_event(&w.v[2], KITH_EVENT_END)->message;
+    if (strcmp(told, "this device was revoked by device0 on 2026-11-24: stolen on the train") != 0 &&
+        !strstr(told, "this device was revoked by device0 on 20"))
+        fail_msg("%s", told);
+    assert_non_null(strstr(told, ": stolen on the train"));
+    assert_int_equal(state_of(&w, 1, 2), KITH_MEMBER_REVOKED);
+    assert_false(pinned_as_own(&w, 1, 2));
+    assert_int_equal(ping(&w, 2, 0), KITH_ERR_REVOKED);
+    assert_int_equal(ping(&w, 2, 1), KITH_ERR_REVOKED);
+    assert_int_equal(ping(&w, 1, 2), KITH_ERR_NOT_FOUND);
+    assert_ok(ping(&w, 1, 0));
+    /* Nor can it be let in again, there or by itself. */
+    assert_int_equal(pair(&w, 1, 2, true), KITH_ERR_REVOKED);
+    assert_int_equal(state_of(&w, 1, 2), KITH_MEMBER_REVOKED);
+    end_world(&w);
+}
+
+/* ---- worlds ---- */
+
+/* Which devices have heard of a revocation, as far as they could: news travels with every session. */
+static void live(uint64_t seed)
+{
+    static world w; /* events take megabytes */
+    make_world(&w, seed, DEVICES);
+    for (size_t i = 1; i < DEVICES; i++) assert_ok(pair(&w, (size_t)kith_sim_random(w.sim) % i, i, false));
+    for (size_t i = 1; i < DEVICES; i++) assert_ok(ping(&w, i, 0));
+    for (size_t i = 1; i < DEVICES; i++) assert_ok(ping(&w, i, 0));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    for (size_t i = 0; i < DEVICES; i++)
+        for (size_t k = 0; k < DEVICES; k++)
+            if (state_of(&w, i, k) != KITH_MEMBER) fail_msg("seed %llu: %zu is not in for %zu", (unsigned long long)seed, k, i);
+    /* One is stolen; another, admitted earlier or the first, revokes it while one more is cut off. */
+    size_t thief = 1 + (size_t)kith_sim_random(w.sim) % (DEVICES - 1), by = 0, cut = thief;
+    while (cut == thief || cut == by) cut = (size_t)kith_sim_random(w.sim) % DEVICES;
+    for (size_t i = 0; i < DEVICES; i++)
+        if (i != cut && i != thief) assert_ok(kith_sim_partition(w.v[cut].host, w.v[i].host, true));
+    revoke(&w, by, thief);
+    for (size_t i = 0; i < DEVICES; i++)
+        if (i != by && i != cut && i != thief) assert_ok(ping(&w, i, by));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    for (size_t i = 0; i < DEVICES; i++) {
+        if (i == thief) continue;
+        kith_err err = ping(&w, thief, i);
+        if (err != (i == cut ? KITH_OK : KITH_ERR_REVOKED))
+            fail_msg("seed %llu: the thief at %zu: %s", (unsigned long long)seed, i, kith_err_name(err));
+    }
+    /* The cut is over: it meets anybody, and has heard; also when its session with the thief lives on. */
+    for (size_t i = 0; i < DEVICES; i++)
+        if (i != cut && i != thief) assert_ok(kith_sim_partition(w.v[cut].host, w.v[i].host, false));
+    size_t other = cut;
+    while (other == cut || other == thief) other = (size_t)kith_sim_random(w.sim) % DEVICES;
+    kith_sim_run_for(w.sim, 40 * KITH_SIM_S); /* dead sessions are given up */
+    assert_ok(ping(&w, cut, other));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    if (ping(&w, thief, cut) != KITH_ERR_REVOKED) fail_msg("seed %llu: the thief is still served", (unsigned long long)seed);
+    for (size_t i = 0; i < DEVICES; i++)
+        if (i != thief && (state_of(&w, i, thief) != KITH_MEMBER_REVOKED || pinned_as_own(&w, i, thief)))
+            fail_msg("seed %llu: it is still in at %zu", (unsigned long long)seed, i);
+    end_world(&w);
+}
+
+static void nobody_serves_a_revoked_device(void **state)
+{
+    (void)state;
+    const char *one = getenv("KITH_SEED"), *text = getenv("KITH_SEEDS");
+    uint64_t seeds = text ? strtoull(text, NULL, 10) / 50 + 1 : 8;
+    if (one) {
+        live(strtoull(one, NULL, 10));
+        return;
+    }
+    for (uint64_t seed = 1; seed <= seeds; seed++) live(seed);
+    printf("%llu worlds\n", (unsigned long long)seeds);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(pairing_makes_one_network), TEST(who_has_others_stays),
+                                       TEST(a_revoked_device_is_refused_and_told),
+                                       TEST(nobody_serves_a_revoked_device)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
