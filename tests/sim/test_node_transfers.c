@@ -170,7 +170,7 @@ static void the_receiver_closes_while_chunks_are_read(void **state)
         for (int how = 0; how < 2; how++) {
             world w;
             taker t = {.act = how ? RESET_AFTER_ANSWER : CLOSE_AFTER_ANSWER, .code = cases[i].code};
-            world_make(&w, KITH_PEER_OWN);
+            world_make(&w, KITH_PEER_CONTACT);
             kith_sim_set_work_delay(w.sim, KITH_SIM_S); /* some reads are done late */
             take(&w, &t);
             run(&w, 20 * KITH_SIM_S);
@@ -186,7 +186,7 @@ static void cancelled_while_chunks_are_read(void **state)
     for (uint64_t ms = 0; ms < 3000; ms += 150) {
         world w;
         taker t = {.act = ANSWER};
-        world_make(&w, KITH_PEER_OWN);
+        world_make(&w, KITH_PEER_CONTACT);
         kith_sim_set_work_delay(w.sim, KITH_SIM_S);
         take(&w, &t);
         run(&w, ms * KITH_SIM_MS);
@@ -206,7 +206,7 @@ static void a_receiver_that_ends_every_stream(void **state)
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         world w;
         taker t = {.act = RESET, .code = codes[i]};
-        world_make(&w, KITH_PEER_OWN);
+        world_make(&w, KITH_PEER_CONTACT);
         take(&w, &t);
         run(&w, KITH_SIM_S);
         assert_in_range(t.offers, 1, 3);
@@ -222,7 +222,7 @@ static void a_receiver_that_ends_its_side(void **state)
     (void)state;
     world w;
     taker t = {.act = FIN_AFTER_ANSWER};
-    world_make(&w, KITH_PEER_OWN);
+    world_make(&w, KITH_PEER_CONTACT);
     take(&w, &t);
     run(&w, 60 * KITH_SIM_S);
     assert_int_equal(how_it_ended(&w), KITH_ERR_LOST);
@@ -253,7 +253,7 @@ static void refusals_are_told_apart(void **state)
             world w;
             taker t = {.act = cases[i].reset ? RESET : later ? REFUSE_LATER : REFUSE, .why = cases[i].why};
             t.code = kith_wire_error_of(cases[i].why);
-            world_make(&w, KITH_PEER_OWN);
+            world_make(&w, KITH_PEER_CONTACT);
             take(&w, &t);
             run(&w, 20 * KITH_SIM_S);
             assert_int_equal(how_it_ended(&w), cases[i].err);
@@ -271,7 +271,7 @@ static void a_busy_receiver_is_waited_for(void **state)
     (void)state;
     world w;
     taker t = {.act = RESET, .code = KITH_WIRE_BUSY};
-    world_make(&w, KITH_PEER_OWN);
+    world_make(&w, KITH_PEER_CONTACT);
     take(&w, &t);
     run(&w, 60 * KITH_SIM_S);
     assert_int_equal(count_events(&w.node, KITH_EVENT_END), 0);
