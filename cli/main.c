@@ -27,6 +27,7 @@ const cli_command *const commands[] = {
     &cmd_rename,
     &cmd_forget,
     &cmd_passwd,
+    &cmd_recovery,
     &cmd_backup,
     &cmd_restore,
     &cmd_doctor,
@@ -41,7 +42,6 @@ const cli_command *const commands[] = {
     LATER("log", "keep and exchange entries of the log"),
     LATER("sync", "keep folders equal"),
     LATER("revoke", "take an own device's rights away"),
-    LATER("recovery", "make a new recovery code"),
     LATER("config", "read or set a setting"),
     NULL,
 };

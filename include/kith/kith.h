@@ -178,8 +178,36 @@ typedef struct kith_recovery_info {
     bool deposited;     /* it opens this device's keys */
     int64_t created_ms; /* when the code was made, since 1970 UTC */
     uint32_t devices;   /* own devices whose keys it opens, this one included */
+    /* A new code that was made without the old one, and waits for this or another device to agree: who made it, when.
+     */
+    bool waiting;
+    char waiting_by[KITH_NAME_TEXT];
+    int64_t waiting_ms;
 } kith_recovery_info;
 KITH_API KITH_MUST_CHECK kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem *problem);
+
+/* How kith_recovery_new goes about it; `size` and the password are needed. */
+typedef struct kith_recovery_options {
+    size_t size;
+    const void *password;
+    size_t password_size;
+    const char *old_code; /* the words of the code in force; NULL: there is none, or it is `lost` */
+    bool lost;            /* the code in force is: all own devices have to agree */
+} kith_recovery_options;
+typedef struct kith_recovery_result {
+    size_t size;
+    char recovery_code[KITH_RECOVERY_TEXT]; /* show it, and wipe it */
+    bool in_force;                          /* else it is once every other own device has agreed */
+} kith_recovery_result;
+/* A new recovery code: the old one is good for nothing from then on.  Other devices hear of it when they meet this one,
+ * and deposit their keys anew.  PASSWORD; CODE: not the code in force, or none was given and it is not said to be lost;
+ * STATE: one was given and there is none; REVOKED: this device was. */
+KITH_API KITH_MUST_CHECK kith_err kith_recovery_new(const char *home, const kith_recovery_options *options,
+                                                    kith_recovery_result *result, kith_problem *problem);
+/* Agree to the new code that waits (kith_recovery says whose): *in_force when this was the last consent.  PASSWORD;
+ * NOT_FOUND: none waits; REVOKED. */
+KITH_API KITH_MUST_CHECK kith_err kith_recovery_accept(const char *home, const void *password, size_t password_size,
+                                                       bool *in_force, kith_problem *problem);
 
 /* Write an encrypted backup of this home into the new file `path` (mode 0600, nothing is overwritten): with it and the
  * password of now, or the recovery code of now, the device can be restored.  PASSWORD; EXISTS; what the disk says of

@@ -1,5 +1,6 @@
 /* kith.h's functions about this device's identity: making it, its password, its recovery code, backups. */
 #include "base/mem.h"
+#include "crypto/secret.h"
 #include "node/api_internal.h"
 #include "node/api_visit.h"
 
@@ -158,23 +159,110 @@ kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem 
     kith_visit v;
     kith_home_self self;
     kith_master *master = NULL;
+    kith_recovery_change waiting;
     kith_recovery_info found = {.size = info->size};
     if (info->size < sizeof found) return wrong_size(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = kith_home_load(v.home, &self, problem);
     if (!err) err = kith_home_load_master(v.home, &master, problem);
+    if (!err) err = kith_home_waiting_recovery(v.home, &waiting, problem);
     if (!err) {
         const kith_master_device *own = kith_master_find(master, self.device.id);
         found.exists = master->has_recovery;
         found.deposited = own && memcmp(own->public_key, self.public_key, sizeof self.public_key) == 0;
         found.created_ms = master->created_at_ms;
         found.devices = (uint32_t)master->count;
+        found.waiting = waiting.waiting;
+        found.waiting_ms = waiting.waiting_ms;
+        snprintf(found.waiting_by, sizeof found.waiting_by, "%s", waiting.waiting_by);
         *info = found;
     }
     kith_master_free(master);
     kith__visit_leave(&v);
     return kith__visit_report(err, problem);
+}
+
+/* The graph changed by this device, whose keys `password` opens. */
+static kith_err
+with_author(const char *home, kith_bytes password, kith_problem *problem,
+            kith_err (*fn)(kith_visit *v, const kith_home_author *who, void *user, kith_problem *problem), void *user)
+{
+    kith_visit v;
+    kith_rng rng;
+    uint8_t *seed = NULL;
+    kith_err err = kith__visit_enter(home, &v, problem);
+    if (err) return kith__visit_report(err, problem);
+    seed_rng(&v, &rng);
+    err = kith_home_unlock(v.home, password, &seed, problem);
+    if (!err) {
+        const kith_home_author who = {.seed = seed, .rng = &rng, .now_ms = v.env->base->wall_ms(v.env)};
+        err = fn(&v, &who, user, problem);
+    }
+    kith_secret_free(seed);
+    kith_rng_done(&rng);
+    kith__visit_leave(&v);
+    return kith__visit_report(err, problem);
+}
+
+typedef struct new_code {
+    const uint8_t *old; /* NULL: none given */
+    bool lost;
+    kith_recovery_result *result;
+} new_code;
+
+static kith_err make_code(kith_visit *v, const kith_home_author *who, void *user, kith_problem *problem)
+{
+    new_code *c = user;
+    uint8_t code[KITH_RECOVERY_CODE_SIZE];
+    kith_recovery_public pair;
+    kith_recovery_change change;
+    kith_master *master = NULL;
+    kith_err err = kith_home_load_master(v->home, &master, problem);
+    bool needed = !err && master->has_recovery && !c->old && !c->lost;
+    kith_master_free(master);
+    if (needed) {
+        snprintf(problem->message, sizeof problem->message,
+                 "there is a recovery code: give it, or say that it is lost (then your other devices have to agree)");
+        return KITH_ERR_CODE;
+    }
+    if (err) return err;
+    kith_rng_bytes(who->rng, code, sizeof code);
+    kith_recovery_derive(code, &pair);
+    err = kith_home_new_recovery(v->home, who, c->old, &pair, &change, problem);
+    if (!err) {
+        kith_recovery_text(code, c->result->recovery_code);
+        c->result->in_force = change.in_force;
+    }
+    kith_wipe(code, sizeof code);
+    return err;
+}
+
+kith_err kith_recovery_new(const char *home, const kith_recovery_options *options, kith_recovery_result *result,
+                           kith_problem *problem)
+{
+    kith_recovery_options o = {0};
+    uint8_t old[KITH_RECOVERY_CODE_SIZE];
+    if (!kith__options_take(&o, sizeof o, options) || result->size < sizeof *result) return wrong_size(problem);
+    if (o.old_code && take_code(o.old_code, old, problem)) return problem->err;
+    new_code c = {.old = o.old_code ? old : NULL, .lost = o.lost, .result = result};
+    kith_err err = with_author(home, (kith_bytes){o.password, o.password_size}, problem, make_code, &c);
+    kith_wipe(old, sizeof old);
+    return err;
+}
+
+static kith_err agree(kith_visit *v, const kith_home_author *who, void *user, kith_problem *problem)
+{
+    kith_recovery_change change;
+    kith_err err = kith_home_accept_recovery(v->home, who, &change, problem);
+    if (!err) *(bool *)user = change.in_force;
+    return err;
+}
+
+kith_err kith_recovery_accept(const char *home, const void *password, size_t password_size, bool *in_force,
+                              kith_problem *problem)
+{
+    return with_author(home, (kith_bytes){password, password_size}, problem, agree, in_force);
 }
 
 /* ---- backups ---- */

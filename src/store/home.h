@@ -134,6 +134,32 @@ typedef kith_err kith_home_seen_fn(kith_seen *seen, void *user);
 KITH_MUST_CHECK kith_err kith_home_update_seen(kith_home *home, kith_home_seen_fn *fn, void *user,
                                                kith_problem *problem);
 
+/* ---- another recovery code ---- */
+/* Who changes the graph: this device. */
+typedef struct kith_home_author {
+    const uint8_t *seed;
+    kith_rng *rng;
+    int64_t now_ms;
+} kith_home_author;
+typedef struct kith_recovery_change {
+    bool in_force; /* the new code is, from now on */
+    /* A replacement that not every other device has agreed to: whose, and when. */
+    bool waiting;
+    char waiting_by[KITH_NAME_SIZE];
+    int64_t waiting_ms;
+    uint8_t waiting_id[KITH_GRAPH_ID_SIZE];
+} kith_recovery_change;
+/* `pair` is of the new code.  With the old code it is in force at once; without (NULL: it is lost, or there is none)
+ * when every other own device has agreed.  CODE: not the old one; STATE: there is none; REVOKED: this device is no
+ * member any more; LIMIT. */
+KITH_MUST_CHECK kith_err kith_home_new_recovery(kith_home *home, const kith_home_author *who, const uint8_t *old_code,
+                                                const kith_recovery_public *pair, kith_recovery_change *out,
+                                                kith_problem *problem);
+/* Agree to the one that waits: *out says whose.  NOT_FOUND: none does; REVOKED. */
+KITH_MUST_CHECK kith_err kith_home_accept_recovery(kith_home *home, const kith_home_author *who,
+                                                   kith_recovery_change *out, kith_problem *problem);
+KITH_MUST_CHECK kith_err kith_home_waiting_recovery(kith_home *home, kith_recovery_change *out, kith_problem *problem);
+
 /* ---- backups (identity/backup.h has the format) ---- */
 /* Write this home's files, sealed under its password and to its recovery code, into a new file (0600).  PASSWORD;
  * EXISTS when there is something of this name already; the home's errors, and what the disk says of `path`. */

@@ -143,12 +143,48 @@ kith_err kith_change_password(const char *home, const kith_password_change *c, k
     return KITH_OK;
 }
 
+/* A code that another device made: "waiting" in the home. */
+static bool is_waiting(const char *home)
+{
+    FILE *f = home_file(home, "waiting", "re");
+    if (f) fclose(f);
+    return f != NULL;
+}
+
 kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem *problem)
 {
     (void)problem;
     bool exists = has_recovery(home);
     *info = (kith_recovery_info){.size = sizeof *info, .exists = exists, .deposited = exists, .devices = exists};
     if (exists) info->created_ms = 1795490963123;
+    info->waiting = is_waiting(home);
+    if (info->waiting) strcpy(info->waiting_by, "laptop");
+    return KITH_OK;
+}
+
+kith_err kith_recovery_new(const char *home, const kith_recovery_options *o, kith_recovery_result *result,
+                           kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], secret[128], code[KITH_RECOVERY_TEXT];
+    if (o->size != sizeof *o || result->size != sizeof *result) return problem_set(problem, KITH_ERR_ARG, "size");
+    if (!read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
+    fake_code(code);
+    trace("recovery old=%d lost=%d", o->old_code != NULL, o->lost);
+    if (!right(secret, o->password, o->password_size)) return problem_set(problem, KITH_ERR_PASSWORD, NULL);
+    if (o->old_code && strcmp(o->old_code, code) != 0) return problem_set(problem, KITH_ERR_CODE, NULL);
+    strcpy(result->recovery_code, code);
+    result->in_force = !o->lost;
+    return KITH_OK;
+}
+
+kith_err kith_recovery_accept(const char *home, const void *password, size_t size, bool *in_force,
+                              kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], secret[128];
+    if (!read_identity(home, name, secret) || !right(secret, password, size))
+        return problem_set(problem, KITH_ERR_PASSWORD, NULL);
+    trace("accept");
+    *in_force = true;
     return KITH_OK;
 }
 

@@ -214,7 +214,7 @@ def test_usage():
         has(r.stderr, part)
         assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
         equal(r.stdout, "")
-    for word in "get up down inbox log sync revoke recovery config".split():
+    for word in "get up down inbox log sync revoke config".split():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
@@ -515,6 +515,44 @@ def test_passwd_asks():
     t.type("\x03")
     equal(t.wait(), 130)
     assert t.echoes()
+
+
+def test_recovery():
+    p = Place()
+    (p.dir / "code").write_text(CODE + "\n")
+    has(p.run("recovery").stdout, "no recovery code")
+    equal(p.run("recovery", "old").returncode, 2)
+    has(p.locked("recovery", "new").stderr, "nobody would see")
+    (e,) = events(p.locked("--json", "recovery", "new").stdout)  # there was none: nothing to give
+    equal((e["event"], e["recovery_code"], e["in_force"]), ("recovery_code", CODE, True))
+    has(p.trace(), "recovery old=0 lost=0")
+    (p.home / "recovery").write_text("")
+    has(p.run("recovery").stdout, "opens the keys of 1 device.")
+    has(p.locked("--json", "recovery", "new").stdout, "--code-file FILE")
+    (e,) = events(p.locked("--json", "recovery", "new", "--code-file", "code").stdout)
+    equal(e["in_force"], True)
+    (e,) = events(p.locked("--json", "recovery", "new", "--lost").stdout)
+    equal(e["in_force"], False)
+    has(p.trace(), "recovery old=1 lost=0\nrecovery old=0 lost=1")
+    t = p.terminal("--password-file", str(p.password), "recovery", "new", "--lost")
+    t.expect("shown only now")
+    has(t.expect("once each of your other devices has agreed"), " 1 acid")
+    equal(t.wait(), 0)
+    equal(p.locked("recovery", "accept", "--yes").returncode, 3)
+    (p.home / "waiting").write_text("")
+    has(p.run("recovery").stdout, "laptop made a new one")
+    has(p.locked("recovery", "accept").stderr, "--yes")
+    t = p.terminal("--password-file", str(p.password), "recovery", "accept")
+    t.expect("[y/N] ")
+    t.type("\n")
+    equal(t.wait(), 4)
+    t = p.terminal("--password-file", str(p.password), "recovery", "accept")
+    t.expect("[y/N] ")
+    t.type("y\n")
+    equal(t.wait(), 0)
+    equal(p.trace().count("accept\n"), 1)
+    (e,) = events(p.locked("--json", "recovery", "accept", "--yes").stdout)
+    equal(e, {"event": "recovery_accepted", "in_force": True})
 
 
 def test_backup_and_restore():
@@ -1184,7 +1222,7 @@ def test_relay():
 def test_completion():
     p = Place(devices=LAPTOP + PHONE.replace("phone", "$(touch${IFS}owned)"))
     equal(complete(p, KITH, "pa")[0], ["pair", "passwd"])
-    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename", "restore", "relay"])
+    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename", "recovery", "restore", "relay"])
     equal(complete(p, KITH, "ping", "la")[0], ["laptop"])
     equal(complete(p, KITH, "send", "--to", "")[0], ["laptop", r"\$\(touch\$\{IFS\}owned\)"])
     assert not (p.dir / "owned").exists(), "a device's name was run as a command"

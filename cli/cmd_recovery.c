@@ -1,0 +1,146 @@
+#include "commands.h"
+#include "output.h"
+#include "typed_code.h"
+
+#include <string.h>
+
+static const char *const go_on = "nothing was changed";
+
+static void print(const kith_recovery_info *r)
+{
+    char when[OUT_SIZE];
+    if (!r->exists) out_line("There is no recovery code: \"kith recovery new\" makes one.");
+    if (r->exists)
+        out_line("The recovery code of %s opens the keys of %u device%s%s.", out_time(r->created_ms, when), r->devices,
+                 r->devices == 1 ? "" : "s", r->deposited ? "" : ", but not of this one yet");
+    if (r->waiting)
+        out_line(
+            "%s made a new one on %s without the old one; it waits for your other devices to agree: \"kith recovery "
+            "accept\".",
+            r->waiting_by, out_time(r->waiting_ms, when));
+    out_event(json_pack("{s:s, s:b, s:b, s:o, s:i, s:b}", "event", "recovery", "exists", r->exists, "deposited",
+                        r->deposited, "created_at", out_json_time(r->created_ms), "devices", (int)r->devices, "waiting",
+                        r->waiting));
+}
+
+/* The code in force, unless it is lost or there is none; "" then. */
+static int old_code(const session *s, const kith_recovery_info *info, char out[KITH_RECOVERY_TEXT])
+{
+    *out = 0;
+    if (!info->exists || args_has(s->args, OPT_LOST)) return 0;
+    return code_recovery(s, out);
+}
+
+static int make(session *s, const kith_recovery_info *info)
+{
+    secret password;
+    kith_problem problem;
+    char old[KITH_RECOVERY_TEXT];
+    kith_recovery_result made = {.size = sizeof made};
+    if (!code_can_show())
+        return out_error(EXIT_USAGE, "nobody would see the new code: run this at a terminal, or with --json");
+    secret_init(&password);
+    int status = old_code(s, info, old);
+    if (!status) status = session_password(s, false, &password);
+    kith_recovery_options options = {.size = sizeof options,
+                                     .password = password.data,
+                                     .password_size = password.size,
+                                     .old_code = *old ? old : NULL,
+                                     .lost = args_has(s->args, OPT_LOST)};
+    kith_err err = status ? KITH_OK : kith_recovery_new(s->home, &options, &made, &problem);
+    secret_done(&password);
+    explicit_bzero(old, sizeof old);
+    if (err) status = out_problem(err, problem.message);
+    if (!status) {
+        out_event(json_pack("{s:s, s:s, s:b}", "event", "recovery_code", "recovery_code", made.recovery_code,
+                            "in_force", made.in_force));
+        code_show(made.recovery_code);
+        out_say(made.in_force
+                    ? "The old code is good for nothing now: destroy it."
+                    : "It is in force once each of your other devices has agreed: run \"kith recovery accept\" "
+                      "there after they have met.  Until then keep an old one, if there is one.");
+    }
+    explicit_bzero(&made, sizeof made);
+    return status;
+}
+
+static int ask_accept(const session *s, const kith_recovery_info *info)
+{
+    char line[PROMPT_LINE], when[OUT_SIZE];
+    if (args_has(s->args, OPT_YES)) return 0;
+    if (!session_may_ask(s)) return session_cannot_ask(s, "--yes");
+    prompt_print(
+        "%s made a new recovery code on %s, without the old one.\nWhoever has it can open the keys of all your "
+        "devices.  Was that you?  [y/N] ",
+        info->waiting_by, out_time(info->waiting_ms, when));
+    prompt_result result = prompt_line("", line, sizeof line);
+    if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
+    if (result == PROMPT_TIMEOUT) return session_gave_up(s, go_on);
+    if (result == PROMPT_OK && (*line == 'y' || *line == 'Y')) return 0;
+    return out_error(kith_err_exit(KITH_ERR_DECLINED),
+                     "not agreed: if it was nobody you know, revoke that device (\"kith revoke\")");
+}
+
+static int accept_waiting(session *s, const kith_recovery_info *info)
+{
+    secret password;
+    kith_problem problem;
+    bool in_force = false;
+    if (!info->waiting)
+        return out_error(kith_err_exit(KITH_ERR_NOT_FOUND), "no new recovery code waits for this device's consent");
+    int status = ask_accept(s, info);
+    if (status) return status;
+    secret_init(&password);
+    status = session_password(s, false, &password);
+    kith_err err = status ? KITH_OK : kith_recovery_accept(s->home, password.data, password.size, &in_force, &problem);
+    secret_done(&password);
+    if (err) return out_problem(err, problem.message);
+    if (status) return status;
+    out_say(in_force ? "Agreed: the new recovery code is in force."
+                     : "Agreed.  Another of your devices has to agree, too.");
+    out_event(json_pack("{s:s, s:b}", "event", "recovery_accepted", "in_force", in_force));
+    return 0;
+}
+
+static int run(const cli_args *a)
+{
+    static const char *const whats[] = {"new", "accept"};
+    session s;
+    kith_problem problem;
+    kith_recovery_info info = {.size = sizeof info};
+    char shown[OUT_NAME];
+    int status = session_start(&s, a);
+    if (status) return status;
+    const char *what = a->word_count ? a->words[0] : NULL;
+    if (what && strcmp(what, whats[0]) != 0 && strcmp(what, whats[1]) != 0)
+        return out_error(EXIT_USAGE, "\"%s\" is no good for kith recovery: say new or accept",
+                         out_name(what, shown, sizeof shown));
+    kith_err err = kith_recovery(s.home, &info, &problem);
+    if (err) return out_problem(err, problem.message);
+    if (!what) {
+        print(&info);
+        return 0;
+    }
+    return strcmp(what, whats[0]) == 0 ? make(&s, &info) : accept_waiting(&s, &info);
+}
+
+static const cli_option options[] = {
+    {OPT_LOST, 0, "lost", NULL, VALUE_NONE, "new: the old code is lost, so your other devices have to agree"},
+    {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
+     "new: the first line of FILE is the old code; - is standard input"},
+    {OPT_YES, 0, "yes", NULL, VALUE_NONE, "accept: do not ask"},
+    {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
+};
+
+const cli_command cmd_recovery = {
+    .name = "recovery",
+    .arguments = "[new|accept]",
+    .takes = VALUE_CHOICE,
+    .max = 1,
+    .summary = "make a new recovery code",
+    .about =
+        "Say whether there is a recovery code; with \"new\", make another one, which takes the old one, or where that "
+        "is lost the consent of your other devices; with \"accept\", agree to one that another device made.",
+    .options = options,
+    .run = run,
+};

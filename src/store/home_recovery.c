@@ -1,0 +1,172 @@
+/* Another recovery code: a record of the trust graph, signed by this device and, where there is one, with the old code.
+ */
+#include "store/home_internal.h"
+
+#include <string.h>
+
+/* What a change of the graph works on. */
+typedef struct renewal {
+    const kith_home_author *who;
+    const uint8_t *old_code; /* NULL: lost, or none */
+    const kith_recovery_public *pair;
+    kith_graph_entry self;
+    kith_recovery_change *out;
+} renewal;
+
+static kith_graph_author author_of(const renewal *r)
+{
+    return (kith_graph_author){.seed = r->who->seed, .self = &r->self, .now_ms = r->who->now_ms};
+}
+
+/* Whether this device is a member: who is not has nothing to say. */
+static bool is_member(const renewal *r, const kith_verdict *verdict)
+{
+    const kith_member *me = kith_verdict_find(verdict, r->self.fingerprint);
+    return me && me->state == KITH_MEMBER;
+}
+
+/* With the old code: the members stay who they are. */
+static kith_err reset(kith_graph *graph, const renewal *r, const kith_verdict *verdict)
+{
+    kith_graph_entry roster[KITH_GRAPH_ROSTER_MAX];
+    const kith_graph_author author = author_of(r);
+    kith_recovery_public of_code;
+    size_t count = 0;
+    kith_recovery_derive(r->old_code, &of_code);
+    if (verdict->pair == KITH_GRAPH_NONE) return KITH_ERR_STATE;
+    if (!kith_recovery_same(&of_code, &verdict->recovery)) return KITH_ERR_CODE;
+    for (size_t i = 0; i < verdict->count; i++) {
+        if (verdict->members[i].state != KITH_MEMBER) continue;
+        if (count == KITH_GRAPH_ROSTER_MAX) return KITH_ERR_LIMIT;
+        roster[count++] = verdict->members[i].entry;
+    }
+    return kith_graph_reset(graph, &author, kith_graph_id(graph, verdict->pair), r->old_code, r->pair, roster, count);
+}
+
+static kith_err renew(kith_graph *graph, void *user)
+{
+    renewal *r = user;
+    kith_verdict verdict = {0};
+    const kith_graph_author author = author_of(r);
+    kith_err err = kith_graph_judge(graph, &verdict);
+    if (!err && !is_member(r, &verdict)) err = KITH_ERR_REVOKED;
+    if (!err) err = r->old_code ? reset(graph, r, &verdict) : kith_graph_replace(graph, &author, r->pair);
+    kith_verdict_done(&verdict);
+    if (!err) err = kith_graph_judge(graph, &verdict);
+    if (!err) r->out->in_force = kith_recovery_same(&verdict.recovery, r->pair);
+    kith_verdict_done(&verdict);
+    return err;
+}
+
+/* The newest replacement that waits for the consent of others; NONE. */
+static size_t waiting_of(const kith_graph *graph, const kith_verdict *verdict)
+{
+    size_t found = KITH_GRAPH_NONE;
+    for (size_t i = 0; i < kith_graph_count(graph); i++)
+        if (verdict->records[i].state == KITH_RECORD_WAITING &&
+            (found == KITH_GRAPH_NONE || kith_graph_depth(graph, i) > kith_graph_depth(graph, found)))
+            found = i;
+    return found;
+}
+
+static void describe_waiting(const kith_graph *graph, const kith_verdict *verdict, size_t index,
+                             kith_recovery_change *out)
+{
+    kith_record record;
+    kith_graph_record(graph, index, &record);
+    const kith_member *by = kith_verdict_find(verdict, record.signer);
+    out->waiting = true;
+    out->waiting_ms = record.time_ms;
+    if (by) memcpy(out->waiting_by, by->entry.name, sizeof out->waiting_by);
+    memcpy(out->waiting_id, kith_graph_id(graph, index), sizeof out->waiting_id);
+}
+
+static kith_err accept_record(kith_graph *graph, void *user)
+{
+    renewal *r = user;
+    kith_verdict verdict = {0};
+    const kith_graph_author author = author_of(r);
+    uint8_t id[KITH_GRAPH_ID_SIZE];
+    kith_err err = kith_graph_judge(graph, &verdict);
+    if (!err && !is_member(r, &verdict)) err = KITH_ERR_REVOKED;
+    size_t at = err ? KITH_GRAPH_NONE : waiting_of(graph, &verdict);
+    if (!err && at == KITH_GRAPH_NONE) err = KITH_ERR_NOT_FOUND;
+    if (!err) {
+        describe_waiting(graph, &verdict, at, r->out);
+        memcpy(id, r->out->waiting_id, sizeof id);
+        err = kith_graph_accept(graph, &author, id);
+    }
+    kith_verdict_done(&verdict);
+    if (!err) err = kith_graph_judge(graph, &verdict);
+    size_t left = err ? KITH_GRAPH_NONE : waiting_of(graph, &verdict);
+    if (!err) r->out->in_force = left == KITH_GRAPH_NONE;
+    kith_verdict_done(&verdict);
+    return err;
+}
+
+static kith_err say_refused(kith_err err, kith_problem *problem)
+{
+    switch (err) {
+    case KITH_ERR_CODE:
+        return kith__say(problem, err,
+                         "this is not the recovery code that is in force: if the paper is lost, say `--lost`");
+    case KITH_ERR_STATE:
+        return kith__say(problem, err, "there is no recovery code yet: none has to be given for a new one");
+    case KITH_ERR_NOT_FOUND: return kith__say(problem, err, "no new recovery code waits for this device's consent");
+    case KITH_ERR_LIMIT:
+        return kith__say(problem, err, "there are too many devices, or records of them, for a new recovery code");
+    default: return kith__say_plain(problem, err);
+    }
+}
+
+/* Change the graph, and say what follows from it: this device's deposit for the code that is in force then. */
+static kith_err change(kith_home *home, renewal *r, kith_home_graph_fn *fn, kith_problem *problem)
+{
+    kith_home_self self;
+    bool founded;
+    kith_err err = kith_home_tend_graph(home, r->who->seed, r->who->rng, r->who->now_ms, &founded, problem);
+    if (!err) err = kith_home_load(home, &self, problem);
+    if (err) return err;
+    kith_graph_entry_make(self.device.id, self.public_key, self.device.name, self.device.os, self.device.hardware_model,
+                          &r->self);
+    err = kith_home_update_graph(home, fn, r, problem);
+    if (err && !*problem->message) return say_refused(err, problem);
+    return err ? err : kith_home_tend_graph(home, r->who->seed, r->who->rng, r->who->now_ms, &founded, problem);
+}
+
+kith_err kith_home_new_recovery(kith_home *home, const kith_home_author *who, const uint8_t *old_code,
+                                const kith_recovery_public *pair, kith_recovery_change *out, kith_problem *problem)
+{
+    kith_recovery_change made = {0};
+    renewal r = {.who = who, .old_code = old_code, .pair = pair, .out = &made};
+    kith_err err = change(home, &r, renew, problem);
+    if (!err) *out = made;
+    return err;
+}
+
+kith_err kith_home_accept_recovery(kith_home *home, const kith_home_author *who, kith_recovery_change *out,
+                                   kith_problem *problem)
+{
+    kith_recovery_change made = {0};
+    renewal r = {.who = who, .out = &made};
+    kith_err err = change(home, &r, accept_record, problem);
+    if (!err) *out = made;
+    return err;
+}
+
+kith_err kith_home_waiting_recovery(kith_home *home, kith_recovery_change *out, kith_problem *problem)
+{
+    kith_graph *graph = NULL;
+    kith_verdict verdict = {0};
+    kith_recovery_change found = {0};
+    kith_err err = kith_home_load_graph(home, &graph, problem);
+    if (err) return err;
+    if (kith_graph_count(graph)) err = kith_graph_judge(graph, &verdict);
+    size_t at = !err && verdict.records ? waiting_of(graph, &verdict) : KITH_GRAPH_NONE;
+    if (at != KITH_GRAPH_NONE) describe_waiting(graph, &verdict, at, &found);
+    kith_verdict_done(&verdict);
+    kith_graph_free(graph);
+    if (err) return kith__say_plain(problem, err);
+    *out = found;
+    return KITH_OK;
+}
