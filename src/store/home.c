@@ -87,7 +87,10 @@ kith_err kith__home_read_device(const kith_home *home, kith_identity *out, kith_
     const char *name = elsewhere ? elsewhere : KITH_DEVICE_NAME;
     const kith_home_file file = {name, KITH_DEVICE_FILE_MAX, elsewhere ? KITH_OTHERS_WRITE : KITH_OTHERS_ANY};
     err = kith__home_read(home, &file, &out->device_data, &out->device_size, problem);
-    if (err == KITH_ERR_NO_FILE && elsewhere) err = kith__say_disk(home, name, "reading", err, problem);
+    if (err == KITH_ERR_NO_FILE && elsewhere)
+        err = kith__say(problem, KITH_ERR_DAMAGED,
+                        "%s is missing, where the application's device file was: put it back, or say where it is now",
+                        kith__home_path(home, name).text);
     if (!err && (err = kith_device_decode(out->device_data, out->device_size, &out->device, &reason)) != KITH_OK)
         err = kith__say_decode(home, name, err, &reason, problem);
     kith_free(elsewhere);
@@ -414,9 +417,32 @@ kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *pro
     return err;
 }
 
-kith_err kith_home_refer(kith_home *home, const char *path, kith_problem *problem)
+/* What is in the home must be of this device: its own device.json, and the keys. */
+static kith_err check_referred(const kith_home *home, const char *path, const kith_device *device,
+                               kith_problem *problem)
 {
     kith_identity found = {0};
+    kith_keys_file keys;
+    kith_reason reason;
+    uint8_t *data = NULL;
+    size_t size = 0;
+    kith_err err = kith__home_read_device(home, &found, problem);
+    bool other = !err && !found.elsewhere && memcmp(found.device.id, device->id, sizeof device->id) != 0;
+    if (err == KITH_ERR_NO_FILE || (err == KITH_ERR_DAMAGED && found.elsewhere)) err = KITH_OK; /* none yet, or it was moved away */
+    if (!err) err = kith__home_read(home, &keys_file, &data, &size, problem);
+    if (!err && (err = kith_keys_decode(data, size, &keys, &reason)) != KITH_OK)
+        err = kith__say_decode(home, KITH_KEYS_NAME, err, &reason, problem);
+    if (!err && memcmp(keys.device_id, device->id, sizeof device->id) != 0) other = true;
+    if (err == KITH_ERR_NO_FILE) err = KITH_OK;
+    kith_free(data);
+    kith__identity_done(&found);
+    if (err || !other) return err;
+    return kith__say(problem, KITH_ERR_DAMAGED, "%s is another device than the one of %s",
+                     kith__home_path(home, path).text, kith__home_path(home, "").text);
+}
+
+kith_err kith_home_refer(kith_home *home, const char *path, kith_problem *problem)
+{
     kith_device device;
     kith_reason reason;
     kith_file *lock = NULL;
@@ -431,16 +457,13 @@ kith_err kith_home_refer(kith_home *home, const char *path, kith_problem *proble
         err = kith__say_disk(home, path, "reading", err, problem);
     if (!err && (err = kith_device_decode(data, size, &device, &reason)) != KITH_OK)
         err = kith__say_decode(home, path, err, &reason, problem);
-    if (!err && (err = kith__home_read_device(home, &found, problem)) == KITH_ERR_NO_FILE) err = KITH_OK;
-    if (!err && found.has_device && memcmp(found.device.id, device.id, sizeof device.id) != 0)
-        err = kith__say(problem, KITH_ERR_DAMAGED, "%s is another device than the one of %s",
-                        kith__home_path(home, path).text, kith__home_path(home, KITH_DEVICE_NAME).text);
+    if (!err) err = check_referred(home, path, &device, problem);
     if (!err && (err = kith_device_encode_reference(path, &reference, &reference_size)) != KITH_OK)
         err = kith__say_plain(problem, err);
     if (!err) err = kith__home_write(home, KITH_DEVICE_NAME, reference, reference_size, problem);
+    if (!err) *problem = (kith_problem){0};
     kith_free(reference);
     kith_free(data);
-    kith__identity_done(&found);
     home->env->file->close(lock);
     return err;
 }

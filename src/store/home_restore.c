@@ -286,20 +286,19 @@ static void take_back(const restore *r)
 /* The keys come last (KITH_BACKUP_KEYS is the last part): with them the identity is there. */
 static kith_err write_all(const restore *r)
 {
-    kith_err err = write_marker(r);
+    char *marker = kith_path_join(r->home->folder, KITH_RESTORE_NAME);
+    kith_err err = marker ? write_marker(r) : kith__say_plain(r->problem, KITH_ERR_NOMEM);
     for (size_t i = 0; i < KITH_BACKUP_PARTS && !err; i++) {
         size_t size;
         const uint8_t *data = part_of(r, i, &size);
         if (r->making[i]) err = kith__home_write(r->home, names[i], data, size, r->problem);
     }
-    if (err) {
+    if (err)
         take_back(r);
-        return err;
-    }
-    char *path = kith_path_join(r->home->folder, KITH_RESTORE_NAME);
-    if (path) (void)r->home->env->file->remove(r->home->env, path); /* harmless once the keys are there */
-    kith_free(path);
-    return KITH_OK;
+    else
+        (void)r->home->env->file->remove(r->home->env, marker); /* harmless once the keys are there */
+    kith_free(marker);
+    return err;
 }
 
 static kith_err run(restore *r, kith_home_self *self)

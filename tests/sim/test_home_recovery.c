@@ -400,8 +400,9 @@ static void a_device_file_elsewhere(void **state)
     assert_string_equal(text, THEIRS);
     /* It moves; and another device's is not taken for it. */
     assert_int_equal(rename(path("app.json"), path("moved.json")), 0);
-    assert_int_equal(kith_home_load(home, &again, &problem), KITH_ERR_NO_FILE);
-    says("app.json");
+    assert_int_equal(kith_home_load(home, &again, &problem), KITH_ERR_DAMAGED);
+    says("app.json is missing");
+    assert_ok(kith_home_refer(home, path("moved.json"), &problem));
     write_text("other.json", "{\"id\": \"1192f3c1-9d0b-4c36-8a52-7f3c1d2e4b5a\", \"name\": \"other\"}");
     write_text("app.json", THEIRS);
     assert_int_equal(kith_home_refer(home, path("other.json"), &problem), KITH_ERR_DAMAGED);
