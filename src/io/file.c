@@ -76,6 +76,16 @@ static int open_direct(int fd)
     return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
 }
 
+/* A descriptor that this process was given, by the name that the system has for it (/proc/self/fd/N), is that very open
+ * file: to open its name once more would ask whether this process may, and who gave it has settled that.  -1: it is no
+ * such name. */
+static int open_given(const char *path, unsigned flags)
+{
+    int number = -1, end = 0;
+    if (flags != KITH_FILE_READ || sscanf(path, "/proc/self/fd/%d%n", &number, &end) != 1 || path[end]) return -1;
+    return fcntl(number, F_DUPFD_CLOEXEC, 3);
+}
+
 static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint32_t mode, kith_file **out)
 {
     (void)env;
@@ -84,9 +94,11 @@ static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint3
     if (!open_flags(flags, &system_flags)) return KITH_ERR_ARG;
     kith_file *file = kith_malloc(sizeof *file);
     if (!file) return KITH_ERR_NOMEM;
-    do {
+    fd = open_given(path, flags);
+    while (fd < 0) {
         fd = open(path, system_flags, (mode_t)mode);
-    } while (fd < 0 && errno == EINTR);
+        if (fd < 0 && errno != EINTR) break;
+    }
     kith_err err = result(fd);
     if (!err) err = result(fstat(fd, &st));
     if (!err && S_ISDIR(st.st_mode)) err = KITH_ERR_NOT_REGULAR;

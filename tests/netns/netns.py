@@ -273,7 +273,10 @@ class Device:
 
     def receive(self, *arguments, **more):
         """A receiver; `begins` and a moment more, and others see it."""
-        return self.kith("receive", "--dir", self.inbox, *arguments, **more)
+        p = self.kith("receive", "--dir", self.inbox, *arguments, **more)
+        if getattr(after_pairing, "hook", None):
+            p.begins()  # until then its daemon receives
+        return p
 
     def send(self, to, *arguments, **more):
         return self.kith("send", "--to", to.id, *arguments, **more)
@@ -289,7 +292,7 @@ class World:
         with number_lock:
             self.number = f"{os.getpid()}n{next(numbers)}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kith-netns-"))
-        self.processes, self.namespaces, self.mounts, self.family = [], [], [], family
+        self.processes, self.namespaces, self.mounts, self.hooked, self.family = [], [], [], [], family
         atexit.register(self.close)
 
     def _ip(self, namespace, *arguments):
@@ -376,6 +379,9 @@ class Net(World):
 
 # ---- what many tests begin with ----
 
+after_pairing = threading.local()  # `hook`: what is done then with each device, once
+
+
 def pair(host, joiner, *options):
     """Both with identities, paired by a code in a file; the two processes, ended."""
     for d in (host, joiner):
@@ -385,6 +391,10 @@ def pair(host, joiner, *options):
     j = join(joiner, p.event("code")["words"], "--yes", *options)
     j.ends(0)
     p.ends(0)
+    for d in (host, joiner):
+        if getattr(after_pairing, "hook", None) and d not in d.net.hooked:
+            d.net.hooked.append(d)
+            after_pairing.hook(d)
     return p, j
 
 
