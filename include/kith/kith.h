@@ -243,6 +243,13 @@ typedef uint64_t kith_op; /* names what a call started; never 0, never used twic
 typedef enum kith_level { KITH_LOG_ERROR, KITH_LOG_WARN, KITH_LOG_INFO, KITH_LOG_DEBUG } kith_level;
 /* Relays of one node, at most. */
 #define KITH_OPTIONS_RELAYS_MAX 8
+/* Whether kith_open attaches to a *daemon*, a node of this home that runs already and takes calls (kith_daemon; `kith
+ * up` is one), rather than start a node in this process. */
+typedef enum kith_daemon_use {
+    KITH_DAEMON_NEVER,    /* a node in this process */
+    KITH_DAEMON_IF_THERE, /* the daemon, else a node in this process */
+    KITH_DAEMON_ONLY      /* the daemon, else NOT_FOUND */
+} kith_daemon_use;
 /* What kith_open begins with; only `size` and `home` are needed. */
 typedef struct kith_options {
     size_t size;
@@ -264,12 +271,17 @@ typedef struct kith_options {
     const char *relay_token;   /* what their operator asks for; NULL: nothing */
     const char *relay_ca_file; /* PEM: authorities that may vouch for them besides the system's; NULL: none */
     const char *device_file;   /* as kith_init_options has it, when it is somewhere else now; NULL: where it was */
+    /* With a daemon all that follows `home` is its own affair and not looked at: it has the keys, so no password is
+     * needed. */
+    kith_daemon_use daemon;
 } kith_options;
 
 /* Start a node: *node is to be released with kith_close.  Blocks (disk, and with a password about 0.1 s of key
  * derivation). On failure *problem says what to do: PASSWORD: it is wrong; NO_IDENTITY: kith_init first; DAMAGED,
  * VERSION, EXPOSED, PERMISSION, NO_FILE, IO: the home's files; ADDRESS_IN_USE, NETWORK: `listen` cannot be had; ARG:
- * options of a wrong size, no home, no address, a relay's that is none; LIMIT: descriptors, relays; NOMEM. */
+ * options of a wrong size, no home, no address, a relay's that is none; LIMIT: descriptors, relays; NOMEM.  With a
+ * daemon: NOT_FOUND: none runs; UNSUPPORTED: it is of another version; TIMEOUT, LOST, PROTOCOL: it does not answer
+ * well; PERMISSION: who answers is another user. */
 KITH_API KITH_MUST_CHECK kith_err kith_open(const kith_options *options, kith_node **node, kith_problem *problem);
 /* Ends what is under way (partial files are kept for later), says goodbye, joins the thread.  Blocks until the disk is
  * done with what it is at, and at most a second more.  NULL is fine.  No other call on this node may be under way
@@ -299,7 +311,8 @@ typedef enum kith_event_kind {
     KITH_EVENT_WAITING,   /* send, connections: the device went away; going on when it is back: err */
     KITH_EVENT_OFFER,     /* receive: transfer is offered by device, and is to be asked about: name (never with a "/"),
                              bytes_total; answer with kith_receive_file(transfer) or kith_answer(transfer) */
-    KITH_EVENT_START,     /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before */
+    KITH_EVENT_START,     /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before.
+                             daemon: programs can attach: path_name, the socket */
     KITH_EVENT_PROGRESS,  /* send, receive: bytes of bytes_total, at most 10 a second */
     KITH_EVENT_FILE, /* receive: whole, checked and in place: name, path_name, bytes_total, hash; already = an identical
                         file was there */
@@ -311,6 +324,7 @@ typedef enum kith_event_kind {
     KITH_EVENT_DATAGRAM, /* connections: a datagram: data, data_size */
     KITH_EVENT_FINDING, /* doctor: check, state, message (how it is, or the cause), cure, result; and what was measured:
                            name, address, rtt_ns, bytes, skew_ms */
+    KITH_EVENT_LIVE, /* look: this node is connected with device, who proved to be it: path, scope, address, rtt_ns */
 } kith_event_kind;
 
 /* How good a finding of kith_doctor is. */
@@ -411,8 +425,8 @@ KITH_API KITH_MUST_CHECK kith_err kith_pin(kith_node *node, const char *device, 
 /* As kith_look, and report devices that this home does not know, too: with trust 0, no name, and of the fingerprint the
  * 16 digits that are announced.  Of these at most 256. */
 KITH_API KITH_MUST_CHECK kith_err kith_nearby(kith_node *node, kith_op *op);
-/* Report devices of this home that are, or appear, on the local network (SIGHTED), until cancelled: what they announce
- * proves nothing, kith_ping does.  Needs no password. */
+/* Report devices that this node is connected with (LIVE), and devices of this home that are, or appear, on the local
+ * network (SIGHTED), until cancelled: what they announce proves nothing, kith_ping does.  Needs no password. */
 KITH_API KITH_MUST_CHECK kith_err kith_look(kith_node *node, kith_op *op);
 
 /* STUN servers that one examination may be given. */
@@ -455,13 +469,15 @@ typedef struct kith_receive_options {
     bool yes;           /* accept contacts without asking (own devices are accepted anyway) */
     bool once;          /* END after the first transfer that ended, well or not */
     kith_conflict conflict;
-    bool ask; /* OFFER for everything, whoever sends it and whatever `yes` says.  Without a `folder` kith_answer can
-                 only decline */
+    bool ask;   /* OFFER for everything, whoever sends it and whatever `yes` says.  Without a `folder` kith_answer can
+                   only decline */
+    bool inbox; /* what is to be asked about waits in the daemon's inbox (kith_inbox), too: anybody may answer it */
 } kith_receive_options;
 /* Take what trusted devices send, until cancelled: for each transfer OFFER (contacts unless `yes`; with `ask` all),
  * START, PROGRESS, and FILE or FAILED, which does not end the receiving.  Names are cleaned: nothing is written outside
- * of `folder`.  A node receives once at a time.  ARG also: neither `folder` nor `ask`.  END: STATE (it does already),
- * ARG (`from` is no id). */
+ * of `folder`.  A node receives once at a time; of several programs at a daemon, the newest that takes the sender's
+ * files does, before the daemon itself.  ARG also: neither `folder` nor `ask`.  END: STATE (it does already), ARG
+ * (`from` is no id). */
 KITH_API KITH_MUST_CHECK kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op);
 /* Answer an OFFER: take this one file to `path`, whatever its sender calls it.  (kith_answer declines it.)  The folder
  * of `path` must exist; `conflict` says what becomes of a file that is there.  The transfer goes on as any other, with
@@ -548,6 +564,41 @@ KITH_API bool kith_is_connected(kith_node *node, kith_op connection);
 /* End an operation (END follows with CANCELLED), one transfer of a receive, or one connection (what was not delivered
  * is not; the other side ENDs with CLOSED).  What is over already, or out of memory: nothing happens. */
 KITH_API void kith_cancel(kith_node *node, kith_op op);
+
+/* ---- a daemon: one node for all programs of this user that use the home ----
+ * A program attaches to it with kith_options.daemon; then everything above is a request to it.  What is different:
+ * events of other programs are not seen; where the daemon ends, each operation ENDs with LOST (or CLOSED, when it was
+ * asked to); kith_addresses says what was so when the program attached; kith_options.log hears nothing.  Files are
+ * opened, and folders found, by the program: its rights and its working folder count.  docs/protocol-daemon.md. */
+/* Programs attached at once. */
+#define KITH_DAEMON_CLIENTS_MAX 64
+/* Operations and connections of one of them. */
+#define KITH_DAEMON_OPS_MAX 128
+/* Take the calls of this user's programs with this home (from START on), until cancelled, or until one calls kith_down
+ * (END: OK).  The node has to be in this process.  END: STATE (a daemon of this home runs: message says its process
+ * id), and what making the socket fails with: PERMISSION, NO_SPACE, IO, LIMIT, NETWORK. */
+KITH_API KITH_MUST_CHECK kith_err kith_daemon(kith_node *node, kith_op *op);
+/* The daemon that a node is attached to, as it was then. */
+typedef struct kith_daemon_info {
+    long pid;
+    char version[32];                /* of its library */
+    int64_t since_ms;                /* it began, since 1970 UTC */
+    char folder[KITH_PATH_NAME_MAX]; /* where it receives into by itself; "": nowhere */
+    struct kith_daemon_relay {
+        char url[256]; /* "": no more of them */
+        bool connected;
+    } relays[KITH_OPTIONS_RELAYS_MAX];
+} kith_daemon_info;
+/* False, and *out is zeroed: the node is in this process. */
+KITH_API bool kith_daemon_of(const kith_node *node, kith_daemon_info *out);
+/* End the daemon: END with OK when all of it has ended.  END: STATE: the node is in this process. */
+KITH_API KITH_MUST_CHECK kith_err kith_down(kith_node *node, kith_op *op);
+/* Offers that wait to be answered (kith_receive_options.inbox): an OFFER for each, whose `transfer` is its number in
+ * the inbox, and END.  One whose sender goes leaves it. */
+KITH_API KITH_MUST_CHECK kith_err kith_inbox(kith_node *node, kith_op *op);
+/* Take the offer of this number, into the folder of who receives, or decline it.  END: NOT_FOUND: it does not wait any
+ * more.  ARG: 0. */
+KITH_API KITH_MUST_CHECK kith_err kith_inbox_answer(kith_node *node, uint64_t number, bool yes, kith_op *op);
 
 /* ---- words and text ---- */
 /* Check words that a person typed: any case, separated by blanks, commas or dashes; first letters are enough where they

@@ -1,6 +1,7 @@
 /* Examples of every CBOR message, as our code writes them and reads them again: "message RULE HEX" on standard output.
  * script/check-cddl compares them with docs/kith.cddl. */
 #include "service/control.h"
+#include "service/daemon.h"
 #include "service/file_message.h"
 #include "service/pairing.h"
 #include "service/talk.h"
@@ -378,9 +379,145 @@ static void candidates(void **state)
     }
 }
 
+static void ask(const char *rule, kith_daemon_request r)
+{
+    static uint8_t out[KITH_DAEMON_FIXED_MAX + 1], again[KITH_DAEMON_FIXED_MAX];
+    size_t size = kith_daemon_request_write(&r, out, KITH_DAEMON_FIXED_MAX);
+    assert_true(size > 0);
+    say(rule, out, size);
+    assert_ok(kith_daemon_request_read(out, size, &r));
+    assert_int_equal(kith_daemon_request_write(&r, again, sizeof again), size);
+}
+
+static void answer(const char *rule, const kith_daemon_answer *a)
+{
+    static uint8_t out[KITH_DAEMON_FIXED_MAX + 1], again[KITH_DAEMON_FIXED_MAX];
+    static kith_daemon_answer got;
+    size_t size = kith_daemon_answer_write(a, out, KITH_DAEMON_FIXED_MAX);
+    assert_true(size > 0);
+    say(rule, out, size);
+    assert_ok(kith_daemon_answer_read(out, size, &got));
+    assert_int_equal(kith_daemon_answer_write(&got, again, sizeof again), size);
+}
+
+#define ID "01890000-0000-7000-8000-0000000000aa"
+
+static void daemon_requests(void **state)
+{
+    kith_op part = UINT64_C(7) << 32 | 1;
+    (void)state;
+    ask("daemon-hello-ask", (kith_daemon_request){.kind = KITH_DAEMON_HELLO, .text = "0.1.0", .count = 1});
+    ask("daemon-pair",
+        (kith_daemon_request){.kind = KITH_DAEMON_PAIR, .op = 1, .yes = true, .contact = true, .seconds = 60});
+    ask("daemon-join", (kith_daemon_request){.kind = KITH_DAEMON_JOIN, .op = 1, .text = "a b c d e f", .yes = true});
+    ask("daemon-ping", (kith_daemon_request){.kind = KITH_DAEMON_PING, .op = 1, .device = ID, .count = 3});
+    ask("daemon-look", (kith_daemon_request){.kind = KITH_DAEMON_LOOK, .op = UINT32_MAX});
+    ask("daemon-doctor", (kith_daemon_request){.kind = KITH_DAEMON_DOCTOR, .op = 1, .stun = {"a:1", "b", "c", "d"}});
+    ask("daemon-send", (kith_daemon_request){
+                           .kind = KITH_DAEMON_SEND, .op = 1, .device = ID, .name = "\xff", .seconds = 1, .choice = 3});
+    ask("daemon-receive", (kith_daemon_request){.kind = KITH_DAEMON_RECEIVE,
+                                                .op = 1,
+                                                .device = ID,
+                                                .text = "/a",
+                                                .yes = true,
+                                                .once = true,
+                                                .ask = true,
+                                                .inbox = true,
+                                                .choice = 2});
+    ask("daemon-connect",
+        (kith_daemon_request){.kind = KITH_DAEMON_CONNECT, .op = 1, .device = ID, .text = "t", .seconds = 9});
+    ask("daemon-serve", (kith_daemon_request){.kind = KITH_DAEMON_SERVE, .op = 1, .text = "t", .contact = true});
+    ask("daemon-inbox", (kith_daemon_request){.kind = KITH_DAEMON_INBOX, .op = 1});
+    ask("daemon-inbox-answer",
+        (kith_daemon_request){.kind = KITH_DAEMON_INBOX_ANSWER, .op = 1, .yes = true, .number = 4});
+    ask("daemon-down", (kith_daemon_request){.kind = KITH_DAEMON_DOWN, .op = 1});
+    ask("daemon-answer", (kith_daemon_request){.kind = KITH_DAEMON_ANSWER, .op = part, .yes = true});
+    ask("daemon-receive-file",
+        (kith_daemon_request){.kind = KITH_DAEMON_RECEIVE_FILE, .op = part, .text = "", .name = "x", .choice = 1});
+    ask("daemon-message",
+        (kith_daemon_request){.kind = KITH_DAEMON_MESSAGE, .op = part, .data = hash, .data_size = 32});
+    ask("daemon-datagram",
+        (kith_daemon_request){.kind = KITH_DAEMON_DATAGRAM, .op = part, .data = hash, .data_size = 0});
+    ask("daemon-finish", (kith_daemon_request){.kind = KITH_DAEMON_FINISH, .op = part});
+    ask("daemon-taken", (kith_daemon_request){.kind = KITH_DAEMON_TAKEN, .op = part, .number = 2, .bytes = 3});
+    ask("daemon-cancel", (kith_daemon_request){.kind = KITH_DAEMON_CANCEL, .op = part});
+}
+
+static void daemon_answers(void **state)
+{
+    static kith_daemon_answer a;
+    (void)state;
+    a = (kith_daemon_answer){.kind = KITH_DAEMON_HELLO};
+    a.hello = (kith_daemon_hello){.protocol = 1,
+                                  .version = "0.1.0",
+                                  .pid = 9,
+                                  .since_ms = -1,
+                                  .folder = "/in",
+                                  .addresses = {"[::1]:1", "::2"},
+                                  .relays = {"ws://x"},
+                                  .relays_up = 1};
+    answer("daemon-hello", &a);
+    a = (kith_daemon_answer){.kind = KITH_DAEMON_EVENT};
+    a.event = (kith_event){.kind = KITH_EVENT_FILE,
+                           .op = 1,
+                           .transfer = 2,
+                           .err = KITH_ERR_LOST,
+                           .message = "m",
+                           .words = "w",
+                           .expires_ms = -5,
+                           .already = true,
+                           .rtt_ns = 1,
+                           .path = "udp",
+                           .scope = "lan",
+                           .address = "x",
+                           .name = "n",
+                           .path_name = "/p",
+                           .bytes = 1,
+                           .bytes_total = UINT64_MAX,
+                           .seconds = 0.25,
+                           .hash = "h",
+                           .state = KITH_FINDING_BAD,
+                           .check = "udp",
+                           .result = "r",
+                           .cure = "c",
+                           .skew_ms = -1};
+    a.event.device = (kith_device_info){.id = ID,
+                                        .name = "n",
+                                        .fingerprint = "f",
+                                        .os = "o",
+                                        .hardware_model = "m",
+                                        .trust = KITH_RELATION_OWN,
+                                        .verified = true,
+                                        .added_ms = 1,
+                                        .last_seen_ms = 2};
+    answer("daemon-event", &a);
+    a = (kith_daemon_answer){.kind = KITH_DAEMON_MESSAGE, .op = 5, .data = hash, .data_size = 32};
+    answer("daemon-message", &a);
+    a.kind = KITH_DAEMON_DATAGRAM;
+    answer("daemon-datagram", &a);
+    a = (kith_daemon_answer){.kind = KITH_DAEMON_CONFIRMED, .op = 5, .costs = 70};
+    answer("daemon-confirmed", &a);
+    a = (kith_daemon_answer){.kind = KITH_DAEMON_STATUS, .op = 5, .finishing = true};
+    a.info = (kith_remote_device_info){.id = ID,
+                                       .name = "n",
+                                       .os = "o",
+                                       .hardware_model = "h",
+                                       .public_key = "k",
+                                       .fingerprint = "f",
+                                       .trust = KITH_RELATION_CONTACT,
+                                       .connected = true,
+                                       .path = "tcp",
+                                       .scope = "lan",
+                                       .rtt_ns = 4,
+                                       .datagram_size = 1200};
+    answer("daemon-status", &a);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(hello), TEST(pairing),    TEST(files), TEST(talks),
-                                       TEST(relay), TEST(candidates), TEST(graphs)};
+    const struct CMUnitTest tests[] = {
+        TEST(hello), TEST(pairing),    TEST(files),  TEST(talks),           TEST(relay),
+        TEST(candidates), TEST(graphs), TEST(daemon_requests), TEST(daemon_answers),
+    };
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }
