@@ -1,11 +1,15 @@
-/* What the files behind kith.h's node share: api.c (calls in, beginning and end), api_events.c (events out), api_talk.c
- * (connections).  A core on the real env in a thread of its own; calls go in through one queue, events come out through
- * another; one lock is for both, and for what any thread may ask about connections. */
+/* What the files behind kith.h's node share: api.c (calls in), api_open.c (beginning and end), api_daemon.c (being one,
+ * and asking one), api_events.c (events out), api_talk.c (connections).  On a thread of its own there is the real env
+ * with a desk and its core, or with a line to the desk of a daemon; calls go in through one queue, as requests to
+ * either, events come out through another; one lock is for both, and for what any thread may ask about connections. */
 #ifndef KITH_NODE_API_INTERNAL_H
 #define KITH_NODE_API_INTERNAL_H
 
 #include "base/list.h"
 #include "io/io.h"
+#include "node/desk.h"
+#include "node/door.h"
+#include "node/line.h"
 #include "node/node.h"
 
 #include <pthread.h>
@@ -20,24 +24,17 @@ typedef struct queued_event {
     kith_event event[];
 } queued_event;
 
-/* One call on its way to the loop.  `text` are copies of its strings. */
+#define COMMAND_TEXTS_MAX (3 + KITH_DOCTOR_STUN_MAX)
+
+/* One call on its way to the loop.  `texts` are the copies that the request points to. */
 typedef struct command {
     struct command *next;
-    void (*run)(kith_node *node, struct command *c);
-    kith_op op;
-    bool yes;
-    uint32_t count;
-    kith_pair_options pair;
-    kith_send_options send;
-    kith_receive_options receive;
-    kith_conflict conflict;
-    kith_connect_options connect;
-    kith_serve_options serve;
-    kith_doctor_options doctor;
+    kith_daemon_request request;
     kith_talk_message *message;
-    char *text[KITH_DOCTOR_STUN_MAX];
+    char *texts[COMMAND_TEXTS_MAX];
+    size_t text_count;
     queued_event *end; /* for the operation's END, until the command is issued */
-    bool embedded;     /* in the node itself: not to be freed */
+    bool closing;      /* no request: the node ends; in the node itself, not to be freed */
 } command;
 
 /* A connection as any thread sees it: from kith_connect or INCOMING until its END is queued. */
@@ -58,7 +55,13 @@ struct kith_node {
     kith_io *io;
     kith_env *env;
     kith_home *home;
+    desk *desk; /* NULL: attached */
     kith_core *core;
+    desk_client *self;
+    door *door;                /* NULL: no daemon */
+    line *line;                /* NULL: not attached */
+    kith_daemon_hello *daemon; /* attached: what it said of itself */
+    int64_t since_ms;
     uint8_t *seed;
     void *post;
     pthread_t thread;
@@ -80,15 +83,25 @@ struct kith_node {
 };
 
 /* ---- api.c ---- */
-command *kith__command_new(kith_node *node, void (*run)(kith_node *, command *));
-command *kith__command_starting(kith_node *node, void (*run)(kith_node *, command *)); /* an operation */
-/* Copy a string into the command (NULL stays NULL); false when out of memory. */
-bool kith__command_keep(command *c, size_t place, const char *text);
+/* A request; one that begins an operation has its number and memory for its END.  NULL: no memory. */
+command *kith__command_new(kith_node *node, kith_daemon_kind kind);
+/* Copy a string for the request's member (NULL stays NULL); false when out of memory. */
+bool kith__command_keep(command *c, const char **member, const char *text);
 /* Hand it over; the command is the queue's from here on.  NOMEM when it is NULL or not complete. */
 KITH_MUST_CHECK kith_err kith__command_issue(kith_node *node, command *c, bool complete, kith_op *op);
 /* The caller's options into ours, which may know more members or fewer: what it did not say is zero, what we do not
  * know must be. */
 bool kith__options_take(void *out, size_t out_size, const void *in);
+/* On the loop: ask the desk, or the daemon's.  The message is theirs. */
+void kith__api_ask(kith_node *node, const kith_daemon_request *r, kith_talk_message *message);
+void kith__commands_free(kith_node *node);
+void kith__commands_run(void *node); /* on the loop */
+
+/* ---- api_open.c ---- */
+void kith__api_close(kith_node *node); /* on the loop */
+
+/* ---- api_daemon.c ---- */
+extern const desk_host kith__api_host;
 
 /* ---- api_events.c ---- */
 void kith__api_event(void *user, const kith_event *event); /* the core's emit */
@@ -103,6 +116,7 @@ extern const kith_core_talk kith__api_talk;
 view *kith__view_find(kith_node *node, kith_op op);  /* the lock is held; NULL: none */
 void kith__view_remove(kith_node *node, kith_op op); /* the lock is held; harmless when there is none */
 void kith__views_free(kith_node *node);
-void kith__views_tell_taken(kith_node *node); /* on the loop */
+void kith__views_tell_taken(kith_node *node);                /* on the loop */
+void kith__views_datagram_sent(kith_node *node, kith_op op); /* on the loop: it has one fewer to send */
 
 #endif

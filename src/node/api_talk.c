@@ -149,35 +149,21 @@ void kith__views_tell_taken(kith_node *node)
         if (!told.taken) node->taken = false;
         pthread_mutex_unlock(&node->lock);
         if (!told.taken) return;
-        kith_core_taken(node->core, told.op, told.taken, told.taken_bytes);
+        kith_daemon_request r = {.kind = KITH_DAEMON_TAKEN, .op = told.op};
+        r.number = told.taken;
+        r.bytes = told.taken_bytes;
+        kith__api_ask(node, &r, NULL);
     }
 }
 
 /* ---- from the application ---- */
 
-static void run_connect(kith_node *node, command *c)
-{
-    c->connect.topic = c->text[1];
-    kith_core_connect(node->core, c->op, c->text[0], &c->connect);
-}
-
-static void run_serve(kith_node *node, command *c) { kith_core_serve(node->core, c->op, c->text[0], &c->serve); }
-static void run_finish(kith_node *node, command *c) { kith_core_finish(node->core, c->op); }
-
-static void run_datagram(kith_node *node, command *c)
+void kith__views_datagram_sent(kith_node *node, kith_op op)
 {
     pthread_mutex_lock(&node->lock);
-    view *v = kith__view_find(node, c->op);
+    view *v = kith__view_find(node, op);
     if (v) v->datagrams_out--;
     pthread_mutex_unlock(&node->lock);
-    kith_core_send_datagram(node->core, c->op, c->message->data, c->message->size);
-}
-
-static void run_message(kith_node *node, command *c)
-{
-    kith_talk_message *message = c->message;
-    c->message = NULL;
-    kith_core_send_message(node->core, c->op, message);
 }
 
 kith_err kith_connect(kith_node *node, const char *device_id, const kith_connect_options *options, kith_op *connection)
@@ -185,10 +171,11 @@ kith_err kith_connect(kith_node *node, const char *device_id, const kith_connect
     kith_connect_options taken = {0};
     if (!device_id || !options || !kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
     if (!taken.topic || !kith_talk_topic_good(taken.topic)) return KITH_ERR_ARG;
-    command *c = kith__command_starting(node, run_connect);
-    view *v = c ? view_new(c->op) : NULL;
-    bool complete = v && kith__command_keep(c, 0, device_id) && kith__command_keep(c, 1, taken.topic);
-    if (c) c->connect = taken;
+    command *c = kith__command_new(node, KITH_DAEMON_CONNECT);
+    view *v = c ? view_new(c->request.op) : NULL;
+    bool complete = v && kith__command_keep(c, &c->request.device, device_id) &&
+                    kith__command_keep(c, &c->request.text, taken.topic);
+    if (c) c->request.seconds = taken.patience_s;
     if (complete) {
         pthread_mutex_lock(&node->lock);
         kith_list_append(&node->views, &v->link);
@@ -204,9 +191,9 @@ kith_err kith_serve(kith_node *node, const char *topic, const kith_serve_options
     kith_serve_options taken = {0};
     if (!topic || !kith_talk_topic_good(topic) || !kith__options_take(&taken, sizeof taken, options))
         return KITH_ERR_ARG;
-    command *c = kith__command_starting(node, run_serve);
-    if (c) c->serve = taken;
-    return kith__command_issue(node, c, c && kith__command_keep(c, 0, topic), op);
+    command *c = kith__command_new(node, KITH_DAEMON_SERVE);
+    if (c) c->request.contact = taken.contacts;
+    return kith__command_issue(node, c, c && kith__command_keep(c, &c->request.text, topic), op);
 }
 
 /* May so much more be sent?  It counts from here on. */
@@ -235,9 +222,9 @@ kith_err kith_send_message(kith_node *node, kith_op connection, const void *data
     if (size > KITH_MESSAGE_SIZE_MAX) return KITH_ERR_LIMIT;
     kith_err err = reserve(node, connection, size + KITH_TALK_COST);
     if (err) return err;
-    command *c = kith__command_new(node, run_message);
+    command *c = kith__command_new(node, KITH_DAEMON_MESSAGE);
     if (c) {
-        c->op = connection;
+        c->request.op = connection;
         c->message = kith_talk_message_new(data, size);
     }
     err = kith__command_issue(node, c, c && c->message, NULL);
@@ -248,9 +235,9 @@ kith_err kith_send_message(kith_node *node, kith_op connection, const void *data
 kith_err kith_send_datagram(kith_node *node, kith_op connection, const void *data, size_t size)
 {
     if (!data && size) return KITH_ERR_ARG;
-    command *c = kith__command_new(node, run_datagram);
+    command *c = kith__command_new(node, KITH_DAEMON_DATAGRAM);
     kith_err err = KITH_OK;
-    if (c) c->op = connection;
+    if (c) c->request.op = connection;
     pthread_mutex_lock(&node->lock);
     view *v = kith__view_find(node, connection);
     if (!v)
@@ -270,10 +257,10 @@ kith_err kith_send_datagram(kith_node *node, kith_op connection, const void *dat
 
 kith_err kith_finish(kith_node *node, kith_op connection)
 {
-    command *c = kith__command_new(node, run_finish);
+    command *c = kith__command_new(node, KITH_DAEMON_FINISH);
     kith_err err = c ? KITH_OK : KITH_ERR_NOMEM;
     if (c) {
-        c->op = connection;
+        c->request.op = connection;
         pthread_mutex_lock(&node->lock);
         view *v = kith__view_find(node, connection);
         if (v)

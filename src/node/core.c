@@ -205,6 +205,11 @@ kith_addr kith_core_local(const kith_core *core)
     return core->datagrams && core->datagrams->udp ? core->env->udp->local(core->datagrams->udp) : (kith_addr){0};
 }
 
+bool kith_core_relay(const kith_core *core, size_t index, const char **url, bool *up)
+{
+    return kith__relays_at(core, index, url, up);
+}
+
 /* All operations and jobs are over: what they said last arrives, within CLOSE_WORDS_NS, then goodbyes leave. */
 static void on_closing_timer(void *user)
 {

@@ -63,6 +63,8 @@ void kith_core_pin(kith_core *core, kith_op op, const char *device, const kith_p
 void kith_core_doctor(kith_core *core, kith_op op, const kith_doctor_options *options);
 void kith_core_send_file(kith_core *core, kith_op op, const char *device_id, const char *path,
                          const kith_send_options *options);
+/* Beside others: the newest that wants what a device sends takes it.  That one application has one is its owner's rule.
+ */
 void kith_core_receive(kith_core *core, kith_op op, const kith_receive_options *options);
 void kith_core_receive_file(kith_core *core, kith_op transfer, const char *path, kith_conflict conflict);
 void kith_core_connect(kith_core *core, kith_op op, const char *device_id, const kith_connect_options *options);
@@ -75,6 +77,8 @@ void kith_core_finish(kith_core *core, kith_op connection);
 void kith_core_taken(kith_core *core, kith_op connection, uint64_t messages, size_t bytes);
 void kith_core_answer(kith_core *core, kith_op question, bool yes);
 void kith_core_cancel(kith_core *core, kith_op op);
+/* The relay of this number as it was configured, and whether it serves us now; false: there are not so many. */
+bool kith_core_relay(const kith_core *core, size_t index, const char **url, bool *up);
 kith_addr kith_core_local(const kith_core *core); /* where it listens; FAMILY_NONE when it does not */
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "node/dial.h"
 #include "node/lan.h"
+#include "node/session.h"
 
 #include <string.h>
 
@@ -92,6 +93,22 @@ static void look_around(look_op *l)
     if (l->strangers) look_for_strangers(l);
 }
 
+/* Who is connected with this node: that proves who it is. */
+static void tell_live(look_op *l)
+{
+    KITH_EACH (at, &l->op.core->sessions) {
+        const session *s = KITH_OF(at, session, link);
+        kith_conn_stats stats;
+        if (!s->greeted || s->for_pairing || s->over) continue;
+        kith_event event = {.kind = KITH_EVENT_LIVE, .op = l->op.id};
+        kith__core_describe(&s->known, &event.device);
+        kith__session_path(s, event.path, event.scope, event.address);
+        kith_conn_get_stats(s->conn, &stats);
+        event.rtt_ns = stats.rtt_ns;
+        kith__core_emit(l->op.core, &event);
+    }
+}
+
 void kith__look_again(kith_core *core)
 {
     KITH_EACH (at, &core->ops) {
@@ -108,6 +125,8 @@ void kith_core_look(kith_core *core, kith_op id, bool strangers)
         kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
     else if (!kith__core_begin(core, &l->op, id, &look_kind))
         kith_free(l);
-    else
+    else {
+        tell_live(l);
         look_around(l);
+    }
 }

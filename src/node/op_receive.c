@@ -22,7 +22,11 @@ void kith__receive_try_end(receive_op *r)
 {
     kith_core *core = r->op.core;
     if (!r->over || r->count) return;
-    if (core->receiver == r) core->receiver = NULL;
+    for (receive_op **at = &core->receiver; *at; at = &(*at)->older)
+        if (*at == r) {
+            *at = r->older;
+            break;
+        }
     kith__lan_announce(core);
     kith__op_end(&r->op, r->end_err,
                  r->end_err == KITH_ERR_CANCELLED ? "stopped: what arrived is kept, and goes on when it is sent again"
@@ -49,22 +53,31 @@ static void receive_cancel(op *o, kith_err why)
 
 /* ---- offers ---- */
 
+/* Who takes what this device sends: the newest who wants it. */
+static receive_op *find_receiver(const session *s)
+{
+    for (receive_op *r = s->core->receiver; r; r = r->older)
+        if (!r->over && (!r->has_from || memcmp(r->from, s->peer.uuid, sizeof r->from) == 0)) return r;
+    return NULL;
+}
+
 static kith_err may_begin(const receive_op *r, const session *s)
 {
-    size_t same = 0;
-    if (!r || r->over) return KITH_ERR_NOT_ALLOWED;
-    if (r->has_from && memcmp(r->from, s->peer.uuid, sizeof r->from) != 0) return KITH_ERR_NOT_ALLOWED;
+    size_t same = 0, asking = 0;
     for (const kith_link *at = r->transfers.head.next; at != &r->transfers.head; at = at->next) {
         const transfer *t = KITH_OF(at, const transfer, link);
         same += memcmp(t->config.id.sender, s->peer.fingerprint, sizeof t->config.id.sender) == 0;
+        asking += t->stage == ASKING;
     }
-    return r->count < TRANSFERS_MAX && same < TRANSFERS_DEVICE_MAX ? KITH_OK : KITH_ERR_AGAIN;
+    bool room = r->count < TRANSFERS_MAX && same < TRANSFERS_DEVICE_MAX;
+    if (asking >= TRANSFERS_ASKING_MAX && kith_permit_of(KITH_SERVICE_FILE, s->standing) != KITH_ALLOW) room = false;
+    return room ? KITH_OK : KITH_ERR_AGAIN;
 }
 
 kith_err kith__receive_serve(channel *c)
 {
-    receive_op *r = c->session->core->receiver;
-    kith_err err = may_begin(r, c->session);
+    receive_op *r = find_receiver(c->session);
+    kith_err err = r ? may_begin(r, c->session) : KITH_ERR_NOT_ALLOWED;
     return err ? err : kith__transfer_new(r, TRANSFER_ID_BASE * r->op.id + ++r->last_id, c);
 }
 
@@ -113,7 +126,8 @@ static kith_incoming_conflict conflict_of(kith_conflict conflict)
 
 void kith_core_receive_file(kith_core *core, kith_op id, const char *path, kith_conflict conflict)
 {
-    transfer *t = core->receiver ? find_transfer(core->receiver, id) : NULL;
+    transfer *t = NULL;
+    for (receive_op *r = core->receiver; r && !t; r = r->older) t = find_transfer(r, id);
     if (t && t->stage == ASKING) kith__transfer_begin_at(t, path, conflict_of(conflict));
     kith__core_pump(core);
 }
@@ -135,8 +149,10 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
                                  .free = receive_free,
                                  .answer = receive_answer,
                                  .cancel_part = receive_cancel_part};
-    if (core->receiver) {
-        kith__core_refuse(core, id, KITH_ERR_STATE, "this node is receiving already");
+    size_t receivers = 0;
+    for (const receive_op *at = core->receiver; at; at = at->older) receivers++;
+    if (receivers >= RECEIVERS_MAX) {
+        kith__core_refuse(core, id, KITH_ERR_LIMIT, "too many programs are receiving already");
         return;
     }
     receive_op *r = kith_calloc(1, sizeof *r);
@@ -159,6 +175,7 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
         receive_free(&r->op);
         return;
     }
+    r->older = core->receiver;
     core->receiver = r;
     kith__lan_announce(core);
     kith__core_pump(core);

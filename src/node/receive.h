@@ -10,7 +10,9 @@
 #define TRANSFER_SLOTS       3  /* of a transfer: a chunk arriving, others being checked and written */
 #define BUFFERS_MAX          12 /* chunks in memory (1 MiB each), of all transfers */
 #define TRANSFERS_MAX        64
-#define TRANSFERS_DEVICE_MAX 8 /* from one device: fewer than BUFFERS_MAX, so none can take them all */
+#define TRANSFERS_DEVICE_MAX 8  /* from one device: fewer than BUFFERS_MAX, so none can take them all */
+#define TRANSFERS_ASKING_MAX 48 /* that wait for a person: others may send meanwhile */
+#define RECEIVERS_MAX        16
 
 typedef struct receive_op receive_op;
 typedef struct transfer transfer;
@@ -69,7 +71,8 @@ struct transfer {
 
 struct receive_op {
     op op;
-    char *folder; /* NULL: none */
+    receive_op *older; /* takes what this one does not; NULL: there is none */
+    char *folder;      /* NULL: none */
     uint8_t from[KITH_UUID_SIZE];
     bool has_from, yes, ask, once, over;
     kith_incoming_conflict conflict;

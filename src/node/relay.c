@@ -406,6 +406,15 @@ size_t kith__relays_observed(const kith_core *core, bool over_udp, kith_addr *ou
     return n;
 }
 
+bool kith__relays_at(const kith_core *core, size_t index, const char **url, bool *up)
+{
+    const struct relays *all = core->relays;
+    if (!all || index >= all->count) return false;
+    *url = all->links[index].url;
+    *up = kith__relay_link_is_up(&all->links[index]);
+    return true;
+}
+
 bool kith__relays_superseded(const kith_core *core)
 {
     for (size_t i = 0; core->relays && i < core->relays->count; i++)

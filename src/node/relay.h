@@ -40,6 +40,8 @@ bool kith__relays_problem(const kith_core *core, char *out, size_t size);
 
 /* Will none of them serve us: has each refused us for what does not change by itself?  False: there are none. */
 bool kith__relays_refused(const kith_core *core);
+/* The relay of this number as it was configured, and whether it serves us; false: there are not so many. */
+bool kith__relays_at(const kith_core *core, size_t index, const char **url, bool *up);
 
 /* Send a run to an address of that family.  AGAIN, LIMIT as udp->send; UNREACHABLE: the session is over. */
 KITH_MUST_CHECK kith_err kith__relays_send(kith_core *core, const kith_packet *run);

@@ -61,6 +61,8 @@ static const field request_fields[] = {
     AT(REQUEST, 17, POINTER, stun[1], KITH_DAEMON_URL - 1),
     AT(REQUEST, 18, POINTER, stun[2], KITH_DAEMON_URL - 1),
     AT(REQUEST, 19, POINTER, stun[3], KITH_DAEMON_URL - 1),
+    AT(REQUEST, 20, FLAG, replace, 0),
+    AT(REQUEST, 21, FLAG, strangers, 0),
 };
 
 #define EVENT kith_event
@@ -97,6 +99,7 @@ static const field event_fields[] = {
     ARRAY(EVENT, 30, result),
     ARRAY(EVENT, 31, cure),
     AT(EVENT, 32, I64, skew_ms, 0),
+    AT(EVENT, 33, FLAG, device.first_use, 0),
 };
 
 #define ANSWER kith_daemon_answer
@@ -144,9 +147,9 @@ static const struct rule {
 } rules[] = {
     [KITH_DAEMON_HELLO] = {BIT(3) | BIT(10), BIT(3) | BIT(10)},
     [KITH_DAEMON_PAIR] = {BIT(5) | BIT(6) | BIT(11), 0},
-    [KITH_DAEMON_JOIN] = {BIT(3) | BIT(5) | BIT(6) | BIT(11), BIT(3)},
+    [KITH_DAEMON_JOIN] = {BIT(3) | BIT(5) | BIT(6) | BIT(11) | BIT(20), BIT(3)},
     [KITH_DAEMON_PING] = {BIT(2) | BIT(10), BIT(2)},
-    [KITH_DAEMON_LOOK] = {0, 0},
+    [KITH_DAEMON_LOOK] = {BIT(21), 0},
     [KITH_DAEMON_DOCTOR] = {BIT(16) | BIT(17) | BIT(18) | BIT(19), 0},
     [KITH_DAEMON_SEND] = {BIT(2) | BIT(4) | BIT(11) | BIT(12), BIT(2) | BIT(4)},
     [KITH_DAEMON_RECEIVE] = {BIT(2) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(12), 0},
@@ -162,12 +165,14 @@ static const struct rule {
     [KITH_DAEMON_FINISH] = {0, 0},
     [KITH_DAEMON_TAKEN] = {BIT(13) | BIT(14), BIT(13)},
     [KITH_DAEMON_CANCEL] = {0, 0},
+    [KITH_DAEMON_PIN] = {BIT(3) | BIT(4) | BIT(5), BIT(3)},
 };
 #define RULES (sizeof rules / sizeof *rules)
 
 bool kith_daemon_begins(kith_daemon_kind kind)
 {
-    return kind > KITH_DAEMON_HELLO && (kind < KITH_DAEMON_ANSWER || kind == KITH_DAEMON_UP);
+    return (kind > KITH_DAEMON_HELLO && kind < KITH_DAEMON_ANSWER) || kind == KITH_DAEMON_PIN ||
+           kind == KITH_DAEMON_UP;
 }
 
 bool kith_daemon_has_fd(const kith_daemon_request *r)

@@ -44,6 +44,8 @@ typedef enum kith_daemon_kind {
     KITH_DAEMON_FINISH,
     KITH_DAEMON_TAKEN,
     KITH_DAEMON_CANCEL,
+    /* ... and one more that begins */
+    KITH_DAEMON_PIN,
     /* answers */
     KITH_DAEMON_EVENT = 32, /* of kith.h */
     KITH_DAEMON_CONFIRMED,  /* the peer of a connection took so much */
@@ -57,10 +59,11 @@ typedef struct kith_daemon_request {
     kith_daemon_kind kind;
     kith_op op;         /* what begins, by a number of the client's; or what is meant, as answers call it */
     const char *device; /* id */
-    const char *text;   /* words, topic, path or folder as the client calls it, or its version */
-    const char *name;   /* what a file is to be called */
+    const char *text;   /* words, topic, device that is announced, path or folder as the client calls it, or its
+                       * version */
+    const char *name;   /* what a file or a device is to be called */
     const char *stun[KITH_DOCTOR_STUN_MAX];
-    bool yes, contact, once, ask, inbox;
+    bool yes, contact, once, ask, inbox, replace, strangers;
     uint32_t count;   /* pings; or the client's protocol */
     uint32_t seconds; /* patience, or a code's life */
     uint32_t choice;  /* a kith_path or kith_conflict */

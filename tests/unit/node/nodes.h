@@ -67,6 +67,46 @@ static UNUSED kith_err init(const char *home, kith_problem *problem)
     return kith_init(path(home), &options, &made, problem);
 }
 
+#ifdef THROUGH_DAEMON
+/* Each node is a daemon, and the application a program attached to it. */
+static struct pair_of_nodes {
+    kith_node *program, *daemon;
+} attached[16];
+
+static kith_node *attach(const char *home, kith_node *daemon)
+{
+    kith_problem problem;
+    kith_options options = {.size = sizeof options, .home = path(home), .daemon = KITH_DAEMON_ONLY};
+    kith_err err = KITH_ERR_NOT_FOUND;
+    kith_op op;
+    size_t i = 0;
+    while (attached[i].program) i++;
+    assert_ok(kith_daemon(daemon, &op));
+    attached[i].daemon = daemon;
+    for (int waited = 0; err == KITH_ERR_NOT_FOUND && waited < PATIENCE_MS; waited += 10) {
+        err = kith_open(&options, &attached[i].program, &problem);
+        if (err) usleep(10000);
+    }
+    if (err) fail_msg("%s", problem.message);
+    return attached[i].program;
+}
+
+static UNUSED void close_both(kith_node *node)
+{
+    kith_node *daemon = NULL;
+    for (size_t i = 0; i < sizeof attached / sizeof *attached; i++) {
+        if (!node || attached[i].program != node) continue;
+        daemon = attached[i].daemon;
+        attached[i].program = attached[i].daemon = NULL;
+    }
+    kith_close(node);
+    kith_close(daemon);
+}
+#define kith_close close_both
+#else
+static kith_node *attach(const char *home, kith_node *node) { return home ? node : NULL; }
+#endif
+
 static UNUSED kith_node *start(const char *home)
 {
     kith_problem problem;
@@ -80,7 +120,7 @@ static UNUSED kith_node *start(const char *home)
                             .log_level = KITH_LOG_DEBUG};
     options.log_user = (void *)(uintptr_t)home;
     if (kith_open(&options, &node, &problem)) fail_msg("%s", problem.message);
-    return node;
+    return attach(home, node);
 }
 
 /* The next event of this kind; other kinds are passed over, an END in their place fails. */
@@ -98,6 +138,14 @@ static UNUSED kith_event await(kith_node *node, kith_event_kind kind)
     }
     fail_msg("event %d did not come", (int)kind);
     return event;
+}
+
+/* What was asked of the node before is under way. */
+static UNUSED void settle(kith_node *node)
+{
+    kith_op op;
+    assert_ok(kith_inbox(node, &op));
+    assert_int_equal(await(node, KITH_EVENT_END).op, op);
 }
 
 static UNUSED void pair_two(kith_node *a, kith_node *b)

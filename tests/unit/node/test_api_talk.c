@@ -33,6 +33,7 @@ static kith_op serve(kith_node *node)
 {
     kith_op op;
     assert_ok(kith_serve(node, TOPIC, NULL, &op));
+    settle(node);
     return op;
 }
 
@@ -251,6 +252,7 @@ static void wrong_calls(void **state)
     assert_int_equal(event.op, op);
     assert_int_equal(event.err, KITH_ERR_STATE);
     assert_ok(kith_serve(two, "another", NULL, &op)); /* so that it is found */
+    settle(two);
     assert_ok(kith_connect(one, device_two.id, &options, &op));
     event = await(one, KITH_EVENT_END);
     assert_int_equal(event.err, KITH_ERR_NOT_ALLOWED);
