@@ -18,7 +18,8 @@ typedef struct table {
     kith_device_info *devices; /* those that are known; with --nearby, strangers after them */
     size_t known, count, seen_count;
     struct sighting {
-        bool seen;
+        bool seen, live; /* announces itself here; is connected with `kith up` */
+        uint64_t rtt_ns;
         char path[8], scope[16], address[KITH_ADDRESS_TEXT];
     } * sightings;
     bool looked, nearby;
@@ -35,15 +36,18 @@ static void note(struct sighting *at, const kith_event *event)
 static void on_event(session *s, const kith_event *event)
 {
     table *t = s->user;
+    bool live = event->kind == KITH_EVENT_LIVE;
     if (event->kind == KITH_EVENT_SIGHTED && !event->device.trust) {
         if (t->count == t->known + STRANGERS_MAX) return;
         t->devices[t->count] = event->device;
         note(&t->sightings[t->count++], event);
         return;
     }
-    for (size_t i = 0; event->kind == KITH_EVENT_SIGHTED && i < t->known; i++) {
+    for (size_t i = 0; (live || event->kind == KITH_EVENT_SIGHTED) && i < t->known; i++) {
         struct sighting *at = &t->sightings[i];
         if (at->seen || strcmp(t->devices[i].id, event->device.id) != 0) continue;
+        at->live = live;
+        at->rtt_ns = event->rtt_ns;
         note(at, event);
         if (++t->seen_count == t->known && !t->nearby) session_stop(s, STOP_DONE, 0);
     }
@@ -54,12 +58,14 @@ static void on_event(session *s, const kith_event *event)
 static int look(session *s, table *t)
 {
     static const session_handler handler = {.event = on_event, .go_on = "run the same command again"};
-    if ((t->known == 0 && !t->nearby) || args_has(s->args, OPT_NO_LAN) || session_look(s)) return 0;
+    if ((t->known == 0 && !t->nearby) || args_has(s->args, OPT_NO_LAN)) return 0;
+    int status = session_look(s);
+    if (status) return status < 0 ? 0 : status;
     s->until_ns = now_ns() + LOOK_NS;
     if (s->deadline_ns && s->deadline_ns < s->until_ns) s->until_ns = s->deadline_ns;
     s->deadline_ns = 0; /* a shorter look sees less, and what is known is known */
     t->looked = (t->nearby ? kith_nearby(s->node, &s->op) : kith_look(s->node, &s->op)) == KITH_OK;
-    int status = t->looked ? session_run(s, &handler, t) : 0;
+    status = t->looked ? session_run(s, &handler, t) : 0;
     session_close(s);
     return status;
 }
@@ -97,6 +103,7 @@ static void print_json(const table *t, size_t i)
     json_object_set_new(object, "path", at->seen ? json_string(at->path) : json_null());
     json_object_set_new(object, "scope", at->seen ? json_string(at->scope) : json_null());
     json_object_set_new(object, "address", at->seen ? json_string(at->address) : json_null());
+    json_object_set_new(object, "rtt_ms", at->live ? json_real((double)at->rtt_ns / 1e6) : json_null());
     out_event(object);
 }
 
@@ -113,7 +120,10 @@ static void fill(const table *t, size_t i, row *r)
     snprintf(r->cells[2], sizeof r->cells[2], "%s", whose(t, i));
     snprintf(r->cells[3], sizeof r->cells[3], "%s", d->verified ? "yes" : "no");
     snprintf(r->cells[4], sizeof r->cells[4], "%s", out_ago(d->last_seen_ms, ago));
-    if (t->sightings[i].seen)
+    if (t->sightings[i].live)
+        snprintf(r->cells[5], sizeof r->cells[5], "connected, %s, %s, %.1f ms", t->sightings[i].path,
+                 t->sightings[i].scope, (double)t->sightings[i].rtt_ns / 1e6);
+    else if (t->sightings[i].seen)
         snprintf(r->cells[5], sizeof r->cells[5], "on this network, %s, %s", t->sightings[i].path,
                  t->sightings[i].address);
     else
@@ -197,7 +207,7 @@ const cli_command cmd_devices = {
     .summary = "list the other devices",
     .about = "List the other devices: name, short id, own or contact, whether it was verified, when it was last "
              "connected to, and whether "
-             "it announces itself on this network now.  Asks for no password.",
+             "it announces itself on this network now, or is connected with \"kith up\".  Asks for no password.",
     .options = options,
     .run = run,
 };

@@ -41,6 +41,7 @@ typedef enum option_id {
     OPT_DIR,
     OPT_ONCE,
     OPT_CONFLICT,
+    OPT_ACCEPT,
     OPT_PATH,
     OPT_ADMIN_LISTEN,
     OPT_CERT,

@@ -166,7 +166,8 @@ static int ask_password(const session *s, bool is_new, secret *out)
 static const char *password_file(const session *s)
 {
     const char *given = args_value(s->args, OPT_PASSWORD_FILE);
-    return given ? given : environment("KITH_PASSWORD_FILE");
+    if (!given) given = environment("KITH_PASSWORD_FILE");
+    return given ? given : s->password_file;
 }
 
 bool session_may_ask(const session *s) { return !s->no_input && prompt_possible(); }
@@ -202,6 +203,19 @@ int session_new_password(session *s, secret *out)
 
 /* ---- the node ---- */
 
+int session_attach(session *s)
+{
+    static const option_id own[] = {OPT_LISTEN, OPT_NO_LAN, OPT_RELAY, OPT_RELAY_TOKEN_FILE};
+    kith_options options = {.size = sizeof options, .home = s->home, .daemon = KITH_DAEMON_ONLY};
+    kith_problem problem;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (args_has(s->args, own[i])) return -1;
+    kith_err err = kith_open(&options, &s->node, &problem);
+    s->attached = !err;
+    if (err == KITH_ERR_NOT_FOUND) return -1;
+    return err ? out_error(EXIT_FAILED, "%s", problem.message) : 0;
+}
+
 static kith_err open_node(session *s, const secret *password, kith_problem *problem)
 {
     kith_options options = {
@@ -217,6 +231,12 @@ static kith_err open_node(session *s, const secret *password, kith_problem *prob
 }
 
 int session_open(session *s)
+{
+    int status = session_attach(s);
+    return status < 0 ? session_open_own(s) : status;
+}
+
+int session_open_own(session *s)
 {
     kith_problem problem;
     kith_device_info self;
@@ -246,12 +266,16 @@ int session_open_with(session *s, secret *password)
 int session_look(session *s)
 {
     kith_problem problem;
-    return kith_err_exit(open_node(s, NULL, &problem));
+    int status = session_attach(s);
+    if (status >= 0) return status;
+    return open_node(s, NULL, &problem) ? -1 : 0;
 }
 
 int session_open_without(session *s)
 {
     kith_problem problem;
+    int status = session_attach(s);
+    if (status >= 0) return status;
     kith_err err = open_node(s, NULL, &problem);
     return err ? out_problem(err, problem.message) : 0;
 }
@@ -317,6 +341,7 @@ static int finish(session *s, kith_err err, const char *message)
     if (s->stop == STOP_STATUS) return s->stop_status;
     if (s->stop == STOP_OUTPUT) return EXIT_FAILED; /* main says it */
     if (err == KITH_OK || s->stop == STOP_DONE) return 0;
+    if (s->stop == STOP_INTERRUPT && !go_on) return 0;
     if (s->stop == STOP_INTERRUPT) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
     if (s->stop == STOP_TIMEOUT) return session_gave_up(s, go_on);
     return out_problem(err, message);
@@ -325,7 +350,8 @@ static int finish(session *s, kith_err err, const char *message)
 /* Until when to sleep, in poll's milliseconds. */
 static int sleep_ms(const session *s)
 {
-    uint64_t until = now_ns() + (s->handler->tick || s->listening ? SECOND_NS : 3600 * SECOND_NS);
+    uint64_t tick = s->listening || !s->tick_ns ? SECOND_NS : s->tick_ns;
+    uint64_t until = now_ns() + (s->handler->tick || s->listening ? tick : 3600 * SECOND_NS);
     if (s->stop != STOP_NOT) return (int)(STOP_PATIENCE_NS / 1000000);
     if (s->deadline_ns && s->deadline_ns < until) until = s->deadline_ns;
     if (s->until_ns && s->until_ns < until) until = s->until_ns;
@@ -369,7 +395,10 @@ int session_run(session *s, const session_handler *handler, void *user)
     s->stop = STOP_NOT;
     for (;;) {
         while (kith_next_event(s->node, &event)) {
-            if (event.op != s->op) continue;
+            if (event.op != s->op) {
+                if (handler->other) handler->other(s, &event);
+                continue;
+            }
             if (event.kind != KITH_EVENT_END)
                 handler->event(s, &event);
             else if (s->stop != STOP_NOT || !handler->end || !handler->end(s, &event))

@@ -19,7 +19,9 @@ typedef struct session_handler {
     /* The operation ended: true when another one goes on in its place (s->op).  NULL: never. */
     bool (*end)(session *s, const kith_event *event);
     void (*tick)(session *s); /* about once a second; NULL: not needed */
-    const char *go_on;        /* what to do after an interruption */
+    /* What other operations of the node say; NULL: nobody wants to know. */
+    void (*other)(session *s, const kith_event *event);
+    const char *go_on; /* what to do after an interruption; NULL: that is how it ends well */
 } session_handler;
 
 typedef enum stop_reason { STOP_NOT, STOP_DONE, STOP_INTERRUPT, STOP_TIMEOUT, STOP_OUTPUT, STOP_STATUS } stop_reason;
@@ -28,6 +30,7 @@ struct session {
     const cli_args *args;
     char home[4096];
     kith_node *node;
+    bool attached; /* to `kith up` */
     kith_op op;
     const session_handler *handler;
     void *user;
@@ -36,9 +39,11 @@ struct session {
     uint64_t deadline_ns; /* of --timeout; 0: none */
     unsigned long timeout_s;
     uint64_t until_ns; /* end well then; 0: not by time */
+    uint64_t tick_ns;  /* between ticks; 0: a second */
     kith_level log_level;
     bool logging;
     const char *listen;
+    const char *password_file; /* where none is named; NULL: none */
     relays relays;
     /* why the operation was told to stop */
     stop_reason stop;
@@ -53,12 +58,15 @@ int session_start(session *s, const cli_args *args); /* settings; no node yet */
 int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
                        size_t *size);
 int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
-int session_new_password(session *s, secret *out);          /* the same from --new-password-file, or asked for twice */
-int session_open(session *s);                               /* the node with its keys; asks for the password */
-int session_open_with(session *s, secret *password);        /* the same with a password that is there; wipes it */
-int session_look(session *s);                               /* the node without keys; an error is not said */
-int session_open_without(session *s);                       /* the same; it is said */
-bool session_has_password(const session *s);                /* one is named, or may be asked for */
+int session_new_password(session *s, secret *out); /* the same from --new-password-file, or asked for twice */
+/* To the node of `kith up`.  -1, and nothing is said: none runs, or the options ask for a node of its own. */
+int session_attach(session *s);
+int session_open(session *s);                        /* the same, else a node with its keys; asks for the password */
+int session_open_own(session *s);                    /* a node with its keys, whatever runs */
+int session_open_with(session *s, secret *password); /* the same with a password that is there; wipes it */
+int session_look(session *s);                        /* attached, else a node without keys; an error is not said */
+int session_open_without(session *s);                /* the same; it is said */
+bool session_has_password(const session *s);         /* one is named, or may be asked for */
 void session_close(session *s);
 
 bool session_may_ask(const session *s);

@@ -2,6 +2,7 @@
 #ifndef KITH_RELAY_SERVER_H
 #define KITH_RELAY_SERVER_H
 
+#include "notify.h"
 #include "serve.h"
 
 #include "io/io.h"
@@ -83,6 +84,5 @@ bool system_confine(void);
 /* So many descriptors, numbered from 0 on, may be open from here on, not more; or, where the system allows fewer,
  * those. How many. */
 uint64_t system_set_files(uint64_t wanted);
-void system_notify(const char *state); /* sd_notify(3), where systemd listens */
 
 #endif

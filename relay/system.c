@@ -13,9 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 kith_err system_become(const char *user, char why[static KITH_RELAY_WHY_SIZE])
@@ -98,18 +96,4 @@ uint64_t system_set_files(uint64_t wanted)
     if (getrlimit(RLIMIT_NOFILE, &limit)) return wanted;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : (rlim_t)wanted;
     return setrlimit(RLIMIT_NOFILE, &limit) ? limit.rlim_max : limit.rlim_cur;
-}
-
-void system_notify(const char *state)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    if (!path || !*path || strlen(path) >= sizeof to.sun_path) return;
-    memcpy(to.sun_path, path, strlen(path));
-    if (*to.sun_path == '@') *to.sun_path = '\0'; /* an abstract one */
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return;
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
-    (void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, size);
-    close(fd);
 }

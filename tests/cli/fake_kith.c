@@ -357,7 +357,7 @@ typedef struct step {
 
 struct kith_node {
     int timer;
-    bool keys;
+    bool keys, attached;
     step steps[STEPS_MAX];
     size_t count;
     kith_op op;
@@ -379,7 +379,11 @@ kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *p
 {
     char name[KITH_NAME_TEXT], password[128];
     const char *path = getenv("KITH_FAKE_SCRIPT");
+    const char *daemon = getenv("KITH_FAKE_DAEMON"); /* "": one runs; "old": of another version */
+    bool attached = daemon && options->daemon != KITH_DAEMON_NEVER;
     if (options->size != sizeof *options) return problem_set(problem, KITH_ERR_ARG, "size");
+    if (options->daemon == KITH_DAEMON_ONLY && !daemon) return problem_set(problem, KITH_ERR_NOT_FOUND, "none runs");
+    if (attached && *daemon) return problem_set(problem, KITH_ERR_UNSUPPORTED, "another version: restart it");
     if (!read_identity(options->home, name, password)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
     if (options->password &&
         (strlen(password) != options->password_size || memcmp(password, options->password, options->password_size)))
@@ -390,11 +394,12 @@ kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *p
     while (f && node->count < STEPS_MAX && fgets(node->steps[node->count].line, LINE, f)) node->count++;
     if (f) fclose(f);
     node->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    node->keys = options->password != NULL;
+    node->keys = options->password != NULL || attached;
+    node->attached = attached;
     node->log = options->log;
     node->log_level = options->log_level;
-    trace("open listen=%s no_lan=%d log=%d level=%d", options->listen ? options->listen : "-", options->no_lan,
-          options->log != NULL, (int)options->log_level);
+    trace(attached ? "attach" : "open listen=%s no_lan=%d log=%d level=%d", options->listen ? options->listen : "-",
+          options->no_lan, options->log != NULL, (int)options->log_level);
     if (node->log && node->log_level >= KITH_LOG_INFO) node->log(options->log_user, KITH_LOG_INFO, "the fake listens");
     *out = node;
     return KITH_OK;
@@ -493,7 +498,7 @@ static kith_event_kind kind_of(const char *name)
     static const char *const names[] = {"",        "end",      "code",     "expiring",  "attempt", "ask",
                                         "paired",  "pong",     "sighted",  "connected", "waiting", "offer",
                                         "start",   "progress", "file",     "sent",      "failed",  "incoming",
-                                        "message", "writable", "datagram", "finding"};
+                                        "message", "writable", "datagram", "finding",   "live"};
     for (size_t i = 1; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name)) return (kith_event_kind)i;
     fprintf(stderr, "fake: no event \"%s\"\n", name);
@@ -607,6 +612,39 @@ kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith
     trace("receive %s from=%s yes=%d once=%d conflict=%d", options->folder, options->from ? options->from : "-",
           options->yes, options->once, (int)options->conflict);
     return begin(node, "receive", op);
+}
+
+kith_err kith_daemon(kith_node *node, kith_op *op)
+{
+    trace("daemon");
+    return begin(node, "daemon", op);
+}
+
+kith_err kith_down(kith_node *node, kith_op *op)
+{
+    trace("down");
+    return begin(node, "down", op);
+}
+
+kith_err kith_inbox(kith_node *node, kith_op *op)
+{
+    trace("inbox");
+    return begin(node, "inbox", op);
+}
+
+kith_err kith_inbox_answer(kith_node *node, uint64_t number, bool yes, kith_op *op)
+{
+    trace("inbox answer %llu %s", (unsigned long long)number, yes ? "yes" : "no");
+    return begin(node, "answer", op);
+}
+
+bool kith_daemon_of(const kith_node *node, kith_daemon_info *out)
+{
+    *out = (kith_daemon_info){0};
+    if (!node->attached) return false;
+    *out = (kith_daemon_info){
+        .pid = 4711, .version = "0.1.0", .folder = "/in", .relays = {{"ws://x", true}, {"ws://y", false}}};
+    return true;
 }
 
 void kith_cancel(kith_node *node, kith_op op)

@@ -214,16 +214,16 @@ def test_usage():
         has(r.stderr, part)
         assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
         equal(r.stdout, "")
-    for word in "get up down inbox log sync revoke config".split():
+    for word in "get log sync revoke config".split():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
-    for line in ("up --dir x", "get H -o F", "get H -oF -x", "config --unset k", "log show --limit 3",
-                 "log append --model=m", "--dir x up", "--git config", "up --bogus"):
+    for line in ("get H -o F", "get H -oF -x", "config --unset k", "log show --limit 3",
+                 "log append --model=m", "--git config", "get --bogus"):
         r = p.run(*line.split())
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
-    equal(p.run("up", "--dir", "x", "--help").returncode, 0)
+    equal(p.run("get", "--dir", "x", "--help").returncode, 0)
     has(p.run("devices", env={"KITH_RELAY": "x"}).stderr, "wss://HOST")
     has(p.run("devices", env={"KITH_RELAY": " ".join(["ws://x"] * 9)}).stderr, "at most 8")
     has(p.run("--relay", "ws://x", "--relay-token-file", "nothing-here", "devices").stderr, "nothing-here")
@@ -593,6 +593,128 @@ def test_status():
     (e,) = events(p.run("--json", "status").stdout)
     equal({k: e[k] for k in ("event", "name", "up", "relays", "addresses")},
           {"event": "status", "name": "desk", "up": False, "relays": [], "addresses": []})
+
+
+# ---- with `kith up` ----
+
+DAEMON = {"KITH_FAKE_DAEMON": ""}
+
+
+def test_requests_to_the_daemon():
+    """No password is asked for; options that are a node's own make one."""
+    p = Place(script="ping pong rtt_ns=1500000\nping end\n")
+    r = p.run("ping", "laptop", env=DAEMON)
+    equal(r.returncode, 0)
+    equal(p.trace().splitlines()[0], "attach")
+    assert "open" not in p.trace(), p.trace()
+    for option in (("--no-lan",), ("--listen", "[::]:7"), ("--relay", "ws://x")):
+        q = Place(script="ping end\n")
+        equal(q.run("ping", "laptop", *option, env=DAEMON).returncode, 2)
+        equal(q.locked("ping", "laptop", *option, env=DAEMON).returncode, 0)
+        assert "attach" not in q.trace() and "open" in q.trace(), q.trace()
+    for words in (["ping", "laptop"], ["status"], ["down"], ["inbox"], ["up", "--dir", "."], ["devices"]):
+        r = p.run(*words, env={"KITH_FAKE_DAEMON": "old"})
+        equal(r.returncode, 1, words)
+        has(r.stderr, "another version")
+    q = Place(script="ping pong rtt_ns=1\nping end err=-43 message=it_has_ended\n")
+    r = q.run("ping", "laptop", env=DAEMON)
+    equal(r.returncode, 3)
+    has(r.stderr, "it has ended")
+
+
+def test_status_of_the_daemon():
+    p = Place()
+    r = p.run("status", env=DAEMON)
+    has(r.stdout, "up           yes, process 4711")
+    has(r.stdout, "addresses    192.0.2.7:53211\n")
+    has(r.stdout, "relays       ws://x (connected)\n             ws://y (not connected)\n")
+    (e,) = events(p.run("--json", "status", env={**DAEMON, "KITH_RELAY": "ws://other"}).stdout)
+    equal({k: e[k] for k in ("up", "pid", "folder", "relays", "relays_connected", "addresses")},
+          {"up": True, "pid": 4711, "folder": "/in", "relays": ["ws://x", "ws://y"], "relays_connected": ["ws://x"],
+           "addresses": ["192.0.2.7:53211"]})
+
+
+def test_devices_that_are_connected():
+    p = Place(script="look live rtt_ns=1500000\n")
+    lines = p.run("devices", env=DAEMON).stdout.splitlines()
+    has(lines[1], "connected, udp, lan, 1.5 ms")
+    e = events(p.run("devices", "--json", env=DAEMON).stdout)[0]
+    equal((e["online"], e["rtt_ms"], e["path"]), (True, 1.5, "udp"))
+
+
+def test_up():
+    p = Place()
+    equal(p.run("up", "--dir", ".").returncode, 2)  # no password
+    r = p.run("up", "--dir", ".", env=DAEMON)
+    equal(r.returncode, 1)
+    has(r.stderr, "runs already (process 4711)")
+    equal(p.locked("up", "--dir", "nowhere").returncode, 7)
+    equal(p.locked("up", "--accept", "everybody").returncode, 2)
+    # The default folder is the desktop's.
+    (p.dir / ".config").mkdir()
+    (p.dir / ".config" / "user-dirs.dirs").write_text('XDG_DESKTOP_DIR="$HOME/x"\nXDG_DOWNLOAD_DIR="$HOME/Got it"\n')
+    (p.dir / "credentials").mkdir()
+    (p.dir / "credentials" / "kith-password").write_text("secret\n")
+    q = Place(script="daemon end err=-72\n")
+    q.env["HOME"] = str(p.dir)
+    r = q.run("up", "--no-input", env={"CREDENTIALS_DIRECTORY": str(p.dir / "credentials")})
+    equal(r.returncode, 7, r.stderr)
+    has(q.trace(), f"receive {p.dir}/Got it from=- yes=0")
+    q = Place(script="daemon start\ndaemon end\n")
+    r = q.locked("up", "--dir", ".", "--accept", "contacts", "--json")
+    equal(r.returncode, 0)
+    equal(events(r.stdout)[0]["event"], "ready")
+    has(q.trace(), "yes=1")
+
+
+def test_up_tells_systemd():
+    import socket
+    p = Place(script="daemon start\ndaemon wait ms=300\ndaemon end\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.settimeout(PATIENCE)
+        s.bind(str(p.dir / "notify"))
+        r = p.locked("up", "--dir", ".", env={"NOTIFY_SOCKET": str(p.dir / "notify")})
+        equal(r.returncode, 0)
+        equal(s.recv(1000), b"READY=1")
+        has(s.recv(1000).decode(), "STATUS=Receiving into")
+        equal(s.recv(1000), b"STOPPING=1")
+
+
+def test_down():
+    p = Place(script="down end\n")
+    r = p.run("down")
+    equal((r.returncode, r.stdout), (0, ""))
+    has(r.stderr, "does not run")
+    r = p.run("down", env=DAEMON)
+    equal(r.returncode, 0)
+    has(r.stderr, "(process 4711) has ended")
+    equal(events(p.run("--json", "down").stdout), [{"event": "down", "ran": False, "pid": None}])
+
+
+def test_inbox():
+    script = "inbox offer transfer=4294967299 name=a%1bb total=2048 device=phone trust=contact open=1\ninbox end\nanswer end\n"
+    p = Place(script=script)
+    r = p.run("inbox")
+    equal(r.returncode, 3)
+    has(r.stderr, "does not run")
+    r = p.run("inbox", env=DAEMON)
+    equal((r.returncode, r.stdout), (0, "3  phone  2.0 KiB  a\\x1bb\n"))
+    (e,) = events(p.run("--json", "inbox", env=DAEMON).stdout)
+    equal((e["event"], e["id"], e["bytes"], e["name"]), ("offer", 3, 2048, "a\x1bb"))
+    equal(p.run("inbox", "accept", "7", env=DAEMON).returncode, 0)
+    has(p.trace(), "inbox answer 7 yes")
+    equal(Place().run("inbox", "take", env=DAEMON).returncode, 2)
+    equal(Place().run("inbox", "accept", "none", env=DAEMON).returncode, 2)
+    p = Place(script=script)
+    equal(p.run("inbox", "decline", env=DAEMON).returncode, 0)
+    has(p.trace(), "inbox answer 3 no")
+    r = Place(script="inbox end\n").run("inbox", "accept", env=DAEMON)
+    equal(r.returncode, 3)
+    has(r.stderr, "no offer waits")
+    two = "".join(f"inbox offer transfer={i} name=x total=1 device=phone open=1\n" for i in (1, 2)) + "inbox end\n"
+    r = Place(script=two).run("inbox", "accept", env=DAEMON)
+    equal(r.returncode, 2)
+    has(r.stderr, "2 offers wait")
 
 
 # ---- devices ----
