@@ -51,6 +51,7 @@ endif()
 
 install(TARGETS kith RUNTIME COMPONENT command)
 install(FILES packaging/kith-relay.service DESTINATION lib/systemd/system COMPONENT command)
+install(FILES packaging/kith.service DESTINATION lib/systemd/user COMPONENT command)
 # The command's manual, where scdoc is there to make it.
 find_program(KITH_SCDOC scdoc)
 if(KITH_SCDOC)
