@@ -17,7 +17,8 @@ typedef struct up {
     receiving *receiving; /* first: receiving.h says so */
     kith_op receive, heartbeat;
     const char *folder;
-    uint64_t watchdog_ns; /* systemd wants to hear of us so often; 0: it does not */
+    uint64_t watchdog_ns;  /* systemd wants to hear of us so often; 0: it does not */
+    uint64_t heartbeat_ns; /* not again before this */
 } up;
 
 /* ---- what it says ---- */
@@ -44,7 +45,9 @@ static void on_event(session *s, const kith_event *event)
 static void on_tick(session *s)
 {
     up *u = s->user;
-    if (u->watchdog_ns && !u->heartbeat && kith_inbox(s->node, &u->heartbeat)) u->heartbeat = 0;
+    if (!u->watchdog_ns || u->heartbeat || now_ns() < u->heartbeat_ns) return;
+    u->heartbeat_ns = now_ns() + u->watchdog_ns / 4;
+    if (kith_inbox(s->node, &u->heartbeat)) u->heartbeat = 0;
 }
 
 static void on_other(session *s, const kith_event *event)
@@ -99,10 +102,14 @@ static int check_alone(session *s)
 
 static int stay(session *s, up *u, bool contacts)
 {
-    static const session_handler handler = {.event = on_event, .other = on_other, .tick = on_tick};
+    static const session_handler handler = {.event = on_event,
+                                            .other = on_other,
+                                            .tick = on_tick,
+                                            .stays = true,
+                                            .go_on = "what arrived is kept; run the same command again to go on"};
     kith_receive_options options = {.size = sizeof options, .folder = u->folder, .yes = contacts, .inbox = true};
     u->watchdog_ns = watchdog_ns();
-    s->tick_ns = u->watchdog_ns ? u->watchdog_ns / 2 : 3600 * SECOND_NS;
+    s->tick_ns = u->watchdog_ns ? u->watchdog_ns / 3 : 3600 * SECOND_NS;
     kith_err err = kith_receive(s->node, &options, &u->receive);
     if (!err) err = kith_daemon(s->node, &s->op);
     int status = session_begin(s, err, &handler, u);

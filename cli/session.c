@@ -341,7 +341,7 @@ static int finish(session *s, kith_err err, const char *message)
     if (s->stop == STOP_STATUS) return s->stop_status;
     if (s->stop == STOP_OUTPUT) return EXIT_FAILED; /* main says it */
     if (err == KITH_OK || s->stop == STOP_DONE) return 0;
-    if (s->stop == STOP_INTERRUPT && !go_on) return 0;
+    if (s->stop == STOP_INTERRUPT && s->handler->stays) return 0;
     if (s->stop == STOP_INTERRUPT) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
     if (s->stop == STOP_TIMEOUT) return session_gave_up(s, go_on);
     return out_problem(err, message);

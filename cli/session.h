@@ -21,7 +21,8 @@ typedef struct session_handler {
     void (*tick)(session *s); /* about once a second; NULL: not needed */
     /* What other operations of the node say; NULL: nobody wants to know. */
     void (*other)(session *s, const kith_event *event);
-    const char *go_on; /* what to do after an interruption; NULL: that is how it ends well */
+    const char *go_on; /* what to do after an interruption */
+    bool stays;        /* which is how it ends well */
 } session_handler;
 
 typedef enum stop_reason { STOP_NOT, STOP_DONE, STOP_INTERRUPT, STOP_TIMEOUT, STOP_OUTPUT, STOP_STATUS } stop_reason;

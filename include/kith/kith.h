@@ -575,8 +575,9 @@ KITH_API void kith_cancel(kith_node *node, kith_op op);
 /* Operations and connections of one of them. */
 #define KITH_DAEMON_OPS_MAX 128
 /* Take the calls of this user's programs with this home (from START on), until cancelled, or until one calls kith_down
- * (END: OK).  The node has to be in this process.  END: STATE (a daemon of this home runs: message says its process
- * id), and what making the socket fails with: PERMISSION, NO_SPACE, IO, LIMIT, NETWORK. */
+ * (END: OK).  The node has to be in this process, and to have its keys.  END: PASSWORD; STATE (a daemon of this home
+ * runs: message says its process id); and what making the socket fails with: PERMISSION, NO_SPACE, IO, LIMIT,
+ * NETWORK. */
 KITH_API KITH_MUST_CHECK kith_err kith_daemon(kith_node *node, kith_op *op);
 /* The daemon that a node is attached to, as it was then. */
 typedef struct kith_daemon_info {

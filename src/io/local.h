@@ -21,8 +21,10 @@ typedef struct kith_local_place {
  * as long.  The folder is made (0700) if missing.  LOCKED: the owner lives, *pid is his process (0: not known).
  * PERMISSION: the folder is another user's, or others may write in it; IO, NO_SPACE, LIMIT, NETWORK, NOMEM. */
 KITH_MUST_CHECK kith_err kith_local_listen(const kith_local_place *place, int *fd, int *lock, long *pid);
-/* Remove the name, then let go of both. */
-void kith_local_unlisten(const kith_local_place *place, int fd, int lock);
+/* Remove the name and close the socket: who comes now finds nobody, and the place is still taken. */
+void kith_local_unlisten(const kith_local_place *place, int fd);
+/* ... and now it is free. */
+void kith_local_unlock(const kith_local_place *place, int lock);
 /* A socket connected to that place, blocking, and with this patience for each step.  NOT_FOUND: nobody is there;
  * PERMISSION: somebody who is another user; TIMEOUT, LIMIT, IO. */
 KITH_MUST_CHECK kith_err kith_local_connect(const kith_local_place *place, unsigned patience_ms, int *fd);

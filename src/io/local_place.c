@@ -106,17 +106,25 @@ kith_err kith_local_listen(const kith_local_place *place, int *out, int *lock, l
     return KITH_OK;
 }
 
-void kith_local_unlisten(const kith_local_place *place, int fd, int lock)
+static void remove_name(const kith_local_place *place, const char *name)
+{
+    int folder = -1;
+    if (open_folder(place->folder, false, &folder)) return;
+    (void)unlinkat(folder, name, 0);
+    close(folder);
+}
+
+void kith_local_unlisten(const kith_local_place *place, int fd)
+{
+    remove_name(place, place->name);
+    close(fd);
+}
+
+void kith_local_unlock(const kith_local_place *place, int lock)
 {
     char name[sizeof place->name + 8];
-    int folder = -1;
     lock_name(place, name);
-    if (open_folder(place->folder, false, &folder) == KITH_OK) {
-        (void)unlinkat(folder, place->name, 0);
-        (void)unlinkat(folder, name, 0);
-        close(folder);
-    }
-    close(fd);
+    remove_name(place, name);
     close(lock);
 }
 
@@ -131,7 +139,10 @@ kith_err kith_local_connect(const kith_local_place *place, unsigned patience_ms,
 {
     struct timeval patience = {.tv_sec = patience_ms / 1000, .tv_usec = patience_ms % 1000 * 1000};
     struct sockaddr_un at;
+    char name[sizeof place->folder + sizeof place->name + 2];
     int folder = -1;
+    snprintf(name, sizeof name, "%s/%s", place->folder, place->name);
+    if (access(name, F_OK) && (errno == ENOENT || errno == ENOTDIR)) return KITH_ERR_NOT_FOUND;
     kith_err err = open_folder(place->folder, false, &folder);
     if (err) return err == KITH_ERR_NO_FILE ? KITH_ERR_NOT_FOUND : err;
     address_of(folder, place->name, &at);

@@ -30,6 +30,7 @@ static kith_err host_open(void *user, char socket[static KITH_PATH_NAME_MAX], ki
 {
     kith_node *node = user;
     if (node->door) return KITH_ERR_STATE;
+    if (!node->seed) return KITH_ERR_PASSWORD;
     door_config config = {
         .env = node->env, .desk = node->desk, .home = kith_home_folder(node->home), .describe = describe, .user = node};
     kith_err err = kith__door_open(&config, &node->door, problem);

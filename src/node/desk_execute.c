@@ -325,7 +325,7 @@ static kith_err go_on(ask *a)
     switch (q->kind) {
     case KITH_DAEMON_ANSWER: kith_core_answer(r->desk->core, number, q->yes); return KITH_OK;
     case KITH_DAEMON_RECEIVE_FILE:
-        if (!a->client->own && a->fd < 0) return KITH_ERR_PROTOCOL;
+        if (!a->client->own && (a->fd < 0 || strchr(q->name, '/'))) return KITH_ERR_PROTOCOL;
         if (r->kind == KITH_DAEMON_RECEIVE && !whole) receive_file(a, r, number);
         return KITH_OK;
     case KITH_DAEMON_CANCEL:

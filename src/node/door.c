@@ -265,13 +265,15 @@ void kith__door_shut(door *d)
 {
     kith_local_accept_end(d->listening);
     d->listening = NULL;
+    if (d->fd >= 0) kith_local_unlisten(&d->place, d->fd);
+    d->fd = -1;
 }
 
 void kith__door_free(door *d)
 {
     if (!d) return;
     kith__door_shut(d);
-    if (d->fd >= 0) kith_local_unlisten(&d->place, d->fd, d->lock); /* before they hear that all is over */
+    if (d->lock >= 0) kith_local_unlock(&d->place, d->lock); /* before they hear that all is over */
     KITH_EACH (at, &d->visitors) visitor_free(KITH_OF(at, visitor, link));
     kith_free(d);
 }

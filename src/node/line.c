@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,11 +62,14 @@ kith_err kith__line_find(const char *home, int *out, kith_daemon_hello *hello, k
 {
     kith_local_place places[DOOR_PLACES_MAX];
     size_t count = kith__door_places(home, places);
-    kith_err err = KITH_ERR_NOT_FOUND;
+    kith_err err = KITH_ERR_LOST;
     int fd = -1;
-    for (size_t i = 0; i < count && err == KITH_ERR_NOT_FOUND; i++)
-        err = kith_local_connect(&places[i], LINE_PATIENCE_MS, &fd);
-    if (!err) {
+    for (int tries = 0; tries < LINE_TRIES && err == KITH_ERR_LOST; tries++) {
+        err = KITH_ERR_NOT_FOUND;
+        if (tries) poll(NULL, 0, LINE_PAUSE_MS);
+        for (size_t i = 0; i < count && err == KITH_ERR_NOT_FOUND; i++)
+            err = kith_local_connect(&places[i], LINE_PATIENCE_MS, &fd);
+        if (err) break;
         err = say_hello(fd, hello, problem);
         if (err) close(fd);
     }

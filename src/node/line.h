@@ -6,6 +6,8 @@
 #include "node/desk.h"
 
 #define LINE_PATIENCE_MS 5000 /* for each step of the first words */
+#define LINE_TRIES       3    /* one that is just ending, or has no room, closes on us */
+#define LINE_PAUSE_MS    50
 
 typedef struct line line;
 
