@@ -1,6 +1,7 @@
 /* A session over TCP beside one over datagrams, with the same node (its twin, session.h), where datagrams have no
- * direct way, or bulk would rather not use them (path/beside.h: which addresses, and when).  It is dialled while
- * somebody holds the session over datagrams; whose work it is better for goes over to it (session_hold's `beside`).
+ * direct way, or bulk would rather not use them (path/beside.h: which addresses, and when).  Who dialled the session
+ * over datagrams dials while somebody holds it, the other side as long as it is there; whose work it is better for goes
+ * over to it (session_hold's `beside`).
  *
  * Both sides may dial.  Of two that came of it both keep the one that the lower fingerprint dialled: the other one's
  * dialler closes it as soon as nobody uses it. */
