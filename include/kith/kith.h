@@ -386,9 +386,9 @@ KITH_API bool kith_wait_event(kith_node *node, int timeout_ms, kith_event *event
 /* How kith_pair and kith_join go about it; NULL: all 0. */
 typedef struct kith_pair_options {
     size_t size;
-    bool contact;       /* the other device is somebody else's */
-    uint32_t expires_s; /* 0: 300; at most 3,600 */
-    bool yes;           /* do not ask */
+    bool contact;         /* the other device is somebody else's */
+    uint32_t expires_s;   /* 0: 300; at most 3,600 */
+    bool yes;             /* do not ask */
     bool replace_network; /* join: leave one's own devices for the other's (not with `contact`) */
 } kith_pair_options;
 /* Make a code (CODE) and wait for the other device; with `yes` unset, ASK before it is trusted; then PAIRED.  One code

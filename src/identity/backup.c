@@ -56,9 +56,10 @@ static void write_body(kith_writer *w, const kith_backup_content *backup)
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) count += backup->parts[i].data != NULL;
     kith_cbor_write_array(w, 2);
     kith_cbor_write_int(w, backup->made_at_ms);
-    kith_cbor_write_map(w, count);
+    kith_cbor_write_array(w, count);
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) {
         if (!backup->parts[i].data) continue;
+        kith_cbor_write_array(w, 2);
         kith_cbor_write_text(w, names[i], strlen(names[i]));
         kith_cbor_write_bytes(w, backup->parts[i].data, backup->parts[i].size);
     }
@@ -70,15 +71,16 @@ static kith_err read_body(kith_backup_content *out, kith_reason *reason)
     kith_cbor_reader r = kith_cbor_reader_of(out->memory, out->memory_size);
     bool array = kith_cbor_read_array(&r) == 2;
     out->made_at_ms = kith_cbor_read_int(&r);
-    size_t count = kith_cbor_read_map(&r), part = 0;
+    size_t count = kith_cbor_read_array(&r), part = 0;
     for (size_t i = 0; i < count && !r.bad; i++) {
-        size_t size;
+        size_t size, row = kith_cbor_read_array(&r);
         const char *name = kith_cbor_read_text(&r, &size);
-        if (r.bad) break;
+        if (r.bad || row != 2) return kith_envelope_bad(&r, out->memory, "not what a backup holds", reason);
         while (part < KITH_BACKUP_PARTS && (strlen(names[part]) != size || memcmp(names[part], name, size) != 0))
             part++;
         if (part == KITH_BACKUP_PARTS) return kith_envelope_bad(&r, out->memory, "a file that is not known", reason);
         out->parts[part].data = kith_cbor_read_bytes(&r, &out->parts[part].size);
+        part++; /* each once, in their order */
     }
     if (!array || !kith_cbor_done(&r)) return kith_envelope_bad(&r, out->memory, "not what a backup holds", reason);
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++)

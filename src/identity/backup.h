@@ -15,7 +15,8 @@
  *             (the file key is random and used once), bound to bytes 0 to 207; its tag is the last 16 bytes
  *  208+n  32  checksum: derive_key("kith 2026-11 backup: checksum", all before): tells damage from a wrong password
  *
- * The body is deterministic CBOR: [ made (ms since 1970), { name: bytes, ... } ], the names of KITH_BACKUP_NAMES.
+ * The body is deterministic CBOR: [ made (ms since 1970), [ [ name, bytes ], ... ] ], the names being of
+ * KITH_BACKUP_NAMES, each at most once and in that order (docs/kith.cddl: backup-body).
  * Nothing outside of it says whose backup it is. */
 #ifndef KITH_IDENTITY_BACKUP_H
 #define KITH_IDENTITY_BACKUP_H
@@ -30,8 +31,7 @@
 #define KITH_BACKUP_HEAD     208
 #define KITH_BACKUP_FILE_MAX (KITH_BACKUP_HEAD + KITH_BACKUP_BODY_MAX + 32)
 
-/* What is in it, in the order of the map's keys (CBOR's: by length of the name, then bytewise); the two marked must be.
- */
+/* What is in it, in this order; the two marked must be. */
 typedef enum kith_backup_part {
     KITH_BACKUP_GRAPH,
     KITH_BACKUP_TRUST,

@@ -26,8 +26,8 @@ typedef struct pin_job {
     void (*done)(struct pin_job *job);
 } pin_job;
 
-/* Pin a device that people have confirmed; `admit`: it becomes a member of this device's network, too (REVOKED: it was one, or
- * this device is none any more); `job` is the caller's until `done` was called on the loop. */
+/* Pin a device that people have confirmed; `admit`: it becomes a member of this device's network, too (REVOKED: it was
+ * one, or this device is none any more); `job` is the caller's until `done` was called on the loop. */
 void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith_peer_kind kind, bool admit,
                     void (*done)(pin_job *job));
 /* The same for one that is seen here at first: a contact, not verified.  One that is known stays what it is. */

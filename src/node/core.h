@@ -80,7 +80,7 @@ struct kith_core {
     kith_candidates ours;  /* what peers are told: */
     bool ours_known;       /* until the system or a relay says something else */
     struct book *book;
-    struct own *own; /* the trust graph; NULL: this node only looks around */
+    struct own *own;             /* the trust graph; NULL: this node only looks around */
     struct receive_op *receiver; /* who takes files, the newest of them; NULL: nobody */
     struct pair_op *host;        /* whose pairing code is open; one at a time */
     struct doctor_op *doctor;    /* one at a time */

@@ -21,6 +21,7 @@ struct lan {
     kith_lan_record announced;
     bool announcing;
     char trial[KITH_INSTANCE_OWN_SIZE]; /* "": none */
+    bool twin_told;                     /* that this identity is on another machine, too */
 };
 
 /* A node is called after its instance, so that those in a session with it know whose addresses these are. */
@@ -36,6 +37,33 @@ bool kith__lan_is_named(const session *s, const char *name)
     if (!s->greeted) return false;
     instance_name(s->peer.uuid, s->peer.instance, theirs);
     return strcmp(name, theirs) == 0;
+}
+
+/* Whether none of its addresses is this machine's. */
+static bool is_elsewhere(kith_core *core, const kith_sighting *sighting)
+{
+    kith_interface_addr own[INTERFACES_MAX];
+    size_t count = core->env->net->addresses(core->env, own, INTERFACES_MAX);
+    for (size_t i = 0; i < count && i < INTERFACES_MAX; i++)
+        for (size_t j = 0; j < sighting->addr_count; j++)
+            if (kith_addr_same_ip(&own[i].addr, &sighting->addrs[j])) return false;
+    return sighting->addr_count > 0;
+}
+
+/* Somebody announces this device's own id: another node here, as there may be, or a copy of this home on another
+ * machine. (Or a liar: who is with us on a network can announce anything.) */
+static void tell_twin(struct lan *l, const char *instance)
+{
+    char where[KITH_ADDR_TEXT_SIZE];
+    for (size_t i = 0; i < kith_sightings_count(l->sightings) && !l->twin_told; i++) {
+        const kith_sighting *s = kith_sightings_at(l->sightings, i);
+        if (strcmp(s->instance, instance) != 0 || !is_elsewhere(l->core, s)) continue;
+        l->twin_told = true;
+        kith__core_log(
+            l->core, KITH_LOG_WARN,
+            "%s announces this device's own id: one identity must run on one machine only (`kith doctor` says more)",
+            kith_addr_text(&s->addrs[0], where));
+    }
 }
 
 static void on_seen(void *user, const kith_lan_record *record)
@@ -57,6 +85,7 @@ static void on_seen(void *user, const kith_lan_record *record)
     if (kith_sightings_note(l->sightings, &note, kith__core_now(l->core), &changed) || !changed) return;
     kith__core_log(l->core, KITH_LOG_DEBUG, "seen: %s at %zu addresses%s", record->instance, record->addr_count,
                    txt.pairing ? ", pairing" : "");
+    if (memcmp(txt.id, l->core->signer.uuid, sizeof txt.id) == 0) tell_twin(l, record->instance);
     if (known) kith__roam_seen(l->core, txt.id);
     if (known) kith__session_doubt(l->core, txt.id, record->instance);
     kith__dial_look_again(l->core);
@@ -247,17 +276,6 @@ void kith__lan_trial_end(kith_core *core)
     l->trial[0] = 0;
     if (!l->announcing && core->env->lan->update(l->lan, NULL))
         kith__core_log(core, KITH_LOG_WARN, "a trial is still announced");
-}
-
-/* Its first address, when none of them is this machine's. */
-static bool is_elsewhere(kith_core *core, const kith_sighting *sighting)
-{
-    kith_interface_addr own[INTERFACES_MAX];
-    size_t count = core->env->net->addresses(core->env, own, INTERFACES_MAX);
-    for (size_t i = 0; i < count && i < INTERFACES_MAX; i++)
-        for (size_t j = 0; j < sighting->addr_count; j++)
-            if (kith_addr_same_ip(&own[i].addr, &sighting->addrs[j])) return false;
-    return sighting->addr_count > 0;
 }
 
 void kith__lan_census(kith_core *core, lan_census *out)

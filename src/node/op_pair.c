@@ -616,9 +616,10 @@ void kith_core_join(kith_core *core, kith_op id, const char *words, const kith_p
         return;
     }
     if (!options->contact && !options->replace_network && kith__own_has_others(core)) {
-        kith__core_refuse(core, id, KITH_ERR_STATE,
-                          "this device has own devices already: run `kith pair` here and `kith join` on the new one; or "
-                          "join as a contact (--contact); or leave them for the other's (--replace-master)");
+        kith__core_refuse(
+            core, id, KITH_ERR_STATE,
+            "this device has own devices already: run `kith pair` here and `kith join` on the new one; or "
+            "join as a contact (--contact); or leave them for the other's (--replace-master)");
         return;
     }
     pair_op *p = pair_new(core, id, options, false);

@@ -184,7 +184,9 @@ static void set_patience(talk_op *t)
 static bool may_return(const talk_op *t, kith_err why)
 {
     bool beneath = t->channel && t->channel->session->over;
-    if (beneath) return why != KITH_ERR_UNTRUSTED && why != KITH_ERR_REVOKED && why != KITH_ERR_WRONG_DEVICE && why != KITH_ERR_VERSION;
+    if (beneath)
+        return why != KITH_ERR_UNTRUSTED && why != KITH_ERR_REVOKED && why != KITH_ERR_WRONG_DEVICE &&
+               why != KITH_ERR_VERSION;
     return why == KITH_ERR_LOST || why == KITH_ERR_CLOSED || why == KITH_ERR_TIMEOUT || why == KITH_ERR_AGAIN ||
            why == KITH_ERR_UNREACHABLE;
 }

@@ -19,11 +19,11 @@ struct own {
     kith_verdict verdict;
     kith_list links;
     kith_timer *timer;
-    bool changed;             /* since the timer last saw to it */
-    kith_list pending;        /* records that came and are not in the home yet */
+    bool changed;      /* since the timer last saw to it */
+    kith_list pending; /* records that came and are not in the home yet */
     size_t pending_bytes;
-    struct own_job *job;      /* the one under way; NULL: none */
-    bool tend;                /* this device has something to say of itself */
+    struct own_job *job;           /* the one under way; NULL: none */
+    bool tend;                     /* this device has something to say of itself */
     char told[OWN_REASON_MAX * 2]; /* that this device is revoked; "": not told so */
 };
 
@@ -166,7 +166,7 @@ static void say_heads(own_link *l, const uint8_t *network, bool none)
     uint8_t ids[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE], out[64 + sizeof ids + 2 * sizeof ids / 16];
     if (count > KITH_TRUST_HEADS_MAX) count = KITH_TRUST_HEADS_MAX;
     for (size_t i = 0; i < count; i++) memcpy(ids[i], kith_graph_id(graph, numbers[i]), sizeof ids[i]);
-    send(l, out, kith_trust_write_heads(network, (const uint8_t (*)[KITH_GRAPH_ID_SIZE])ids, count, out, sizeof out));
+    send(l, out, kith_trust_write_heads(network, (const uint8_t(*)[KITH_GRAPH_ID_SIZE])ids, count, out, sizeof out));
 }
 
 static void has_too(own_link *l, const uint8_t *id)
@@ -184,9 +184,8 @@ static void say_records(own_link *l)
     const kith_graph *graph = l->own->graph;
     uint8_t *out = kith_malloc(KITH_TRUST_OUTPUT_MAX);
     size_t *list = kith_calloc(kith_graph_count(graph) + 1, sizeof *list), taken = 0;
-    size_t count = out && list
-                       ? kith_graph_lacks(graph, (const uint8_t (*)[KITH_GRAPH_ID_SIZE])l->heads, l->head_count, list)
-                       : 0;
+    size_t count =
+        out && list ? kith_graph_lacks(graph, (const uint8_t(*)[KITH_GRAPH_ID_SIZE])l->heads, l->head_count, list) : 0;
     for (size_t at = 0; at < count; at += taken) {
         send(l, out, kith_trust_write_records(graph, list + at, count - at, out, &taken));
         if (taken == 0) break;
@@ -217,8 +216,7 @@ static void job_run(kith_job *job)
     kith_problem problem = {0};
     bool founded;
     if (j->adopt) j->err = kith_home_replace_graph(core->home, j->adopt, &problem);
-    if (!j->err && !kith_list_empty(&j->records))
-        j->err = kith_home_update_graph(core->home, add_records, j, &problem);
+    if (!j->err && !kith_list_empty(&j->records)) j->err = kith_home_update_graph(core->home, add_records, j, &problem);
     if (!j->err)
         j->err = kith_home_tend_graph(core->home, core->signer.seed, &j->rng, core->env->base->wall_ms(core->env),
                                       &founded, &problem);
@@ -520,7 +518,8 @@ static void enforce(struct own *own)
         kith_peer peer;
         if (!s->greeted || s->over || s->standing != KITH_STANDING_OWN) continue;
         if (kith__own_refusal(core, s->peer.fingerprint) != KITH_ERR_REVOKED) continue;
-        if (kith__core_find_peer(core, s->peer.fingerprint, &peer)) continue; /* as a contact, or we are out ourselves */
+        if (kith__core_find_peer(core, s->peer.fingerprint, &peer))
+            continue; /* as a contact, or we are out ourselves */
         kith__core_log(core, KITH_LOG_WARN, "\"%s\" was revoked: its session ends", s->known.local_name);
         kith__session_close(s, KITH_ERR_REVOKED);
     }
@@ -569,8 +568,9 @@ kith_err kith__own_open(kith_core *core, kith_problem *problem)
                                         &founded, problem);
     if (!err) err = load(own, problem);
     if (!err && founded)
-        kith__core_log(core, KITH_LOG_INFO, "this device has founded a network of its own: own devices that were paired "
-                                            "before have to be paired again to be in it");
+        kith__core_log(core, KITH_LOG_INFO,
+                       "this device has founded a network of its own: own devices that were paired "
+                       "before have to be paired again to be in it");
     return err;
 }
 

@@ -1,6 +1,6 @@
 /* One's own devices: the trust graph as this node has it, the exchange of it with them, and what follows when it
- * changes.  Whoever changes it, here, in another process of this home or far away: within OWN_POLL_NS every live session
- * with an own device has the news, and sessions with those that are revoked are closed. */
+ * changes.  Whoever changes it, here, in another process of this home or far away: within OWN_POLL_NS every live
+ * session with an own device has the news, and sessions with those that are revoked are closed. */
 #ifndef KITH_NODE_OWN_H
 #define KITH_NODE_OWN_H
 
@@ -21,8 +21,8 @@ void kith__own_greeted(session *s);
 /* A stream that an own device opened. */
 KITH_MUST_CHECK kith_err kith__own_serve(channel *c);
 
-/* Has the graph a device that is no member (any more)?  Then REVOKED, else UNTRUSTED: why one that is not in the book is
- * refused. */
+/* Has the graph a device that is no member (any more)?  Then REVOKED, else UNTRUSTED: why one that is not in the book
+ * is refused. */
 kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[static 32]);
 /* What a revoked device is told: time in ms since 1970, by whom, why, a line each. */
 void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32], char out[static OWN_REASON_MAX]);

@@ -68,8 +68,7 @@ static void read_heads(kith_cbor_reader *r, kith_cbor_walk *walk, kith_trust_mes
     if (kith_cbor_need(r, walk, NETWORK)) kith_cbor_read_copy(r, out->network, sizeof out->network);
     out->head_count = kith_cbor_need(r, walk, HEADS) ? kith_cbor_read_array(r) : 0;
     if (out->head_count > KITH_TRUST_HEADS_MAX) r->bad = true;
-    for (size_t i = 0; i < out->head_count && !r->bad; i++)
-        kith_cbor_read_copy(r, out->heads[i], KITH_GRAPH_ID_SIZE);
+    for (size_t i = 0; i < out->head_count && !r->bad; i++) kith_cbor_read_copy(r, out->heads[i], KITH_GRAPH_ID_SIZE);
 }
 
 static void read_records(kith_cbor_reader *r, kith_cbor_walk *walk, kith_trust_message *out)

@@ -31,8 +31,7 @@ size_t kith_trust_write_heads(const uint8_t network[static KITH_GRAPH_ID_SIZE],
                               const uint8_t (*heads)[KITH_GRAPH_ID_SIZE], size_t count, uint8_t *out, size_t cap);
 /* As many of list[0..count), numbers of the graph's records, as fit into one message of out[KITH_TRUST_OUTPUT_MAX];
  * *taken: how many; more: say so when some are left. */
-size_t kith_trust_write_records(const kith_graph *graph, const size_t *list, size_t count, uint8_t *out,
-                                size_t *taken);
+size_t kith_trust_write_records(const kith_graph *graph, const size_t *list, size_t count, uint8_t *out, size_t *taken);
 /* The map, without its length: FORMAT.  UNSUPPORTED: a kind of a later version. */
 KITH_MUST_CHECK kith_err kith_trust_parse(const void *data, size_t size, kith_trust_message *out);
 /* Record number `index`: a view. */

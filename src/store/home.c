@@ -428,7 +428,8 @@ static kith_err check_referred(const kith_home *home, const char *path, const ki
     size_t size = 0;
     kith_err err = kith__home_read_device(home, &found, problem);
     bool other = !err && !found.elsewhere && memcmp(found.device.id, device->id, sizeof device->id) != 0;
-    if (err == KITH_ERR_NO_FILE || (err == KITH_ERR_DAMAGED && found.elsewhere)) err = KITH_OK; /* none yet, or it was moved away */
+    if (err == KITH_ERR_NO_FILE || (err == KITH_ERR_DAMAGED && found.elsewhere))
+        err = KITH_OK; /* none yet, or it was moved away */
     if (!err) err = kith__home_read(home, &keys_file, &data, &size, problem);
     if (!err && (err = kith_keys_decode(data, size, &keys, &reason)) != KITH_OK)
         err = kith__say_decode(home, KITH_KEYS_NAME, err, &reason, problem);

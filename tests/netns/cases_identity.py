@@ -1,8 +1,9 @@
 """An identity that survives: forgotten passwords, lost devices, backups that cannot be used."""
+import json
 import shutil
 
 from cases_pairing import expect
-from netns import Net, pair, random_file, same, snapshot
+from netns import Net, eventually, pair, random_file, same, snapshot
 
 LINE_MBIT = 40
 FILE_SIZE = 24 << 20
@@ -131,3 +132,61 @@ def case_a_full_disk():
         n.a.kith("backup", small / "backup").ends(0)
         n.a.kith("--home", small / "home", "restore", saved).ends(0)
         n.a.kith("--home", small / "home", "status").ends(0)
+
+
+def case_a_lost_device_from_anothers_backup():
+    """The laptop is gone, and it never made a backup: the desktop's has its key, for whoever has the recovery code."""
+    with Net() as n:
+        pair(n.a, n.b)  # b enters a's network, and deposits its key for a's code
+        host = n.a.receive()
+        host.begins()
+        n.b.kith("ping", "-c", "1", n.a.id).ends(0)
+        eventually(lambda: json.loads((n.a.home / "master_key.json").read_text())["device_private_keys"].keys() == {n.a.id, n.b.id},
+                   "b's key is deposited at a")
+        saved = backup(n.a)
+        lose(n.b)
+        fresh, code = write(n.b, "new", "a new password"), write(n.b, "code", n.a.code)
+        n.b.kith("restore", saved, "--device", n.b.name, "--code-file", write(n.b, "wrong", n.b.code), "--new-password-file", fresh).ends(4)
+        restored = n.b.kith("restore", saved, "--device", n.b.name, "--code-file", code, "--new-password-file", fresh)
+        restored.ends(0)
+        expect(restored.event("restored")["fingerprint"] == n.b.fingerprint, "another identity")
+        n.b.password.write_text("a new password\n")
+        n.b.kith("ping", "-c", "1", n.a.id).ends(0)
+        path = random_file(n.b.folder / "note", 100000)
+        n.b.send(n.a, path).ends(0)
+        eventually(lambda: same(n.a.inbox / "note", path), "the file arrives")
+
+
+def case_another_recovery_code():
+    with Net() as n:
+        pair(n.a, n.b)
+        old = write(n.a, "old", n.a.code)
+        p = n.a.kith("recovery", "new", "--code-file", old)
+        p.ends(0)
+        made = p.event("recovery_code")
+        expect(made["in_force"], "the old code was given")
+        fresh = write(n.a, "fresh", "a new password")
+        n.a.kith("passwd", "--code-file", old, "--new-password-file", fresh).ends(4, "in force")
+        host = n.a.receive()
+        host.begins()
+        n.b.kith("ping", "-c", "1", n.a.id).ends(0)
+        keys = lambda d: json.loads((d.home / "master_key.json").read_text())
+        eventually(lambda: keys(n.b)["recovery"] == keys(n.a)["recovery"] and len(keys(n.a)["device_private_keys"]) == 2,
+                   "b hears of it, and deposits its key anew")
+        n.b.kith("passwd", "--code-file", write(n.b, "code", made["recovery_code"]), "--new-password-file",
+                 write(n.b, "fresh", "b's new password")).ends(0)
+        # Lost: the other has to agree.
+        p = n.b.kith("recovery", "new", "--lost", env={"KITH_PASSWORD_FILE": str(n.b.folder / "fresh")})
+        p.ends(0)
+        expect(not p.event("recovery_code")["in_force"], "nobody was asked")
+
+
+def case_one_identity_on_two_machines():
+    """A copied home: the one that runs is told."""
+    with Net("abc") as n:
+        pair(n.a, n.b)
+        host = n.a.receive()
+        host.begins()
+        shutil.copytree(n.a.home, n.c.home)
+        n.c.receive().begins()
+        host.logs("this device's own id")

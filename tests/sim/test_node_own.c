@@ -1,6 +1,6 @@
-/* Own devices as whole nodes: pairing brings a device into the network of the one that shows the code, revoking takes it
- * out everywhere at once, whoever hears it from whom, and it is told why; and worlds of five devices with partitions in
- * which nobody serves a revoked device that could have heard.  KITH_SEEDS / 50 says how many worlds (default 8). */
+/* Own devices as whole nodes: pairing brings a device into the network of the one that shows the code, revoking takes
+ * it out everywhere at once, whoever hears it from whom, and it is told why; and worlds of five devices with partitions
+ * in which nobody serves a revoked device that could have heard.  KITH_SEEDS / 50 says how many worlds (default 8). */
 #include "hostile_world.h"
 #include "identity/graph_derive.h"
 
@@ -241,7 +241,8 @@ static void live(uint64_t seed)
     kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
     for (size_t i = 0; i < DEVICES; i++)
         for (size_t k = 0; k < DEVICES; k++)
-            if (state_of(&w, i, k) != KITH_MEMBER) fail_msg("seed %llu: %zu is not in for %zu", (unsigned long long)seed, k, i);
+            if (state_of(&w, i, k) != KITH_MEMBER)
+                fail_msg("seed %llu: %zu is not in for %zu", (unsigned long long)seed, k, i);
     /* One is stolen; another, admitted earlier or the first, revokes it while one more is cut off. */
     size_t thief = 1 + (size_t)kith_sim_random(w.sim) % (DEVICES - 1), by = 0, cut = thief;
     while (cut == thief || cut == by) cut = (size_t)kith_sim_random(w.sim) % DEVICES;
@@ -265,7 +266,8 @@ static void live(uint64_t seed)
     kith_sim_run_for(w.sim, 40 * KITH_SIM_S); /* dead sessions are given up */
     assert_ok(ping(&w, cut, other));
     kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
-    if (ping(&w, thief, cut) != KITH_ERR_REVOKED) fail_msg("seed %llu: the thief is still served", (unsigned long long)seed);
+    if (ping(&w, thief, cut) != KITH_ERR_REVOKED)
+        fail_msg("seed %llu: the thief is still served", (unsigned long long)seed);
     for (size_t i = 0; i < DEVICES; i++)
         if (i != thief && (state_of(&w, i, thief) != KITH_MEMBER_REVOKED || pinned_as_own(&w, i, thief)))
             fail_msg("seed %llu: it is still in at %zu", (unsigned long long)seed, i);

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "identity/backup.h"
 #include "identity/fingerprint.h"
 #include "identity/graph.h"
 #include "testlib.h"
@@ -411,7 +412,12 @@ static void daemon_requests(void **state)
         (kith_daemon_request){.kind = KITH_DAEMON_PAIR, .op = 1, .yes = true, .contact = true, .seconds = 60});
     ask("daemon-join", (kith_daemon_request){.kind = KITH_DAEMON_JOIN, .op = 1, .text = "a b c d e f", .yes = true});
     ask("daemon-ping", (kith_daemon_request){.kind = KITH_DAEMON_PING, .op = 1, .device = ID, .count = 3});
+    ask("daemon-join", (kith_daemon_request){
+                           .kind = KITH_DAEMON_JOIN, .op = 1, .text = "a b c d e f", .yes = true, .replace = true});
     ask("daemon-look", (kith_daemon_request){.kind = KITH_DAEMON_LOOK, .op = UINT32_MAX});
+    ask("daemon-look", (kith_daemon_request){.kind = KITH_DAEMON_LOOK, .op = 1, .strangers = true});
+    ask("daemon-pin", (kith_daemon_request){
+                          .kind = KITH_DAEMON_PIN, .op = 1, .text = "0189", .name = "theirs", .yes = true});
     ask("daemon-doctor", (kith_daemon_request){.kind = KITH_DAEMON_DOCTOR, .op = 1, .stun = {"a:1", "b", "c", "d"}});
     ask("daemon-send", (kith_daemon_request){
                            .kind = KITH_DAEMON_SEND, .op = 1, .device = ID, .name = "\xff", .seconds = 1, .choice = 3});
@@ -488,6 +494,7 @@ static void daemon_answers(void **state)
                                         .hardware_model = "m",
                                         .trust = KITH_RELATION_OWN,
                                         .verified = true,
+                                        .first_use = true,
                                         .added_ms = 1,
                                         .last_seen_ms = 2};
     answer("daemon-event", &a);
@@ -513,11 +520,31 @@ static void daemon_answers(void **state)
     answer("daemon-status", &a);
 }
 
+static void backups(void **state)
+{
+    (void)state;
+    const kith_kdf_params cheap = {.memory_kib = 8, .passes = 1, .lanes = 1};
+    const kith_backup_random random = {.key = {1}};
+    kith_backup_content backup = {.made_at_ms = 1795000000000}, opened;
+    kith_reason reason;
+    uint8_t *data;
+    size_t size;
+    for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) {
+        backup.parts[i].data = (const uint8_t *)"{}";
+        backup.parts[i].size = 2;
+    }
+    assert_ok(kith_backup_seal(&backup, &cheap, (kith_bytes){"x", 1}, NULL, &random, &data, &size));
+    assert_ok(kith_backup_open(data, size, (kith_bytes){"x", 1}, &opened, &reason));
+    say("backup-body", opened.memory, opened.memory_size);
+    kith_backup_done(&opened);
+    kith_free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(hello), TEST(pairing),    TEST(files),  TEST(talks),           TEST(relay),
-        TEST(candidates), TEST(graphs), TEST(daemon_requests), TEST(daemon_answers),
+        TEST(candidates), TEST(graphs), TEST(backups), TEST(daemon_requests), TEST(daemon_answers),
     };
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }
