@@ -185,7 +185,7 @@ def case_one_identity_on_two_machines():
     """A copied home: the one that runs is told."""
     with Net("abc") as n:
         pair(n.a, n.b)
-        host = n.a.receive()
+        host = n.a.receive("--verbose")
         host.begins()
         shutil.copytree(n.a.home, n.c.home)
         n.c.receive().begins()
