@@ -173,6 +173,72 @@ static bool make_room(table *t, kith_device_info *list)
     return t->devices && t->sightings;
 }
 
+/* ---- the history ---- */
+
+static const char *const kinds[] = {"", "founded", "admitted", "revoked", "described", "deposited", "reset", "replaced", "accepted"};
+static const char *const states[] = {"", "good", "waiting", "void_stranger", "void_revoked", "void_reset", "void_key"};
+
+/* What a record says, for people. */
+static void tell(const kith_history_record *r, char *to, size_t size)
+{
+    char device[OUT_NAME], name[OUT_NAME], why[OUT_NAME];
+    out_name(r->device, device, sizeof device);
+    out_name(r->name, name, sizeof name);
+    out_name(r->why, why, sizeof why);
+    switch (r->kind) {
+    case KITH_HISTORY_FOUND: snprintf(to, size, "began"); break;
+    case KITH_HISTORY_ADMIT: snprintf(to, size, "let in %s", device); break;
+    case KITH_HISTORY_REVOKE: snprintf(to, size, "revoked %s%s%s", device, *why ? ": " : "", why); break;
+    case KITH_HISTORY_DESCRIBE: snprintf(to, size, "is called %s", name); break;
+    case KITH_HISTORY_DEPOSIT: snprintf(to, size, "left its key for the recovery code"); break;
+    case KITH_HISTORY_RESET:
+        snprintf(to, size, "used the recovery code: %u device%s in, a new code", r->count, r->count == 1 ? "" : "s");
+        break;
+    case KITH_HISTORY_REPLACE: snprintf(to, size, "made a recovery code without the old one"); break;
+    case KITH_HISTORY_ACCEPT: snprintf(to, size, "agreed to that code"); break;
+    }
+}
+
+static void tell_void(const kith_history_record *r, char *to, size_t size)
+{
+    *to = 0;
+    switch (r->state) {
+    case KITH_HISTORY_GOOD: break;
+    case KITH_HISTORY_WAITING: snprintf(to, size, "  (waits for the others to agree)"); break;
+    case KITH_HISTORY_VOID_STRANGER: snprintf(to, size, "  (void: was not let in by then)"); break;
+    case KITH_HISTORY_VOID_REVOKED: snprintf(to, size, "  (void: revoked by %.8s)", r->void_by); break;
+    case KITH_HISTORY_VOID_RESET: snprintf(to, size, "  (void: %.8s does not know of it)", r->void_by); break;
+    case KITH_HISTORY_VOID_KEY: snprintf(to, size, "  (void: not the code in force)"); break;
+    }
+}
+
+static void print_record(const kith_history_record *r)
+{
+    char when[OUT_SIZE], signer[OUT_NAME], said[4 * OUT_NAME], why[128];
+    tell(r, said, sizeof said);
+    tell_void(r, why, sizeof why);
+    out_line("%.8s  %s  %s %s%s", r->id, out_time(r->time_ms, when),
+             *r->signer ? out_name(r->signer, signer, sizeof signer) : "a stranger", said, why);
+    out_event(json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "event", "record", "id",
+                        r->id, "kind", kinds[r->kind], "state", states[r->state], "void_by", r->void_by, "time",
+                        out_json_time(r->time_ms), "signer", r->signer, "signer_id", r->signer_id, "device", r->device,
+                        "device_id", r->device_id, "name", r->name, "why", r->why, "devices", (int)r->count));
+}
+
+/* Every record, each with its signature verified. */
+static int audit(const session *s)
+{
+    kith_history_record *records = NULL;
+    kith_problem problem;
+    size_t count = 0;
+    kith_err err = kith_history(s->home, &records, &count, &problem);
+    if (err) return out_problem(err, problem.message);
+    for (size_t i = 0; i < count; i++) print_record(&records[i]);
+    kith_free_history(records);
+    out_say("%zu record%s, all signatures verified.  Times are as the devices' clocks said.", count, count == 1 ? "" : "s");
+    return 0;
+}
+
 static int run(const cli_args *a)
 {
     session s;
@@ -180,6 +246,7 @@ static int run(const cli_args *a)
     table t = {.nearby = args_has(a, OPT_NEARBY)};
     int status = session_start(&s, a);
     if (status) return status;
+    if (args_has(a, OPT_AUDIT)) return audit(&s);
     kith_device_info *list;
     kith_err err = kith_devices(s.home, &list, &t.count, &problem);
     if (err) return out_problem(err, problem.message);
@@ -198,6 +265,7 @@ static int run(const cli_args *a)
 
 static const cli_option options[] = {
     {OPT_NEARBY, 0, "nearby", NULL, VALUE_NONE, "list strangers on this network, too: for \"kith trust\""},
+    {OPT_AUDIT, 0, "audit", NULL, VALUE_NONE, "print and verify the history of one's own devices instead"},
     {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
 };
 

@@ -10,7 +10,9 @@ static int run(const cli_args *a)
     kith_device_info device, renamed;
     kith_problem problem;
     int status = session_start(&s, a);
-    if (!status) status = session_find(&s, a->words[0], &device);
+    bool itself = !status && !kith_self(s.home, &device, &problem) &&
+                  (!strcmp(a->words[0], device.id) || !strcmp(a->words[0], device.name));
+    if (!status && !itself) status = session_find(&s, a->words[0], &device);
     if (status) return status;
     kith_err err = kith_rename(s.home, device.id, a->words[1], &renamed, &problem);
     if (err) return out_problem(err, problem.message);
@@ -28,9 +30,10 @@ const cli_command cmd_rename = {
     .takes = VALUE_DEVICE,
     .min = 2,
     .max = 2,
-    .summary = "give another device a new name here",
+    .summary = "give a device a new name",
     .about = "Give another device a new name.  The name is this device's own and unique here: where it is taken "
              "already, it becomes "
-             "NAME-2.",
+             "NAME-2.  This device itself, by its name or id, is then called so on its other devices, too, once a command "
+             "with the password has run here.",
     .run = run,
 };

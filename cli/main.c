@@ -29,6 +29,7 @@ const cli_command *const commands[] = {
     &cmd_permit,
     &cmd_rename,
     &cmd_forget,
+    &cmd_revoke,
     &cmd_passwd,
     &cmd_recovery,
     &cmd_backup,
@@ -41,7 +42,6 @@ const cli_command *const commands[] = {
     LATER("get", "fetch a file by its hash"),
     LATER("log", "keep and exchange entries of the log"),
     LATER("sync", "keep folders equal"),
-    LATER("revoke", "take an own device's rights away"),
     LATER("config", "read or set a setting"),
     NULL,
 };

@@ -56,6 +56,9 @@ typedef enum option_id {
     OPT_RECOVERY,
     OPT_DEVICE,
     OPT_LOST,
+    OPT_WHY,
+    OPT_AUDIT,
+    OPT_REPLACE_MASTER,
 } option_id;
 
 /* What a value or an argument is: completion offers that. */

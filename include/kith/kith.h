@@ -115,12 +115,13 @@ KITH_API void kith_free_devices(kith_device_info *devices);
  * tried in that order.  NOT_FOUND; AMBIGUOUS (problem.message names the candidates). */
 KITH_API KITH_MUST_CHECK kith_err kith_find(const char *home, const char *text, kith_device_info *device,
                                             kith_problem *problem);
-/* A new local name for the device of this id; a clash becomes "name-2": what it became is in *device.  ARG: not an id,
+/* A new local name for the device of this id; a clash becomes "name-2": what it became is in *device.  This device's own
+ * id: it calls itself so, which its other devices hear once a node runs again.  ARG: not an id,
  * or no name of 1 to 63 bytes without control characters; NOT_FOUND: not paired here. */
 KITH_API KITH_MUST_CHECK kith_err kith_rename(const char *home, const char *id, const char *name,
                                               kith_device_info *device, kith_problem *problem);
-/* The device of this id is a stranger from now on: running nodes of this home refuse it, too.  ARG: not an
- * id; NOT_FOUND: not paired here. */
+/* The contact of this id is a stranger from now on: running nodes of this home refuse it, too.  ARG: not an
+ * id; NOT_FOUND: not paired here; STATE: it is an own device, which is revoked (kith_revoke), on all devices at once. */
 KITH_API KITH_MUST_CHECK kith_err kith_forget(const char *home, const char *id, kith_problem *problem);
 
 /* The 60 digits that two people compare, each on the own screen: they are the same when each device knows the right key
@@ -208,6 +209,62 @@ KITH_API KITH_MUST_CHECK kith_err kith_recovery_new(const char *home, const kith
  * NOT_FOUND: none waits; REVOKED. */
 KITH_API KITH_MUST_CHECK kith_err kith_recovery_accept(const char *home, const void *password, size_t password_size,
                                                        bool *in_force, kith_problem *problem);
+
+/* How kith_revoke goes about it; `size` and the password are needed. */
+typedef struct kith_revoke_options {
+    size_t size;
+    const void *password;
+    size_t password_size;
+    const char *why;           /* for the others and itself to read, at most 63 bytes; NULL: "" */
+    const char *recovery_code; /* the words of the code in force: the device's own word against this one's counts no
+                                  more.  NULL: without */
+} kith_revoke_options;
+/* The own device of this id is none any more, here at once, and on each other own device when it meets one that knows:
+ * a running node of this home tells those it is connected to.  Its connections end, and it is told why.  Of two that
+ * revoke each other the one that was let in earlier wins; with the recovery code the one that has it, and what the
+ * revoked device revoked is in again.  Then there is a new code: *result (not NULL) has it.  Its key does not come back.
+ * PASSWORD; CODE; NOT_FOUND: no own device; ARG: not an id, or this device; STATE: there is no recovery code; REVOKED:
+ * this device was. */
+KITH_API KITH_MUST_CHECK kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *options,
+                                              kith_recovery_result *result, kith_problem *problem);
+
+/* One record of who was let in, and who was not any more; the history has them in an order in which each stands after
+ * those its author knew. */
+typedef enum kith_history_kind {
+    KITH_HISTORY_FOUND = 1, /* the first device */
+    KITH_HISTORY_ADMIT,     /* signer let device in */
+    KITH_HISTORY_REVOKE,    /* signer revoked device: why */
+    KITH_HISTORY_DESCRIBE,  /* signer is called `name` now */
+    KITH_HISTORY_DEPOSIT,   /* signer left its key for the recovery code */
+    KITH_HISTORY_RESET,     /* with the recovery code: `count` devices are in, and a new code is */
+    KITH_HISTORY_REPLACE,   /* signer made a recovery code without the old one */
+    KITH_HISTORY_ACCEPT     /* and signer agrees */
+} kith_history_kind;
+typedef enum kith_history_state {
+    KITH_HISTORY_GOOD = 1,
+    KITH_HISTORY_WAITING,       /* for others to agree */
+    KITH_HISTORY_VOID_STRANGER, /* its signer was not let in by then */
+    KITH_HISTORY_VOID_REVOKED,  /* its signer was revoked by the record void_by */
+    KITH_HISTORY_VOID_RESET,    /* the recovery code was used without knowing of it: void_by */
+    KITH_HISTORY_VOID_KEY       /* of a recovery code that was not in force */
+} kith_history_state;
+typedef struct kith_history_record {
+    char id[KITH_HASH_TEXT];
+    kith_history_kind kind;
+    kith_history_state state;
+    char void_by[KITH_HASH_TEXT]; /* the id of a record; "": none in particular */
+    int64_t time_ms;              /* as its signer's clock said: proves nothing */
+    char signer[KITH_NAME_TEXT], signer_id[KITH_ID_TEXT];
+    char device[KITH_NAME_TEXT], device_id[KITH_ID_TEXT]; /* "": none */
+    char name[KITH_NAME_TEXT];
+    char why[KITH_NAME_TEXT];
+    uint32_t count;
+} kith_history_record;
+/* All of it, with every signature verified: an array of *count to release with kith_free_history.  DAMAGED: one is
+ * wrong. */
+KITH_API KITH_MUST_CHECK kith_err kith_history(const char *home, kith_history_record **records, size_t *count,
+                                               kith_problem *problem);
+KITH_API void kith_free_history(kith_history_record *records); /* NULL is fine */
 
 /* Write an encrypted backup of this home into the new file `path` (mode 0600, nothing is overwritten): with it and the
  * password of now, or the recovery code of now, the device can be restored.  PASSWORD; EXISTS; what the disk says of

@@ -137,17 +137,48 @@ static kith_err apply(kith_trust *trust, void *user)
     return err;
 }
 
+/* Is the device of this id a member of the trust graph?  Then it cannot be forgotten. */
+static kith_err check_contact(kith_home *home, const uint8_t *uuid, kith_problem *problem)
+{
+    kith_graph *graph = NULL;
+    kith_verdict verdict = {0};
+    kith_err err = kith_home_load_graph(home, &graph, problem);
+    if (!err && kith_graph_count(graph)) err = kith_graph_judge(graph, &verdict);
+    for (size_t i = 0; !err && i < verdict.count; i++) {
+        const kith_member *m = &verdict.members[i];
+        if (m->state != KITH_MEMBER || memcmp(m->entry.uuid, uuid, KITH_UUID_SIZE) != 0) continue;
+        err = KITH_ERR_STATE;
+        snprintf(problem->message, sizeof problem->message,
+                 "%s is one of your own devices: `kith revoke` takes it out, on all of them", m->entry.name);
+    }
+    kith_verdict_done(&verdict);
+    kith_graph_free(graph);
+    return err;
+}
+
 static kith_err apply_to_home(const char *home, const char *id, change *c, kith_problem *problem)
 {
     kith_visit v;
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
-    err = kith_uuid_parse(id, c->uuid) ? KITH_ERR_ARG : kith_home_update_trust(v.home, apply, c, problem);
+    err = kith_uuid_parse(id, c->uuid) ? KITH_ERR_ARG : KITH_OK;
+    if (!err && c->what == FORGET) err = check_contact(v.home, c->uuid, problem);
+    if (!err) err = kith_home_update_trust(v.home, apply, c, problem);
     if (err == KITH_ERR_ARG && !*problem->message && c->what == RENAME)
         snprintf(problem->message, sizeof problem->message,
                  "a device's name is 1 to 63 bytes of text without control characters");
     kith__visit_leave(&v);
     return kith__visit_report(err, problem);
+}
+
+static kith_err rename_self(const char *home, const char *name, kith_device_info *device, kith_problem *problem)
+{
+    kith_visit v;
+    kith_err err = kith__visit_enter(home, &v, problem);
+    if (err) return kith__visit_report(err, problem);
+    err = kith_home_set_name(v.home, name, problem);
+    kith__visit_leave(&v);
+    return err ? kith__visit_report(err, problem) : kith_self(home, device, problem);
 }
 
 kith_err kith_rename(const char *home, const char *id, const char *name, kith_device_info *device,
@@ -158,7 +189,10 @@ kith_err kith_rename(const char *home, const char *id, const char *name, kith_de
         *problem = (kith_problem){0};
         return kith__visit_report(KITH_ERR_ARG, problem);
     }
-    return apply_to_home(home, id, &c, problem);
+    kith_device_info self;
+    kith_err err = kith_self(home, &self, problem);
+    if (err || strcmp(self.id, id) != 0) return err ? err : apply_to_home(home, id, &c, problem);
+    return rename_self(home, name, device, problem);
 }
 
 static kith_err forget_seen(kith_seen *seen, void *user)

@@ -265,6 +265,49 @@ kith_err kith_recovery_accept(const char *home, const void *password, size_t pas
     return with_author(home, (kith_bytes){password, password_size}, problem, agree, in_force);
 }
 
+/* ---- who is one's own no more ---- */
+
+typedef struct revocation {
+    const char *why;
+    const uint8_t *code; /* NULL: without */
+    uint8_t uuid[KITH_UUID_SIZE];
+    kith_recovery_result *result;
+} revocation;
+
+static kith_err revoke_device(kith_visit *v, const kith_home_author *who, void *user, kith_problem *problem)
+{
+    revocation *r = user;
+    uint8_t code[KITH_RECOVERY_CODE_SIZE];
+    kith_recovery_public pair;
+    kith_graph_entry whom;
+    kith_rng_bytes(who->rng, code, sizeof code);
+    kith_recovery_derive(code, &pair);
+    kith_err err = kith_home_revoke(v->home, who, r->uuid, r->why, r->code, &pair, &whom, problem);
+    if (!err && r->code) {
+        kith_recovery_text(code, r->result->recovery_code);
+        r->result->in_force = true;
+    }
+    kith_wipe(code, sizeof code);
+    return err;
+}
+
+kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *options,
+                     kith_recovery_result *result, kith_problem *problem)
+{
+    kith_revoke_options o = {0};
+    uint8_t code[KITH_RECOVERY_CODE_SIZE];
+    revocation r = {.result = result};
+    if (!kith__options_take(&o, sizeof o, options)) return wrong_size(problem);
+    if (o.recovery_code && (!result || result->size < sizeof *result)) return wrong_size(problem);
+    if (kith_uuid_parse(id, r.uuid)) return wrong_size(problem);
+    if (o.recovery_code && take_code(o.recovery_code, code, problem)) return problem->err;
+    r.why = o.why;
+    r.code = o.recovery_code ? code : NULL;
+    kith_err err = with_author(home, (kith_bytes){o.password, o.password_size}, problem, revoke_device, &r);
+    kith_wipe(code, sizeof code);
+    return err;
+}
+
 /* ---- backups ---- */
 
 kith_err kith_backup(const char *home, const char *path, const void *password, size_t password_size,

@@ -35,6 +35,7 @@ typedef struct run {
     kith_hello peer;
     bool counted; /* host: kith_code_begin said yes and kith_code_end was not called */
     bool proven, done;
+    bool refused; /* the joiner has own devices, and the host is none of them */
     bool pinning; /* the job is out: the run stays, and what happens meanwhile waits */
     kith_timer *timer;
     uint64_t linger_until, entered_until;
@@ -185,7 +186,11 @@ static void describe_failure(const run *r, kith_err err, char *out, size_t size)
 {
     bool by_peer = kith_pairing_failed_by_peer(r->machine);
     *out = 0;
-    if (err == KITH_ERR_ARG)
+    if (r->refused)
+        snprintf(out, size,
+                 "this device has own devices already: run `kith pair` here and `kith join` there; or join as a contact "
+                 "(--contact); or leave them for the other's (--replace-master)");
+    else if (err == KITH_ERR_ARG)
         snprintf(out, size, "%s pairs as %s and this one as %s: say --contact on both, or on neither",
                  by_peer ? "the other device" : r->peer.name,
                  r->op->kind == KITH_PAIR_OWN ? "a contact" : "an own device",
@@ -231,6 +236,7 @@ static void run_failed(run *r)
     kith_core *core = p->op.core;
     kith_err err = kith_pairing_error(r->machine);
     if (err == KITH_ERR_CANCELLED) err = KITH_ERR_DECLINED; /* the person there stopped: here nobody did */
+    if (r->refused) err = KITH_ERR_STATE;
     bool wrong = kith_pairing_attempt(r->machine) == KITH_ATTEMPT_WRONG, proven = r->proven;
     /* What somebody says who has proven nothing is no reason to give up. */
     bool elsewhere =
@@ -265,6 +271,12 @@ static void ask(run *r)
         return;
     }
     r->proven = true;
+    r->refused = !p->host && p->kind == KITH_PAIR_OWN && !p->replace && kith__own_has_others(p->op.core) &&
+                 !kith__own_is_member(p->op.core, r->peer.fingerprint);
+    if (r->refused) {
+        kith_pairing_fail(r->machine, KITH_ERR_DECLINED);
+        return;
+    }
     if (r->counted) {
         kith_code_end(&p->code, &r->source, KITH_ATTEMPT_RIGHT);
         r->counted = false;
@@ -613,13 +625,6 @@ void kith_core_join(kith_core *core, kith_op id, const char *words, const kith_p
     kith_words parsed;
     if (kith_words_parse(words, &parsed, why, sizeof why)) {
         kith__core_refuse(core, id, KITH_ERR_CODE, why);
-        return;
-    }
-    if (!options->contact && !options->replace_network && kith__own_has_others(core)) {
-        kith__core_refuse(
-            core, id, KITH_ERR_STATE,
-            "this device has own devices already: run `kith pair` here and `kith join` on the new one; or "
-            "join as a contact (--contact); or leave them for the other's (--replace-master)");
         return;
     }
     pair_op *p = pair_new(core, id, options, false);

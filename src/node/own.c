@@ -108,6 +108,11 @@ bool kith__own_has_others(const kith_core *core)
            is_member(core->own, core->signer.fingerprint);
 }
 
+bool kith__own_is_member(const kith_core *core, const uint8_t fingerprint[static 32])
+{
+    return core->own && is_member(core->own, fingerprint);
+}
+
 kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[static 32])
 {
     const struct own *own = core->own;

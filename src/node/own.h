@@ -33,6 +33,7 @@ void kith__own_told_text(const kith_core *core, char *out, size_t size);
 /* ---- joining ---- */
 /* Has this network other members than this device? */
 bool kith__own_has_others(const kith_core *core);
+bool kith__own_is_member(const kith_core *core, const uint8_t fingerprint[static 32]);
 /* Enter the network of the device at the other end, which has admitted this one; `replace`: also when this one has
  * others.  Done, or not to be: kith__own_joining is false. */
 void kith__own_join(session *s, bool replace);

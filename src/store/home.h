@@ -160,6 +160,18 @@ KITH_MUST_CHECK kith_err kith_home_accept_recovery(kith_home *home, const kith_h
                                                    kith_recovery_change *out, kith_problem *problem);
 KITH_MUST_CHECK kith_err kith_home_waiting_recovery(kith_home *home, kith_recovery_change *out, kith_problem *problem);
 
+/* ---- who is one's own no more ---- */
+/* Revoke the own device of this UUID; *whom is what it was.  With the code in force (and the pair of a new one) by a
+ * reset: whatever the device has signed counts no more, and those that it has revoked are in again.  NOT_FOUND: no member
+ * is called so; ARG: this device itself; CODE, STATE, LIMIT as above; REVOKED: this device is no member any more (with
+ * the code it need not be). */
+KITH_MUST_CHECK kith_err kith_home_revoke(kith_home *home, const kith_home_author *who,
+                                          const uint8_t uuid[static KITH_UUID_SIZE], const char *why,
+                                          const uint8_t *code, const kith_recovery_public *pair,
+                                          kith_graph_entry *whom, kith_problem *problem);
+/* The graph with every signature verified.  DAMAGED where one is wrong. */
+KITH_MUST_CHECK kith_err kith_home_verify_graph(kith_home *home, kith_graph **out, kith_problem *problem);
+
 /* ---- backups (identity/backup.h has the format) ---- */
 /* Write this home's files, sealed under its password and to its recovery code, into a new file (0600).  PASSWORD;
  * EXISTS when there is something of this name already; the home's errors, and what the disk says of `path`. */

@@ -11,7 +11,8 @@
 static const kith_home_file graph_file = {KITH_GRAPH_NAME, KITH_GRAPH_FILE_MAX, KITH_OTHERS_ANY};
 
 /* The graph (empty when there is no file) and the bytes it was read from (NULL when there is none; release). */
-static kith_err read_graph(const kith_home *home, kith_graph **out, uint8_t **data, size_t *size, kith_problem *problem)
+static kith_err read_graph(const kith_home *home, bool verify, kith_graph **out, uint8_t **data, size_t *size,
+                           kith_problem *problem)
 {
     kith_reason reason;
     kith_err err = kith__home_read(home, &graph_file, data, size, problem);
@@ -20,18 +21,28 @@ static kith_err read_graph(const kith_home *home, kith_graph **out, uint8_t **da
         return err ? kith__say_plain(problem, err) : KITH_OK;
     }
     if (err) return err;
-    err = kith_graph_decode(*data, *size, false, out, &reason);
+    err = kith_graph_decode(*data, *size, verify, out, &reason);
     return err ? kith__say_decode(home, KITH_GRAPH_NAME, err, &reason, problem) : KITH_OK;
 }
 
-kith_err kith_home_load_graph(kith_home *home, kith_graph **out, kith_problem *problem)
+static kith_err load_graph(kith_home *home, bool verify, kith_graph **out, kith_problem *problem)
 {
     uint8_t *data = NULL;
     size_t size = 0;
     *problem = (kith_problem){0};
-    kith_err err = read_graph(home, out, &data, &size, problem);
+    kith_err err = read_graph(home, verify, out, &data, &size, problem);
     kith_free(data);
     return err;
+}
+
+kith_err kith_home_load_graph(kith_home *home, kith_graph **out, kith_problem *problem)
+{
+    return load_graph(home, false, out, problem);
+}
+
+kith_err kith_home_verify_graph(kith_home *home, kith_graph **out, kith_problem *problem)
+{
+    return load_graph(home, true, out, problem);
 }
 
 /* ---- what is derived ---- */
@@ -57,7 +68,7 @@ kith_err kith__home_derive_trust(const kith_home *home, kith_trust *trust, kith_
     kith_graph *graph = NULL;
     uint8_t *data = NULL;
     size_t size = 0;
-    kith_err err = read_graph(home, &graph, &data, &size, problem);
+    kith_err err = read_graph(home, false, &graph, &data, &size, problem);
     if (!err && kith_graph_count(graph)) err = derive_trust(home, graph, false, trust, problem);
     kith_graph_free(graph);
     kith_free(data);
@@ -119,7 +130,7 @@ kith_err kith_home_update_graph(kith_home *home, kith_home_graph_fn *fn, void *u
     size_t old_size = 0;
     *problem = (kith_problem){0};
     kith_err err = kith__home_lock(home, &lock, problem);
-    if (!err) err = read_graph(home, &graph, &old, &old_size, problem);
+    if (!err) err = read_graph(home, false, &graph, &old, &old_size, problem);
     if (!err && (err = fn(graph, user)) != KITH_OK)
         problem->err = err;
     else if (!err)
@@ -212,7 +223,7 @@ kith_err kith_home_tend_graph(kith_home *home, const uint8_t *seed, kith_rng *rn
     *problem = (kith_problem){0};
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = kith__home_need_identity(home, &identity, problem);
-    if (!err) err = read_graph(home, &graph, &old, &old_size, problem);
+    if (!err) err = read_graph(home, false, &graph, &old, &old_size, problem);
     bool new = !err && kith_graph_count(graph) == 0;
     if (!err) {
         own_entry(&identity, &self);

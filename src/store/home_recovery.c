@@ -10,6 +10,9 @@ typedef struct renewal {
     const uint8_t *old_code; /* NULL: lost, or none */
     const kith_recovery_public *pair;
     kith_graph_entry self;
+    const uint8_t *revoked; /* the UUID of a device that is to go; NULL */
+    const char *why;
+    kith_graph_entry whom; /* it */
     kith_recovery_change *out;
 } renewal;
 
@@ -25,7 +28,21 @@ static bool is_member(const renewal *r, const kith_verdict *verdict)
     return me && me->state == KITH_MEMBER;
 }
 
-/* With the old code: the members stay who they are. */
+static bool same(const uint8_t *a, const uint8_t *b) { return memcmp(a, b, KITH_FINGERPRINT_SIZE) == 0; }
+
+/* Members stay who they are, but for who is revoked: it goes, and whom it has revoked comes back. */
+static bool stays(const kith_graph *graph, const renewal *r, const kith_member *m)
+{
+    kith_record record;
+    if (!r->revoked) return m->state == KITH_MEMBER;
+    if (same(m->entry.fingerprint, r->whom.fingerprint)) return false;
+    if (m->state == KITH_MEMBER || same(m->entry.fingerprint, r->self.fingerprint)) return true;
+    if (m->state != KITH_MEMBER_REVOKED) return false;
+    kith_graph_record(graph, m->revoked, &record);
+    return same(record.signer, r->whom.fingerprint);
+}
+
+/* With the old code. */
 static kith_err reset(kith_graph *graph, const renewal *r, const kith_verdict *verdict)
 {
     kith_graph_entry roster[KITH_GRAPH_ROSTER_MAX];
@@ -36,7 +53,7 @@ static kith_err reset(kith_graph *graph, const renewal *r, const kith_verdict *v
     if (verdict->pair == KITH_GRAPH_NONE) return KITH_ERR_STATE;
     if (!kith_recovery_same(&of_code, &verdict->recovery)) return KITH_ERR_CODE;
     for (size_t i = 0; i < verdict->count; i++) {
-        if (verdict->members[i].state != KITH_MEMBER) continue;
+        if (!stays(graph, r, &verdict->members[i])) continue;
         if (count == KITH_GRAPH_ROSTER_MAX) return KITH_ERR_LIMIT;
         roster[count++] = verdict->members[i].entry;
     }
@@ -114,9 +131,36 @@ static kith_err say_refused(kith_err err, kith_problem *problem)
         return kith__say(problem, err, "there is no recovery code yet: none has to be given for a new one");
     case KITH_ERR_NOT_FOUND: return kith__say(problem, err, "no new recovery code waits for this device's consent");
     case KITH_ERR_LIMIT:
-        return kith__say(problem, err, "there are too many devices, or records of them, for a new recovery code");
+        return kith__say(problem, err,
+                         "the trust graph is full: use the recovery code (`kith revoke --recovery`, `kith recovery new`)");
     default: return kith__say_plain(problem, err);
     }
+}
+
+static kith_err find_revoked(renewal *r, const kith_verdict *verdict)
+{
+    for (size_t i = 0; i < verdict->count; i++) {
+        const kith_member *m = &verdict->members[i];
+        if (m->state != KITH_MEMBER || memcmp(m->entry.uuid, r->revoked, KITH_UUID_SIZE) != 0) continue;
+        r->whom = m->entry;
+        return same(m->entry.fingerprint, r->self.fingerprint) ? KITH_ERR_ARG : KITH_OK;
+    }
+    return KITH_ERR_NOT_FOUND;
+}
+
+static kith_err revoke(kith_graph *graph, void *user)
+{
+    renewal *r = user;
+    kith_verdict verdict = {0};
+    const kith_graph_author author = author_of(r);
+    kith_err err = kith_graph_judge(graph, &verdict);
+    if (!err) err = find_revoked(r, &verdict);
+    if (!err && !r->old_code && !is_member(r, &verdict)) err = KITH_ERR_REVOKED;
+    if (!err)
+        err = r->old_code ? reset(graph, r, &verdict)
+                          : kith_graph_revoke(graph, &author, r->whom.fingerprint, r->why);
+    kith_verdict_done(&verdict);
+    return err;
 }
 
 /* Change the graph, and say what follows from it: this device's deposit for the code that is in force then. */
@@ -169,4 +213,17 @@ kith_err kith_home_waiting_recovery(kith_home *home, kith_recovery_change *out, 
     if (err) return kith__say_plain(problem, err);
     *out = found;
     return KITH_OK;
+}
+
+kith_err kith_home_revoke(kith_home *home, const kith_home_author *who, const uint8_t uuid[static KITH_UUID_SIZE],
+                          const char *why, const uint8_t *code, const kith_recovery_public *pair,
+                          kith_graph_entry *whom, kith_problem *problem)
+{
+    kith_recovery_change ignored;
+    renewal r = {.who = who, .old_code = code, .pair = pair, .revoked = uuid, .why = why, .out = &ignored};
+    kith_err err = change(home, &r, revoke, problem);
+    if (err == KITH_ERR_NOT_FOUND) return kith__say(problem, err, "that is none of this device's own devices");
+    if (err == KITH_ERR_ARG) return kith__say(problem, err, "a device cannot revoke itself: do it on another");
+    if (!err) *whom = r.whom;
+    return err;
 }

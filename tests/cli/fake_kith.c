@@ -710,3 +710,33 @@ kith_err kith_relay_serve(const kith_relay_options *options, const kith_relay_sa
     }
     return KITH_OK;
 }
+
+kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *o, kith_recovery_result *result,
+                     kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], secret[128], code[KITH_RECOVERY_TEXT];
+    if (o->size != sizeof *o || !read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_ARG, "size");
+    trace("revoke why=%s code=%d", o->why ? o->why : "", o->recovery_code != NULL);
+    if (!right(secret, o->password, o->password_size)) return problem_set(problem, KITH_ERR_PASSWORD, NULL);
+    fake_code(code);
+    if (o->recovery_code && strcmp(o->recovery_code, code) != 0) return problem_set(problem, KITH_ERR_CODE, NULL);
+    if (o->recovery_code) strcpy(result->recovery_code, code);
+    return kith_forget(home, id, problem);
+}
+
+kith_err kith_history(const char *home, kith_history_record **records, size_t *count, kith_problem *problem)
+{
+    char name[KITH_NAME_TEXT], secret[128];
+    if (!read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
+    kith_history_record *list = calloc(2, sizeof *list);
+    list[0] = (kith_history_record){.id = "aaaaaaaaaa", .kind = KITH_HISTORY_FOUND, .state = KITH_HISTORY_GOOD, .time_ms = 1};
+    list[1] = (kith_history_record){.id = "bbbbbbbbbb", .kind = KITH_HISTORY_REVOKE, .state = KITH_HISTORY_VOID_REVOKED,
+                                    .void_by = "cccccccccc", .time_ms = 2, .device = "pad\x1b[1m", .why = "sold"};
+    snprintf(list[0].signer, sizeof list[0].signer, "%s", name);
+    snprintf(list[1].signer, sizeof list[1].signer, "%s", name);
+    *records = list;
+    *count = 2;
+    return KITH_OK;
+}
+
+void kith_free_history(kith_history_record *records) { free(records); }

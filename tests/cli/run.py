@@ -214,7 +214,7 @@ def test_usage():
         has(r.stderr, part)
         assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
         equal(r.stdout, "")
-    for word in "get log sync revoke config".split():
+    for word in "get log sync config".split():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")

@@ -107,25 +107,26 @@ def case_several_processes_with_one_home():
         expect(all(r.running() for r in receivers), "a receiver ended")
 
 
-def case_forgotten_device_is_refused():
+def case_revoked_device_is_refused():
     with Net() as n:
         know(n.a, n.b)
         file = random_file(n.folder / "file", 1000)
         receiver = n.b.receive()  # runs all the time
         n.a.send(n.b, file).ends(0)
-        n.b.kith("forget", n.a.id).ends(0)
+        n.b.kith("forget", n.a.id).ends(1, "kith revoke")
+        n.b.kith("revoke", "--yes", "--why", "sold", n.a.id).ends(0)
         expect(not n.b.devices(), "still listed")
-        n.a.send(n.b, copy(file, "second")).ends(4, "pair")
-        n.a.kith("ping", "-c", "1", n.b.id).ends(4)
+        n.a.send(n.b, copy(file, "second")).ends(4, "this device was revoked by device-b on 20")
+        n.a.kith("ping", "-c", "1", n.b.id).ends(4, ": sold")
         expect(receiver.running(), receiver.said())
         receiver.kill()
         n.b.receive()
-        n.a.send(n.b, copy(file, "third")).ends(4, "pair")
+        n.a.send(n.b, copy(file, "third")).ends(4, "this device was revoked")
         expect([p.name for p in n.b.inbox.iterdir()] == ["file"], f"received {list(n.b.inbox.iterdir())}")
 
 
-def case_forgotten_in_the_middle():
-    """A connection that stands when its device is forgotten takes no new file."""
+def case_revoked_in_the_middle():
+    """A connection that stands when its device is revoked ends at once."""
     with Net() as n:
         know(n.a, n.b)
         n.slow(200)
@@ -133,8 +134,7 @@ def case_forgotten_in_the_middle():
         n.b.receive()
         sender = n.a.send(n.b, big)
         sender.event("progress", where=lambda e: e["bytes"] > 0)
-        n.b.kith("forget", n.a.id).ends(0)
-        sender.end()
-        time.sleep(0.2)
+        n.b.kith("revoke", "--yes", n.a.id).ends(0)
+        sender.ends(4, "revoked")
         n.a.send(n.b, copy(big, "second")).ends(4)
         expect(not (n.b.inbox / "second").exists(), "it was received")

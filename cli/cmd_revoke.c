@@ -1,0 +1,139 @@
+#include "commands.h"
+#include "output.h"
+#include "session.h"
+#include "typed_code.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SPREAD_NS UINT64_C(5000000000) /* to tell those that are there */
+#define PINGS     2                    /* what a device has to hear is said while the first comes and goes */
+
+static const char *const go_on = "nothing was changed";
+
+/* ---- asking ---- */
+
+static int ask(const session *s, const kith_device_info *device)
+{
+    char answer[PROMPT_LINE], shown[OUT_NAME];
+    if (args_has(s->args, OPT_YES)) return 0;
+    if (!session_may_ask(s)) return session_cannot_ask(s, "--yes");
+    prompt_print("Revoke %s?  None of your devices will let it in any more, and its key does not come back.  [y/N] ",
+                 out_name(device->name, shown, sizeof shown));
+    prompt_result result = prompt_line("", answer, sizeof answer);
+    if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
+    if (result == PROMPT_TIMEOUT) return session_gave_up(s, go_on);
+    if (result == PROMPT_OK && (*answer == 'y' || *answer == 'Y')) return 0;
+    return out_error(EXIT_FAILED, "not revoked: %s", go_on);
+}
+
+/* ---- telling the others ---- */
+
+typedef struct spread {
+    kith_device_info *devices;
+    size_t count, next, told;
+} spread;
+
+static bool next_device(session *s, spread *sp)
+{
+    while (sp->next < sp->count) {
+        const kith_device_info *d = &sp->devices[sp->next++];
+        if (d->trust == KITH_RELATION_OWN && kith_ping(s->node, d->id, PINGS, &s->op) == KITH_OK) return true;
+    }
+    return false;
+}
+
+static bool on_end(session *s, const kith_event *event)
+{
+    spread *sp = s->user;
+    sp->told += event->err == KITH_OK;
+    return next_device(s, sp);
+}
+
+static void on_event(session *s, const kith_event *event) { (void)s, (void)event; }
+
+/* Whoever is there hears it now; the others when they meet one that knows. */
+static void tell_others(session *s, secret *password)
+{
+    static const session_handler handler = {.event = on_event, .end = on_end, .go_on = "the others hear of it later"};
+    spread sp = {.count = 0};
+    kith_problem problem;
+    if (kith_devices(s->home, &sp.devices, &sp.count, &problem)) return;
+    if (session_open_with(s, password) == 0 && next_device(s, &sp)) {
+        s->until_ns = now_ns() + SPREAD_NS;
+        (void)session_run(s, &handler, &sp);
+    }
+    session_close(s);
+    kith_free_devices(sp.devices);
+    if (sp.told) out_say("%zu of your other devices know it now; the rest hear of it when they meet one.", sp.told);
+}
+
+/* ---- the command ---- */
+
+static int revoke(session *s, const kith_device_info *device)
+{
+    secret password;
+    kith_problem problem;
+    char code[KITH_RECOVERY_TEXT] = "", shown[OUT_NAME];
+    bool with_code = args_has(s->args, OPT_RECOVERY);
+    kith_recovery_result made = {.size = sizeof made};
+    if (with_code && !code_can_show())
+        return out_error(EXIT_USAGE, "nobody would see the new code: run this at a terminal, or with --json");
+    int status = ask(s, device);
+    secret_init(&password);
+    if (!status && with_code) status = code_recovery(s, code);
+    if (!status) status = session_password(s, false, &password);
+    const kith_revoke_options options = {.size = sizeof options,
+                                         .password = password.data,
+                                         .password_size = password.size,
+                                         .why = args_value(s->args, OPT_WHY),
+                                         .recovery_code = with_code ? code : NULL};
+    kith_err err = status ? KITH_OK : kith_revoke(s->home, device->id, &options, &made, &problem);
+    explicit_bzero(code, sizeof code);
+    if (err) status = out_problem(err, problem.message);
+    if (!status) {
+        out_say("%s is revoked.", out_name(device->name, shown, sizeof shown));
+        if (with_code) code_show(made.recovery_code);
+        json_t *object = json_pack("{s:s, s:o}", "event", "revoked", "device", out_json_device(device));
+        if (with_code) json_object_set_new(object, "recovery_code", json_string(made.recovery_code));
+        out_event(object);
+        tell_others(s, &password);
+    }
+    explicit_bzero(&made, sizeof made);
+    secret_done(&password);
+    return status;
+}
+
+static int run(const cli_args *a)
+{
+    session s;
+    kith_device_info device;
+    int status = session_start(&s, a);
+    if (!status) status = session_find(&s, a->words[0], &device);
+    if (status) return status;
+    if (device.trust != KITH_RELATION_OWN)
+        return out_error(EXIT_FAILED, "%s is somebody else's device: \"kith forget\" is for those", device.name);
+    return revoke(&s, &device);
+}
+
+static const cli_option options[] = {
+    {OPT_WHY, 0, "why", "TEXT", VALUE_OTHER, "what the others, and the device itself, are told; at most 63 bytes"},
+    {OPT_RECOVERY, 0, "recovery", NULL, VALUE_NONE,
+     "with the recovery code: also against a device that has revoked this one; makes a new code"},
+    {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE, "the first line of FILE is the code; - is standard input"},
+    {OPT_YES, 0, "yes", NULL, VALUE_NONE, "do not ask"},
+    {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
+};
+
+const cli_command cmd_revoke = {
+    .name = "revoke",
+    .arguments = "DEVICE",
+    .takes = VALUE_DEVICE,
+    .min = 1,
+    .max = 1,
+    .summary = "take a lost or stolen device out, on all of them",
+    .about = "Revoke an own device: none of your devices lets it in any more, its connections end, and it is told why.  "
+             "Those that can be reached hear it now, the others when they meet one that knows.",
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,64 @@
+"""A stolen device: revoked elsewhere, it is refused by every device that has heard, and told why, whatever it tries."""
+import shutil
+
+from netns import Device, Failed, Net, eventually, join, pair, random_file
+
+
+def expect(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def history(device):
+    p = device.kith("devices", "--audit")
+    p.ends(0)
+    return [e for e in p.events if e.get("event") == "record"]
+
+
+def case_stolen_device():
+    """The thief has a copy of b's home and its password."""
+    with Net() as n:
+        pair(n.a, n.b)
+        c = Device(n, "a", n.a.namespace, "c").init()  # a third, beside a
+        pair(n.a, c)
+        listening = c.receive()
+        n.a.kith("ping", "-c", "1", c.id).ends(0)
+        n.b.kith("ping", "-c", "1", n.a.id)  # b hears of c when it meets a
+        thief = Device(n, "b", n.b.namespace, "thief")
+        shutil.copytree(n.b.home, thief.home)
+        at_a = n.a.receive()
+        ping = thief.kith("ping", n.a.id)  # a connection that is alive
+        ping.event("pong")
+        n.a.kith("revoke", "--yes", "--why", "stolen on the train", n.b.id).ends(0)
+        ping.ends(4, "this device was revoked by device-a on 20")
+        eventually(lambda: n.b.id not in c.devices(), "c has not heard")
+        file = random_file(n.folder / "file", 1000)
+        for command in (("ping", "-c", "1", n.a.id), ("send", "--to", n.a.id, file), ("send", "--to", c.id, file)):
+            thief.kith(*command).ends(4, "stolen on the train")
+        code = n.a.kith("pair", "--yes")
+        join(thief, code.event("code")["words"], "--yes", "--replace-master").ends(4, "revoked")
+        code.kill()
+        # It may revoke as it likes: it is later than a.
+        thief.kith("revoke", "--yes", n.a.id).ends(0)
+        thief.kith("ping", "-c", "1", c.id).ends(4)
+        c.kith("ping", "-c", "1", n.a.id).ends(0)
+        expect(at_a.running() and listening.running(), "a receiver ended")
+        expect(not list(n.a.inbox.iterdir()), "something was received")
+        said = [(r["kind"], r["device_id"], r["state"]) for r in history(c)]
+        expect(said.count(("revoked", n.b.id, "good")) == 1 and len(said) >= 4, f"{said}")
+
+
+def case_stolen_first_device():
+    """The thief has the earliest device, and revokes the others: the recovery code takes it out, and them in again."""
+    with Net() as n:
+        pair(n.a, n.b)
+        code = n.folder / "recovery"
+        code.write_text(n.a.code + "\n")
+        n.a.kith("revoke", "--yes", n.b.id).ends(0)  # by the thief
+        n.b.receive()
+        n.a.kith("ping", "-c", "1", n.b.id).end()
+        made = n.b.kith("revoke", "--yes", "--recovery", "--code-file", code, n.a.id)
+        made.ends(0)
+        expect(len(made.event("revoked")["recovery_code"].split()) == 24, "no new code")
+        n.a.kith("ping", "-c", "1", n.b.id).ends(4, "recovery code")
+        expect([r["state"] for r in history(n.b) if r["kind"] == "reset"] == ["good"], f"{history(n.b)}")
