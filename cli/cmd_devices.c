@@ -175,7 +175,8 @@ static bool make_room(table *t, kith_device_info *list)
 
 /* ---- the history ---- */
 
-static const char *const kinds[] = {"", "founded", "admitted", "revoked", "described", "deposited", "reset", "replaced", "accepted"};
+static const char *const kinds[] = {"",          "founded", "admitted", "revoked", "described",
+                                    "deposited", "reset",   "replaced", "accepted"};
 static const char *const states[] = {"", "good", "waiting", "void_stranger", "void_revoked", "void_reset", "void_key"};
 
 /* What a record says, for people. */
@@ -235,7 +236,8 @@ static int audit(const session *s)
     if (err) return out_problem(err, problem.message);
     for (size_t i = 0; i < count; i++) print_record(&records[i]);
     kith_free_history(records);
-    out_say("%zu record%s, all signatures verified.  Times are as the devices' clocks said.", count, count == 1 ? "" : "s");
+    out_say("%zu record%s, all signatures verified.  Times are as the devices' clocks said.", count,
+            count == 1 ? "" : "s");
     return 0;
 }
 

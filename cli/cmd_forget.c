@@ -24,8 +24,8 @@ const cli_command cmd_forget = {
     .takes = VALUE_DEVICE,
     .min = 1,
     .max = 1,
-    .summary = "forget a device",
-    .about = "Forget a device: this one trusts it no longer.  The other one keeps its own list: forget this device "
-             "there, too.",
+    .summary = "forget somebody else's device",
+    .about = "Forget a contact's device: this one trusts it no longer.  The other one keeps its own list: forget this "
+             "device there, too.  One's own devices are revoked (\"kith revoke\").",
     .run = run,
 };

@@ -31,9 +31,10 @@ const cli_command cmd_rename = {
     .min = 2,
     .max = 2,
     .summary = "give a device a new name",
-    .about = "Give another device a new name.  The name is this device's own and unique here: where it is taken "
-             "already, it becomes "
-             "NAME-2.  This device itself, by its name or id, is then called so on its other devices, too, once a command "
-             "with the password has run here.",
+    .about =
+        "Give another device a new name.  The name is this device's own and unique here: where it is taken "
+        "already, it becomes "
+        "NAME-2.  This device itself, by its name or id, is then called so on its other devices, too, once a command "
+        "with the password has run here.",
     .run = run,
 };

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPREAD_NS UINT64_C(5000000000) /* to tell those that are there */
+#define SPREAD_NS UINT64_C(3000000000) /* to tell those that are there */
 #define PINGS     2                    /* what a device has to hear is said while the first comes and goes */
 
 static const char *const go_on = "nothing was changed";
@@ -132,8 +132,9 @@ const cli_command cmd_revoke = {
     .min = 1,
     .max = 1,
     .summary = "take a lost or stolen device out, on all of them",
-    .about = "Revoke an own device: none of your devices lets it in any more, its connections end, and it is told why.  "
-             "Those that can be reached hear it now, the others when they meet one that knows.",
+    .about =
+        "Revoke an own device: none of your devices lets it in any more, its connections end, and it is told why.  "
+        "Those that can be reached hear it now, the others when they meet one that knows.",
     .options = options,
     .run = run,
 };

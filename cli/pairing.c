@@ -10,9 +10,10 @@
 int pairing_start(pairing *p, session *s)
 {
     p->asking = p->first_use = false;
-    p->options = (kith_pair_options){
-        .size = sizeof p->options, .contact = args_has(s->args, OPT_CONTACT), .yes = args_has(s->args, OPT_YES),
-        .replace_network = args_has(s->args, OPT_REPLACE_MASTER)};
+    p->options = (kith_pair_options){.size = sizeof p->options,
+                                     .contact = args_has(s->args, OPT_CONTACT),
+                                     .yes = args_has(s->args, OPT_YES),
+                                     .replace_network = args_has(s->args, OPT_REPLACE_MASTER)};
     return p->options.yes || session_may_ask(s) ? 0
                                                 : session_cannot_ask(s, "--yes to take the device without a question");
 }

@@ -115,13 +115,14 @@ KITH_API void kith_free_devices(kith_device_info *devices);
  * tried in that order.  NOT_FOUND; AMBIGUOUS (problem.message names the candidates). */
 KITH_API KITH_MUST_CHECK kith_err kith_find(const char *home, const char *text, kith_device_info *device,
                                             kith_problem *problem);
-/* A new local name for the device of this id; a clash becomes "name-2": what it became is in *device.  This device's own
- * id: it calls itself so, which its other devices hear once a node runs again.  ARG: not an id,
- * or no name of 1 to 63 bytes without control characters; NOT_FOUND: not paired here. */
+/* A new local name for the device of this id; a clash becomes "name-2": what it became is in *device.  This device's
+ * own id: it calls itself so, which its other devices hear once a node runs again.  ARG: not an id, or no name of 1 to
+ * 63 bytes without control characters; NOT_FOUND: not paired here. */
 KITH_API KITH_MUST_CHECK kith_err kith_rename(const char *home, const char *id, const char *name,
                                               kith_device_info *device, kith_problem *problem);
 /* The contact of this id is a stranger from now on: running nodes of this home refuse it, too.  ARG: not an
- * id; NOT_FOUND: not paired here; STATE: it is an own device, which is revoked (kith_revoke), on all devices at once. */
+ * id; NOT_FOUND: not paired here; STATE: it is an own device, which is revoked (kith_revoke), on all devices at once.
+ */
 KITH_API KITH_MUST_CHECK kith_err kith_forget(const char *home, const char *id, kith_problem *problem);
 
 /* The 60 digits that two people compare, each on the own screen: they are the same when each device knows the right key
@@ -222,9 +223,9 @@ typedef struct kith_revoke_options {
 /* The own device of this id is none any more, here at once, and on each other own device when it meets one that knows:
  * a running node of this home tells those it is connected to.  Its connections end, and it is told why.  Of two that
  * revoke each other the one that was let in earlier wins; with the recovery code the one that has it, and what the
- * revoked device revoked is in again.  Then there is a new code: *result (not NULL) has it.  Its key does not come back.
- * PASSWORD; CODE; NOT_FOUND: no own device; ARG: not an id, or this device; STATE: there is no recovery code; REVOKED:
- * this device was. */
+ * revoked device revoked is in again.  Then there is a new code: *result (not NULL) has it.  Its key does not come
+ * back. PASSWORD; CODE; NOT_FOUND: no own device; ARG: not an id, or this device; STATE: there is no recovery code;
+ * REVOKED: this device was. */
 KITH_API KITH_MUST_CHECK kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *options,
                                               kith_recovery_result *result, kith_problem *problem);
 

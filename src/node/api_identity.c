@@ -291,8 +291,8 @@ static kith_err revoke_device(kith_visit *v, const kith_home_author *who, void *
     return err;
 }
 
-kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *options,
-                     kith_recovery_result *result, kith_problem *problem)
+kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *options, kith_recovery_result *result,
+                     kith_problem *problem)
 {
     kith_revoke_options o = {0};
     uint8_t code[KITH_RECOVERY_CODE_SIZE];

@@ -187,9 +187,10 @@ static void describe_failure(const run *r, kith_err err, char *out, size_t size)
     bool by_peer = kith_pairing_failed_by_peer(r->machine);
     *out = 0;
     if (r->refused)
-        snprintf(out, size,
-                 "this device has own devices already: run `kith pair` here and `kith join` there; or join as a contact "
-                 "(--contact); or leave them for the other's (--replace-master)");
+        snprintf(
+            out, size,
+            "this device has own devices already: run `kith pair` here and `kith join` there; or join as a contact "
+            "(--contact); or leave them for the other's (--replace-master)");
     else if (err == KITH_ERR_ARG)
         snprintf(out, size, "%s pairs as %s and this one as %s: say --contact on both, or on neither",
                  by_peer ? "the other device" : r->peer.name,

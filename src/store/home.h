@@ -162,13 +162,13 @@ KITH_MUST_CHECK kith_err kith_home_waiting_recovery(kith_home *home, kith_recove
 
 /* ---- who is one's own no more ---- */
 /* Revoke the own device of this UUID; *whom is what it was.  With the code in force (and the pair of a new one) by a
- * reset: whatever the device has signed counts no more, and those that it has revoked are in again.  NOT_FOUND: no member
- * is called so; ARG: this device itself; CODE, STATE, LIMIT as above; REVOKED: this device is no member any more (with
- * the code it need not be). */
+ * reset: whatever the device has signed counts no more, and those that it has revoked are in again.  NOT_FOUND: no
+ * member is called so; ARG: this device itself; CODE, STATE, LIMIT as above; REVOKED: this device is no member any more
+ * (with the code it need not be). */
 KITH_MUST_CHECK kith_err kith_home_revoke(kith_home *home, const kith_home_author *who,
                                           const uint8_t uuid[static KITH_UUID_SIZE], const char *why,
-                                          const uint8_t *code, const kith_recovery_public *pair,
-                                          kith_graph_entry *whom, kith_problem *problem);
+                                          const uint8_t *code, const kith_recovery_public *pair, kith_graph_entry *whom,
+                                          kith_problem *problem);
 /* The graph with every signature verified.  DAMAGED where one is wrong. */
 KITH_MUST_CHECK kith_err kith_home_verify_graph(kith_home *home, kith_graph **out, kith_problem *problem);
 

@@ -131,8 +131,9 @@ static kith_err say_refused(kith_err err, kith_problem *problem)
         return kith__say(problem, err, "there is no recovery code yet: none has to be given for a new one");
     case KITH_ERR_NOT_FOUND: return kith__say(problem, err, "no new recovery code waits for this device's consent");
     case KITH_ERR_LIMIT:
-        return kith__say(problem, err,
-                         "the trust graph is full: use the recovery code (`kith revoke --recovery`, `kith recovery new`)");
+        return kith__say(
+            problem, err,
+            "the trust graph is full: use the recovery code (`kith revoke --recovery`, `kith recovery new`)");
     default: return kith__say_plain(problem, err);
     }
 }
@@ -157,8 +158,7 @@ static kith_err revoke(kith_graph *graph, void *user)
     if (!err) err = find_revoked(r, &verdict);
     if (!err && !r->old_code && !is_member(r, &verdict)) err = KITH_ERR_REVOKED;
     if (!err)
-        err = r->old_code ? reset(graph, r, &verdict)
-                          : kith_graph_revoke(graph, &author, r->whom.fingerprint, r->why);
+        err = r->old_code ? reset(graph, r, &verdict) : kith_graph_revoke(graph, &author, r->whom.fingerprint, r->why);
     kith_verdict_done(&verdict);
     return err;
 }

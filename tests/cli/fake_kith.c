@@ -729,9 +729,15 @@ kith_err kith_history(const char *home, kith_history_record **records, size_t *c
     char name[KITH_NAME_TEXT], secret[128];
     if (!read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
     kith_history_record *list = calloc(2, sizeof *list);
-    list[0] = (kith_history_record){.id = "aaaaaaaaaa", .kind = KITH_HISTORY_FOUND, .state = KITH_HISTORY_GOOD, .time_ms = 1};
-    list[1] = (kith_history_record){.id = "bbbbbbbbbb", .kind = KITH_HISTORY_REVOKE, .state = KITH_HISTORY_VOID_REVOKED,
-                                    .void_by = "cccccccccc", .time_ms = 2, .device = "pad\x1b[1m", .why = "sold"};
+    list[0] =
+        (kith_history_record){.id = "aaaaaaaaaa", .kind = KITH_HISTORY_FOUND, .state = KITH_HISTORY_GOOD, .time_ms = 1};
+    list[1] = (kith_history_record){.id = "bbbbbbbbbb",
+                                    .kind = KITH_HISTORY_REVOKE,
+                                    .state = KITH_HISTORY_VOID_REVOKED,
+                                    .void_by = "cccccccccc",
+                                    .time_ms = 2,
+                                    .device = "pad\x1b[1m",
+                                    .why = "sold"};
     snprintf(list[0].signer, sizeof list[0].signer, "%s", name);
     snprintf(list[1].signer, sizeof list[1].signer, "%s", name);
     *records = list;

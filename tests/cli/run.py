@@ -753,6 +753,37 @@ def test_rename_and_forget():
     equal(p.run("completion", "devices").stdout, "phone\n")
 
 
+def test_revoke():
+    p = Place()
+    r = p.run("revoke", "phone", "--yes")  # a contact
+    equal(r.returncode, 1)
+    has(r.stderr, "kith forget")
+    r = p.run("revoke", "laptop")
+    equal(r.returncode, 2)
+    has(r.stderr, "--yes")
+    (e,) = [e for e in events(p.locked("--json", "revoke", "--yes", "--why", "sold", "laptop").stdout) if e["event"] == "revoked"]
+    equal(e["device"]["name"], "laptop")
+    has(p.trace(), "revoke why=sold code=0")
+    equal(p.locked("revoke", "--yes", "laptop").returncode, 3)
+    p = Place()
+    (p.dir / "code").write_text(CODE + "\n")
+    (e,) = [e for e in events(p.locked("--json", "revoke", "--yes", "--recovery", "--code-file", "code", "laptop").stdout) if e["event"] == "revoked"]
+    equal(e["recovery_code"], CODE)
+    has(p.trace(), "code=1")
+
+
+def test_audit():
+    p = Place()
+    lines = p.run("devices", "--audit").stdout.splitlines()
+    equal(len(lines), 2)
+    has(lines[0], "aaaaaaaa  1970-01-01T00:00:00")
+    has(lines[1], "revoked pad")
+    has(lines[1], ": sold  (void: revoked by cccccccc)")
+    assert "\x1b" not in lines[1], lines[1]
+    (a, b) = events(p.run("devices", "--audit", "--json").stdout)
+    equal((a["kind"], a["state"], b["kind"], b["state"], b["why"]), ("founded", "good", "revoked", "void_revoked", "sold"))
+
+
 # ---- pair and join ----
 
 PAIR = f"pair code words={WORDS.replace(' ', '_')} expires_ms=1700000000000\npair ask\npair paired\npair end\n"

@@ -5,6 +5,7 @@
 #include "service/file_message.h"
 #include "service/pairing.h"
 #include "service/talk.h"
+#include "service/trust_message.h"
 #include "wire/cbor.h"
 #include "wire/relay.h"
 
@@ -141,6 +142,33 @@ static void pairing(void **state)
     for (int type = 1; type <= KINDS; type++) assert_true(seen[type] > 0);
 }
 
+/* What own devices say to each other of it; what is read of that is what was written. */
+static void say_exchange(const kith_graph *g)
+{
+    static uint8_t out[KITH_TRUST_OUTPUT_MAX];
+    kith_trust_message m;
+    uint8_t ids[2][KITH_GRAPH_ID_SIZE];
+    size_t list[2] = {0, 1}, taken, size;
+    memcpy(ids[0], kith_graph_id(g, 0), sizeof ids[0]);
+    memcpy(ids[1], kith_graph_id(g, 1), sizeof ids[1]);
+    for (size_t count = 0; count < 3; count++) {
+        size = kith_trust_write_heads(ids[0], (const uint8_t(*)[KITH_GRAPH_ID_SIZE])ids, count, out, sizeof out);
+        say("trust-heads", out + 4, size - 4);
+        assert_ok(kith_trust_parse(out + 4, size - 4, &m));
+        assert_int_equal(m.kind, KITH_TRUST_HEADS);
+        assert_int_equal(m.head_count, count);
+        assert_memory_equal(m.heads, ids, count * sizeof ids[0]);
+    }
+    size = kith_trust_write_records(g, list, 2, out, &taken);
+    say("trust-records", out + 4, size - 4);
+    assert_ok(kith_trust_parse(out + 4, size - 4, &m));
+    assert_int_equal(m.record_count, 2);
+    assert_false(m.more);
+    const uint8_t *want = kith_graph_bytes(g, 1, &taken), *got = kith_trust_message_record(&m, 1, &size);
+    assert_int_equal(size, taken);
+    assert_memory_equal(got, want, size);
+}
+
 /* One of each kind, with what may be absent and without. */
 static void graphs(void **state)
 {
@@ -177,6 +205,7 @@ static void graphs(void **state)
                 say("trust-device", item, size);
             }
         }
+        say_exchange(g);
         assert_ok(kith_graph_encode(g, &file, &size));
         say("graph-file", file, size);
         kith_free(file);
