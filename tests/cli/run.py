@@ -199,7 +199,6 @@ def test_usage():
         (["receive", "-o", "x"], 2, "-o"),
         (["receive", "--conflict", "merge"], 2, "keep, skip or overwrite"),
         (["receive", "--dir", "nowhere"], 7, "mkdir"),
-        (["join", "--replace-master"], 2, "--replace-master"),
         (["ping", "nobody"], 3, "no such device"),
         (["ping", "a1b2"], 2, "several"),
         (["completion", "tcsh"], 2, "bash, zsh or fish"),
@@ -1375,7 +1374,7 @@ def test_relay():
 def test_completion():
     p = Place(devices=LAPTOP + PHONE.replace("phone", "$(touch${IFS}owned)"))
     equal(complete(p, KITH, "pa")[0], ["pair", "passwd"])
-    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename", "recovery", "restore", "relay"])
+    equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename", "revoke", "recovery", "restore", "relay"])
     equal(complete(p, KITH, "ping", "la")[0], ["laptop"])
     equal(complete(p, KITH, "send", "--to", "")[0], ["laptop", r"\$\(touch\$\{IFS\}owned\)"])
     assert not (p.dir / "owned").exists(), "a device's name was run as a command"
