@@ -59,7 +59,7 @@ int session_start(session *s, const cli_args *args); /* settings; no node yet */
 int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
                        size_t *size);
 int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
-int session_new_password(session *s, secret *out); /* the same from --new-password-file, or asked for twice */
+int session_new_password(session *s, secret *out);          /* the same from --new-password-file, or asked for twice */
 /* To the node of `kith up`.  -1, and nothing is said: none runs, or the options ask for a node of its own. */
 int session_attach(session *s);
 int session_open(session *s);                        /* the same, else a node with its keys; asks for the password */

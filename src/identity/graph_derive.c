@@ -36,10 +36,10 @@ static kith_err pin_member(const kith_graph *graph, const kith_member *m, kith_t
         return describes(known, e) ? KITH_OK
                                    : kith_trust_describe(trust, e->fingerprint, e->name, e->os, e->hardware_model);
     kith_graph_record(graph, m->admitted, &record);
-    kith_err err = kith_peer_make(e->uuid, e->ed25519, e->name, e->os, e->hardware_model, KITH_PEER_OWN, record.time_ms,
-                                  &peer);
+    kith_err err =
+        kith_peer_make(e->uuid, e->ed25519, e->name, e->os, e->hardware_model, KITH_PEER_OWN, record.time_ms, &peer);
     if (err) return KITH_OK; /* a key that no session can have */
-    peer.verified = true; /* the words proved it to who admitted it */
+    peer.verified = true;    /* the words proved it to who admitted it */
     err = kith_trust_check(trust, &peer);
     if (err == KITH_ERR_KEY_CHANGED || err == KITH_ERR_ID_CHANGED) return KITH_OK;
     return kith_trust_replace(trust, &peer, NULL);

@@ -17,7 +17,8 @@ KITH_MUST_CHECK kith_err kith_graph_derive_trust(const kith_graph *graph, const 
 KITH_MUST_CHECK kith_err kith_graph_derive_master(const kith_graph *graph, const kith_verdict *verdict,
                                                   kith_master *master);
 
-/* Why a device is no member, for its owner: whose record it was, when and why.  False: it is one, or was never named. */
+/* Why a device is no member, for its owner: whose record it was, when and why.  False: it is one, or was never named.
+ */
 typedef struct kith_revocation {
     char by[KITH_NAME_SIZE]; /* the name of who revoked; "" when it cannot be said */
     bool reset;              /* with the recovery code */

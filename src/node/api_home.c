@@ -118,7 +118,7 @@ static kith_permission permission_of(kith_access access)
 {
     return access == KITH_ALLOW ? KITH_PERMISSION_ALLOW
            : access == KITH_ASK ? KITH_PERMISSION_ASK
-                                 : KITH_PERMISSION_DENY;
+                                : KITH_PERMISSION_DENY;
 }
 
 static kith_err apply(kith_trust *trust, void *user)

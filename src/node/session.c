@@ -431,10 +431,8 @@ static const struct {
     kith_service service;
     kith_err (*serve)(channel *c);
 } services[] = {
-    [STREAM_PAIR] = {KITH_SERVICE_PAIR, kith__pair_serve},
-    [STREAM_PING] = {KITH_SERVICE_PING, kith__ping_serve},
-    [STREAM_FILE] = {KITH_SERVICE_FILE, kith__receive_serve},
-    [STREAM_TALK] = {KITH_SERVICE_TALK, kith__talk_serve},
+    [STREAM_PAIR] = {KITH_SERVICE_PAIR, kith__pair_serve},    [STREAM_PING] = {KITH_SERVICE_PING, kith__ping_serve},
+    [STREAM_FILE] = {KITH_SERVICE_FILE, kith__receive_serve}, [STREAM_TALK] = {KITH_SERVICE_TALK, kith__talk_serve},
     [STREAM_TRUST] = {KITH_SERVICE_TRUST, kith__own_serve},
 };
 

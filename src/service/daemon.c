@@ -171,8 +171,7 @@ static const struct rule {
 
 bool kith_daemon_begins(kith_daemon_kind kind)
 {
-    return (kind > KITH_DAEMON_HELLO && kind < KITH_DAEMON_ANSWER) || kind == KITH_DAEMON_PIN ||
-           kind == KITH_DAEMON_UP;
+    return (kind > KITH_DAEMON_HELLO && kind < KITH_DAEMON_ANSWER) || kind == KITH_DAEMON_PIN || kind == KITH_DAEMON_UP;
 }
 
 bool kith_daemon_has_fd(const kith_daemon_request *r)

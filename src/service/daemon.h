@@ -60,7 +60,7 @@ typedef struct kith_daemon_request {
     kith_op op;         /* what begins, by a number of the client's; or what is meant, as answers call it */
     const char *device; /* id */
     const char *text;   /* words, topic, device that is announced, path or folder as the client calls it, or its
-                       * version */
+                         * version */
     const char *name;   /* what a file or a device is to be called */
     const char *stun[KITH_DOCTOR_STUN_MAX];
     bool yes, contact, once, ask, inbox, replace, strangers;

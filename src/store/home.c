@@ -312,7 +312,8 @@ static kith_err complete(const kith_home *home, const kith_home_init_options *op
     err = kith__home_seal_keys(&found->keys, options->password, seed, options->rng, problem);
     if (!err && !found->has_device) err = kith__home_write_device(home, &found->device, NULL, 0, problem);
     if (!err) err = kith__home_write_keys(home, found, problem);
-    if (!err && options->recovery) err = kith__home_found(home, found, seed, options->recovery, options, problem);
+    if (!err && options->recovery)
+        err = kith__home_found_graph(home, found, seed, options->recovery, options->rng, options->now_ms, problem);
     kith_secret_free(seed);
     return err;
 }

@@ -114,16 +114,16 @@ bool kith_home_trust_changed(kith_home *home, kith_home_stamp *stamp);
 /* ---- the trust graph (identity/graph.h): own devices in the set above are what it says ---- */
 /* An empty one when there is no file.  Release with kith_graph_free. */
 KITH_MUST_CHECK kith_err kith_home_load_graph(kith_home *home, kith_graph **out, kith_problem *problem);
-/* As kith_home_update_trust.  What follows from it (trust.cbor, master_key.json) is written too; when that fails, so does
- * this, and the graph is changed nevertheless: the next change or kith_home_tend_graph completes it. */
+/* As kith_home_update_trust.  What follows from it (trust.cbor, master_key.json) is written too; when that fails, so
+ * does this, and the graph is changed nevertheless: the next change or kith_home_tend_graph completes it. */
 typedef kith_err kith_home_graph_fn(kith_graph *graph, void *user);
 KITH_MUST_CHECK kith_err kith_home_update_graph(kith_home *home, kith_home_graph_fn *fn, void *user,
                                                 kith_problem *problem);
 /* This device has become another network's: its graph takes the place of what was there, and own devices that it does
  * not name go. */
 KITH_MUST_CHECK kith_err kith_home_replace_graph(kith_home *home, const kith_graph *graph, kith_problem *problem);
-/* What a device does when it starts and whenever its graph has changed: where there is no graph it founds one, without a
- * recovery pair (*founded); else, as a member, it says what it is called now, and deposits its key for the recovery
+/* What a device does when it starts and whenever its graph has changed: where there is no graph it founds one, without
+ * a recovery pair (*founded); else, as a member, it says what it is called now, and deposits its key for the recovery
  * pair in force.  What follows from the graph is written where it is not so yet.  `seed`: this device's. */
 KITH_MUST_CHECK kith_err kith_home_tend_graph(kith_home *home, const uint8_t *seed, kith_rng *rng, int64_t now_ms,
                                               bool *founded, kith_problem *problem);

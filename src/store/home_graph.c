@@ -224,7 +224,7 @@ kith_err kith_home_tend_graph(kith_home *home, const uint8_t *seed, kith_rng *rn
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = kith__home_need_identity(home, &identity, problem);
     if (!err) err = read_graph(home, false, &graph, &old, &old_size, problem);
-    bool new = !err && kith_graph_count(graph) == 0;
+    bool new = !err &&kith_graph_count(graph) == 0;
     if (!err) {
         own_entry(&identity, &self);
         kith_graph_author author = {.seed = seed, .self = &self, .now_ms = now_ms};

@@ -98,6 +98,7 @@ KITH_MUST_CHECK kith_err kith__home_write_device(const kith_home *home, const ki
 
 void kith__describe(const kith_identity *identity, kith_home_self *out);
 bool kith__no_kdf(const kith_kdf_params *kdf); /* all 0 */
+
 /* ---- the others' side ---- */
 /* trust.cbor with what the trust graph says; empty when there is no file. */
 KITH_MUST_CHECK kith_err kith__home_read_trust(const kith_home *home, kith_trust **out, kith_problem *problem);
@@ -114,11 +115,6 @@ KITH_MUST_CHECK kith_err kith__home_found_graph(const kith_home *home, const kit
 /* ---- the recovery code's side ---- */
 /* master_key.json; one without a code when there is no file.  Release *out with kith_master_free. */
 KITH_MUST_CHECK kith_err kith__home_read_master(const kith_home *home, kith_master **out, kith_problem *problem);
-/* Under the lock, in a home whose keys are new: the recovery code is in force, and this device deposits its key. */
-KITH_MUST_CHECK kith_err kith__home_found(const kith_home *home, const kith_identity *identity,
-                                          const uint8_t seed[static KITH_ED25519_SEED_SIZE],
-                                          const kith_recovery_public *recovery, const kith_home_init_options *options,
-                                          kith_problem *problem);
 /* Put this device's deposit into `master`, which has a code.  CRYPTO, LIMIT, NOMEM. */
 KITH_MUST_CHECK kith_err kith__home_deposit(const kith_identity *identity,
                                             const uint8_t seed[static KITH_ED25519_SEED_SIZE], kith_rng *rng,

@@ -92,19 +92,3 @@ kith_err kith__home_deposit(const kith_identity *identity, const uint8_t seed[st
     kith_wipe(ephemeral, sizeof ephemeral);
     return err ? err : kith_master_put(master, &own);
 }
-
-kith_err kith__home_found(const kith_home *home, const kith_identity *identity,
-                          const uint8_t seed[static KITH_ED25519_SEED_SIZE], const kith_recovery_public *recovery,
-                          const kith_home_init_options *options, kith_problem *problem)
-{
-    kith_master *master = NULL;
-    kith_err err = kith_master_new(&master);
-    if (err) return kith__say_plain(problem, err);
-    master->has_recovery = true;
-    master->recovery = *recovery;
-    master->created_at_ms = options->now_ms;
-    err = kith__home_deposit(identity, seed, options->rng, master);
-    err = err ? kith__say_plain(problem, err) : kith__home_write_master(home, master, problem);
-    kith_master_free(master);
-    return err;
-}

@@ -441,12 +441,12 @@ static void daemon_requests(void **state)
         (kith_daemon_request){.kind = KITH_DAEMON_PAIR, .op = 1, .yes = true, .contact = true, .seconds = 60});
     ask("daemon-join", (kith_daemon_request){.kind = KITH_DAEMON_JOIN, .op = 1, .text = "a b c d e f", .yes = true});
     ask("daemon-ping", (kith_daemon_request){.kind = KITH_DAEMON_PING, .op = 1, .device = ID, .count = 3});
-    ask("daemon-join", (kith_daemon_request){
-                           .kind = KITH_DAEMON_JOIN, .op = 1, .text = "a b c d e f", .yes = true, .replace = true});
+    ask("daemon-join",
+        (kith_daemon_request){.kind = KITH_DAEMON_JOIN, .op = 1, .text = "a b c d e f", .yes = true, .replace = true});
     ask("daemon-look", (kith_daemon_request){.kind = KITH_DAEMON_LOOK, .op = UINT32_MAX});
     ask("daemon-look", (kith_daemon_request){.kind = KITH_DAEMON_LOOK, .op = 1, .strangers = true});
-    ask("daemon-pin", (kith_daemon_request){
-                          .kind = KITH_DAEMON_PIN, .op = 1, .text = "0189", .name = "theirs", .yes = true});
+    ask("daemon-pin",
+        (kith_daemon_request){.kind = KITH_DAEMON_PIN, .op = 1, .text = "0189", .name = "theirs", .yes = true});
     ask("daemon-doctor", (kith_daemon_request){.kind = KITH_DAEMON_DOCTOR, .op = 1, .stun = {"a:1", "b", "c", "d"}});
     ask("daemon-send", (kith_daemon_request){
                            .kind = KITH_DAEMON_SEND, .op = 1, .device = ID, .name = "\xff", .seconds = 1, .choice = 3});
@@ -572,8 +572,8 @@ static void backups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(hello), TEST(pairing),    TEST(files),  TEST(talks),           TEST(relay),
-        TEST(candidates), TEST(graphs), TEST(backups), TEST(daemon_requests), TEST(daemon_answers),
+        TEST(hello),      TEST(pairing), TEST(files),   TEST(talks),           TEST(relay),
+        TEST(candidates), TEST(graphs),  TEST(backups), TEST(daemon_requests), TEST(daemon_answers),
     };
     return cmocka_run_group_tests_name("service/schema", tests, setup, NULL);
 }
