@@ -252,7 +252,7 @@ static void pin_run(kith_job *job)
         return;
     }
     p->err = kith_home_update_trust(p->core->home, pin, p, &problem);
-    p->already = p->already && already; /* by the graph it is, a moment ago it was not */
+    if (!p->first_use) p->already = p->already && already; /* by the graph it is, a moment ago it was not */
     p->stored = !p->err;
     snprintf(p->message, sizeof p->message, "%s", problem.message);
 }

@@ -199,7 +199,7 @@ static void services_that_there_are_not(void **state)
     kith_sim_run_for(w.sim, KITH_SIM_S);
     size_t asked = 0;
     for (uint8_t number = 0; number < 64; number++) {
-        if (number >= STREAM_PAIR && number <= STREAM_TALK) continue;
+        if (number >= STREAM_PAIR && number <= STREAM_TRUST) continue;
         ask(&w.bad, w.line, number, ping, sizeof ping);
         kith_sim_run_for(w.sim, KITH_SIM_S / 10);
         assert_int_equal(w.bad.reset_count, ++asked);
