@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,9 +82,13 @@ static int open_direct(int fd)
  * such name. */
 static int open_given(const char *path, unsigned flags)
 {
-    int number = -1, end = 0;
-    if (flags != KITH_FILE_READ || sscanf(path, "/proc/self/fd/%d%n", &number, &end) != 1 || path[end]) return -1;
-    return fcntl(number, F_DUPFD_CLOEXEC, 3);
+    static const char given[] = "/proc/self/fd/";
+    char *end = NULL;
+    if (flags != KITH_FILE_READ || strncmp(path, given, sizeof given - 1) != 0) return -1;
+    const char *digits = path + sizeof given - 1;
+    long number = *digits >= '0' && *digits <= '9' ? strtol(digits, &end, 10) : -1;
+    if (!end || *end || number > INT_MAX) return -1;
+    return fcntl((int)number, F_DUPFD_CLOEXEC, 3);
 }
 
 static kith_err file_open(kith_env *env, const char *path, unsigned flags, uint32_t mode, kith_file **out)

@@ -230,15 +230,23 @@ static bool same_record(const kith_lan_record *a, const kith_lan_record *b)
     return true;
 }
 
+/* That we are heard is worth knowing once.  To follow ourselves further would have us ask and answer ourselves for
+ * ever, whenever what we said of us grows old: most of the wake-ups of a node that is alone. */
+static bool is_known_self(const peer *p)
+{
+    return p->reported && p->t->wish.announce && strcmp(p->last.instance, p->t->name) == 0;
+}
+
 static void report(peer *p)
 {
     kith_lan_record record = {0};
     p->dirty = false;
-    if (!describe(p, &record) || (!p->reported && record.addr_count == 0)) return;
+    if (is_known_self(p) || !describe(p, &record) || (!p->reported && record.addr_count == 0)) return;
     if (p->reported && same_record(&record, &p->last)) return;
     p->last = record;
     p->reported = true;
     mdns_box_tell(p->t->box, &record, true, p->wanted);
+    if (is_known_self(p)) stop_following(p, 0);
 }
 
 static void on_report(AvahiTimeout *timeout, void *user)
@@ -302,7 +310,7 @@ static void on_appeared(mdns_thread *t, const char *name, place where)
     size_t i = 0;
     while (i < p->place_count && !same_place(p->places[i], where)) i++;
     if (i == p->place_count && i < PLACES_MAX) p->places[p->place_count++] = where;
-    start_following(p);
+    if (!is_known_self(p)) start_following(p);
 }
 
 static void on_disappeared(mdns_thread *t, const char *name, place where)
