@@ -450,7 +450,6 @@ def through_daemons(case):
     return run
 
 
-case_files_sizes_modes_times = through_daemons(cases_files.case_sizes_modes_times)
 case_files_names = through_daemons(cases_files.case_names)
 case_files_conflicts = through_daemons(cases_files.case_conflicts)
 case_files_contacts_offer_is_asked = through_daemons(cases_files.case_contacts_offer_is_asked)
