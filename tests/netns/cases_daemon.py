@@ -168,6 +168,29 @@ def case_second_daemon():
         n.a.kith("down", json=False).ends(0, "does not run")
 
 
+def case_systemd_is_told():
+    """That it is ready, that its loop lives (again and again), and that it stops."""
+    with Net("a") as n, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        n.a.init()
+        s.bind(str(n.folder / "notify"))
+        s.settimeout(netns.WAIT_S)
+        daemon = up(n.a, env={"NOTIFY_SOCKET": str(n.folder / "notify"), "WATCHDOG_USEC": "300000"})
+        told = [s.recv(1000).decode() for _ in range(5)]
+        expect(told[0] == "READY=1" and told[1].startswith("STATUS=") and told[2:] == ["WATCHDOG=1"] * 3, f"{told}")
+        daemon.kill(signal.SIGSTOP)
+        n.a.kith("status", json=False).ends(1, "does not answer")
+        daemon.kill(signal.SIGCONT)
+        daemon.kill(signal.SIGTERM)
+        daemon.ends(0)
+        s.settimeout(1)
+        try:
+            while True:
+                told.append(s.recv(1000).decode())
+        except socket.timeout:
+            pass
+        expect(told[-1] == "STOPPING=1", f"{told}")
+
+
 def case_inbox():
     with Net() as n:
         pair(n.a, n.b, "--contact")
