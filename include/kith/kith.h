@@ -229,8 +229,7 @@ typedef struct kith_revoke_options {
 KITH_API KITH_MUST_CHECK kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *options,
                                               kith_recovery_result *result, kith_problem *problem);
 
-/* One record of who was let in, and who was not any more; the history has them in an order in which each stands after
- * those its author knew. */
+/* What a record of the history says.  It has them in an order in which each stands after those its author knew. */
 typedef enum kith_history_kind {
     KITH_HISTORY_FOUND = 1, /* the first device */
     KITH_HISTORY_ADMIT,     /* signer let device in */
@@ -241,6 +240,7 @@ typedef enum kith_history_kind {
     KITH_HISTORY_REPLACE,   /* signer made a recovery code without the old one */
     KITH_HISTORY_ACCEPT     /* and signer agrees */
 } kith_history_kind;
+/* Whether a record of the history counts, and why not. */
 typedef enum kith_history_state {
     KITH_HISTORY_GOOD = 1,
     KITH_HISTORY_WAITING,       /* for others to agree */
@@ -249,6 +249,7 @@ typedef enum kith_history_state {
     KITH_HISTORY_VOID_RESET,    /* the recovery code was used without knowing of it: void_by */
     KITH_HISTORY_VOID_KEY       /* of a recovery code that was not in force */
 } kith_history_state;
+/* A record of the history.  Names are as the devices say them last. */
 typedef struct kith_history_record {
     char id[KITH_HASH_TEXT];
     kith_history_kind kind;

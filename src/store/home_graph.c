@@ -77,13 +77,15 @@ kith_err kith__home_derive_trust(const kith_home *home, kith_trust *trust, kith_
 
 static kith_err write_master(const kith_home *home, const kith_graph *graph, kith_problem *problem)
 {
+    kith_file_info info;
     kith_master *master = NULL;
     kith_verdict verdict = {0};
     kith_err err = kith_master_new(&master);
     if (!err) err = kith_graph_judge(graph, &verdict);
     if (!err) err = kith_graph_derive_master(graph, &verdict, master);
     if (err) kith__say_plain(problem, err);
-    if (!err) err = kith__home_write_master(home, master, problem);
+    bool none = !err && !master->has_recovery && kith__home_stat(home, KITH_MASTER_NAME, &info) == KITH_ERR_NO_FILE;
+    if (!err && !none) err = kith__home_write_master(home, master, problem);
     kith_verdict_done(&verdict);
     kith_master_free(master);
     return err;

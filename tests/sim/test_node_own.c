@@ -228,6 +228,76 @@ static void a_revoked_device_is_refused_and_told(void **state)
     end_world(&w);
 }
 
+/* ---- own devices gone bad ---- */
+
+typedef struct said {
+    uint8_t bytes[256];
+    size_t size;
+    bool ends; /* the session, for breaking the protocol */
+} said;
+
+static const said bad_words[] = {
+    {{0xbf, 0xff, 0xff, 0xff}, 4, true},                                             /* a length of a gigabyte */
+    {{0x80, 0x01, 0x00, 0x01}, 4, true},                                             /* one byte too many */
+    {{0x01, 0x00}, 2, true},                                                         /* no map */
+    {{0x03, 0xa1, 0x01, 0x01}, 4, true},                                             /* heads of no network */
+    {{0x03, 0xa1, 0x01, 0x18}, 4, true},                                             /* cut in the middle */
+    {{0x06, 0xa3, 0x01, 0x02, 0x02, 0x80, 0x03}, 7, true},                           /* records, and no word on more */
+    {{0x04, 0xa1, 0x01, 0x18, 0x63}, 5, false},                                      /* a kind of a later version */
+    {{0x07, 0xa3, 0x01, 0x02, 0x02, 0x80, 0x03, 0xf4}, 8, false},                    /* no records */
+    {{0x0a, 0xa3, 0x01, 0x02, 0x02, 0x82, 0x40, 0x41, 0x00, 0x03, 0xf4}, 11, false}, /* records that are none */
+    {{0x40}, 1, false},                                                              /* the beginning of a length */
+};
+
+/* Whatever an own device says of the graph, the node goes on, with the graph as it was. */
+static void bad_words_do_nothing(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_words / sizeof *bad_words; i++) {
+        static world w;
+        static hostile bad;
+        make_world(&w, 10 + i, 2);
+        assert_ok(pair(&w, 0, 1, false));
+        size_t records = records_of(&w, 0);
+        hostile_make(&bad, w.sim, w.lan, "bad", "192.168.1.66");
+        trust(&w.v[0], &bad, KITH_PEER_OWN, false);
+        line *l = dial_node(&bad, &w.v[0], "192.168.1.10");
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+        assert_true(l->heard);
+        assert_non_null(ask(&bad, l, 6, bad_words[i].bytes, bad_words[i].size));
+        kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+        if ((closed_with(&bad, KITH_WIRE_PROTOCOL) == 1) != bad_words[i].ends) fail_msg("words %zu", i);
+        if (!bad_words[i].ends) { /* a second stream for it is refused */
+            assert_non_null(ask(&bad, l, 6, NULL, 0));
+            kith_sim_run_for(w.sim, KITH_SIM_S);
+            assert_true(bad.resets[bad.reset_count - 1] == KITH_WIRE_NOT_ALLOWED);
+        }
+        assert_ok(ping(&w, 0, 1));
+        assert_int_equal(records_of(&w, 0), records);
+        hostile_free(&bad);
+        end_world(&w);
+    }
+}
+
+/* A contact does not get to hear of it. */
+static void contacts_are_not_told(void **state)
+{
+    (void)state;
+    static world w;
+    static hostile bad;
+    make_world(&w, 30, 1);
+    hostile_make(&bad, w.sim, w.lan, "bad", "192.168.1.66");
+    trust(&w.v[0], &bad, KITH_PEER_CONTACT, false);
+    line *l = dial_node(&bad, &w.v[0], "192.168.1.10");
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    assert_non_null(ask(&bad, l, 6, NULL, 0));
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    assert_int_equal(bad.reset_count, 1);
+    assert_true(bad.resets[0] == KITH_WIRE_NOT_ALLOWED);
+    hostile_free(&bad);
+    end_world(&w);
+}
+
 /* ---- worlds ---- */
 
 /* Which devices have heard of a revocation, as far as they could: news travels with every session. */
@@ -289,8 +359,8 @@ static void nobody_serves_a_revoked_device(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(pairing_makes_one_network), TEST(who_has_others_stays),
-                                       TEST(a_revoked_device_is_refused_and_told),
-                                       TEST(nobody_serves_a_revoked_device)};
+    const struct CMUnitTest tests[] = {
+        TEST(pairing_makes_one_network), TEST(who_has_others_stays),  TEST(a_revoked_device_is_refused_and_told),
+        TEST(bad_words_do_nothing),      TEST(contacts_are_not_told), TEST(nobody_serves_a_revoked_device)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
