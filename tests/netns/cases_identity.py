@@ -169,7 +169,7 @@ def case_another_recovery_code():
         n.a.kith("passwd", "--code-file", old, "--new-password-file", fresh).ends(4, "in force")
         host = n.a.receive()
         host.begins()
-        n.b.kith("ping", "-c", "1", n.a.id).ends(0)
+        n.b.kith("ping", "-c", "4", n.a.id).ends(0)  # long enough to tell each other
         keys = lambda d: json.loads((d.home / "master_key.json").read_text())
         eventually(lambda: keys(n.b)["recovery"] == keys(n.a)["recovery"] and len(keys(n.a)["device_private_keys"]) == 2,
                    "b hears of it, and deposits its key anew")
