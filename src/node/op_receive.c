@@ -81,9 +81,25 @@ kith_err kith__receive_serve(channel *c)
     return err ? err : kith__transfer_new(r, TRANSFER_ID_BASE * r->op.id + ++r->last_id, c);
 }
 
+/* What is under way of the same file from the same device. */
+static transfer *under_way(transfer *t)
+{
+    KITH_EACH (at, &t->op->transfers) {
+        transfer *other = KITH_OF(at, transfer, link);
+        bool accepted = other->stage >= WAITING && other->stage <= RECEIVING && !other->replaced;
+        if (other != t && accepted && memcmp(&other->config.id, &t->config.id, sizeof t->config.id) == 0) return other;
+    }
+    return NULL;
+}
+
 void kith__receive_offered(transfer *t)
 {
     const receive_op *r = t->op;
+    transfer *before = under_way(t);
+    if (before) {
+        kith__transfer_continue(t, before);
+        return;
+    }
     bool yes = r->yes && !t->verdict_said; /* for contacts; not where ASK was said of this one */
     if (!r->ask && (yes || t->verdict == KITH_ALLOW)) {
         kith__transfer_begin(t);

@@ -61,8 +61,10 @@ struct transfer {
     kith_err job_err;
     transfer_slot slots[TRANSFER_SLOTS];
     size_t jobs;
-    bool hungry;  /* a chunk waits for a buffer */
-    bool useless; /* what arrived is of a content that is no more */
+    bool hungry;    /* a chunk waits for a buffer */
+    bool useless;   /* what arrived is of a content that is no more */
+    bool continues; /* what the application knows as this transfer began over another stream, which is over */
+    bool replaced;  /* this is one that did: nothing is said of its end */
     atomic_bool cancel;
     kith_timer *timer;
     uint64_t started_ns, last_progress_ns, last_trust_ns, linger_until;
@@ -95,7 +97,9 @@ void kith__transfer_describe(const transfer *t, kith_event *event);
 void kith__transfer_begin(transfer *t);
 /* The same, into this place. */
 void kith__transfer_begin_at(transfer *t, const char *path, kith_incoming_conflict conflict);
-/* It is not.  The sender is told `said`, the application `why` with this message (NULL: the error's own). */
+/* The sender goes on with `before` on this one's stream: the application knows both as one. */
+void kith__transfer_continue(transfer *t, transfer *before);
+/* It is not taken.  The sender is told `said`, the application `why` with this message (NULL: the error's own). */
 void kith__transfer_refuse(transfer *t, kith_err said, kith_err why, const char *message);
 /* End it, not by the sender: he is told `said` (CLOSED: he may try again; DECLINED).  One about to be complete goes
  * on. */

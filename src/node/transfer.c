@@ -140,7 +140,7 @@ static void fail(transfer *t, kith_err err, const char *message)
     /* The ABORT may be overtaken by the end of the other direction: that says why, too. */
     if (t->channel) kith_stream_stop(t->channel->stream, kith_wire_error_of(kith_file_rx_error(t->rx)));
     wind_up(t);
-    if (!known) return;
+    if (!known || t->replaced) return;
     kith__core_emit(t->op->op.core, &event);
     if (err != KITH_ERR_STATE) kith__receive_ended(t->op); /* else the file is still coming */
 }
@@ -185,8 +185,8 @@ static void open_done(kith_job *job)
     } else {
         kith_err err = kith_file_rx_accept(t->rx, &t->resume);
         t->stage = RECEIVING;
-        t->started_ns = kith__core_now(core);
-        kith_event event = {.kind = KITH_EVENT_START};
+        if (!t->started_ns) t->started_ns = kith__core_now(core);
+        kith_event event = {.kind = t->continues ? KITH_EVENT_PROGRESS : KITH_EVENT_START};
         kith__transfer_describe(t, &event);
         event.bytes = kith_file_rx_progress(t->rx);
         kith__core_emit(core, &event);
@@ -201,8 +201,7 @@ static void open_done(kith_job *job)
     kith__core_pump(core);
 }
 
-/* Another transfer of the same file from the same device: one whose connection we still take for alive, while the
- * sender has started anew.  The newer one wins. */
+/* Another transfer of the same file from the same device into the same folder.  The newer one wins. */
 static bool same_file(const transfer *a, const transfer *b)
 {
     return memcmp(&a->config.id, &b->config.id, sizeof a->config.id) == 0 &&
@@ -225,6 +224,28 @@ void kith__transfer_begin(transfer *t)
     if (wait) return;
     t->jobs++;
     submit(t, open_run, open_done);
+}
+
+/* One is over whose connection we may still take for alive: the sender has gone over to another, or started anew. */
+void kith__transfer_continue(transfer *t, transfer *before)
+{
+    if (before->folder) {
+        t->folder = kith_strdup(before->folder);
+        t->name = kith_strdup(before->name);
+        if (!t->folder || !t->name) {
+            refuse(t, KITH_ERR_NOMEM);
+            return;
+        }
+        t->config.folder = *t->folder ? t->folder : ".";
+        t->place.name = t->name;
+    }
+    t->place.conflict = before->place.conflict;
+    t->id = before->id;
+    t->continues = before->continues || before->stage == RECEIVING;
+    t->started_ns = before->started_ns;
+    before->id = 0;
+    before->replaced = true;
+    kith__transfer_begin(t);
 }
 
 void kith__transfer_begin_at(transfer *t, const char *path, kith_incoming_conflict conflict)

@@ -64,8 +64,9 @@ def case_commands_are_requests():
         n.a.kith("doctor").event("finding", where=lambda e: e["check"] == "multicast")
         n.a.kith("rename", n.b.id, "other").ends(0)
         n.a.kith("ping", "-c", "1", "other").ends(0)
-        n.a.kith("forget", "other").ends(0)
-        n.b.kith("ping", "-c", "1", n.a.id).ends(4)
+        n.a.kith("forget", "other").ends(1, "kith revoke")
+        n.a.kith("revoke", "other", "--yes", "--password-file", n.a.password_file).ends(0)
+        n.b.kith("ping", "-c", "1", n.a.id).ends(4, "revoked by")
         for d, daemon in zip((n.a, n.b), daemons):
             d.kith("down").ends(0)
             daemon.ends(0)

@@ -232,7 +232,7 @@ def case_read_only_disk():
 def case_several_senders_at_once():
     with Net("abc") as n:
         know(n.a, n.b)
-        pair(n.c, n.b)
+        pair(n.b, n.c)
         files = [random_file(n.folder / f"file{i}", 20_000_000) for i in range(6)]
         receiver = n.b.receive()
         senders = [(n.a if i % 2 else n.c).send(n.b, f) for i, f in enumerate(files)]
@@ -286,7 +286,7 @@ def case_contacts_are_accepted_with_yes():
 def case_only_from_one_device():
     with Net("abc") as n:
         know(n.a, n.b)
-        pair(n.c, n.b)
+        pair(n.b, n.c)
         file = random_file(n.folder / "file", 1000)
         receiver = n.b.receive("--from", n.c.id, "--once")
         n.a.send(n.b, file).ends(4)

@@ -58,8 +58,8 @@ def case_trust_and_a_key_that_changed():
         receiver.interrupt()
         receiver.end()
         # The same id with another key: the device's keys were made anew.
-        (n.b.home / "network_keys.json").unlink()
-        (n.b.home / "trust.cbor").unlink(missing_ok=True)
+        for name in ("network_keys.json", "graph.cbor", "master_key.json", "trust.cbor"):
+            (n.b.home / name).unlink(missing_ok=True)
         n.b.init()
         n.b.receive()
         n.a.kith("ping", "bob", "-c", "1").ends(4)
