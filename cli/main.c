@@ -4,9 +4,12 @@
 #include "output.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define ARENAS_MAX 2 /* of malloc: else each thread that ever derived a key leaves a heap behind */
 
 /* Known names whose time has not come: they answer with exit status 2 and what they will be for. */
 #define LATER(command_name, purpose)                                                                                   \
@@ -73,6 +76,7 @@ static int run(const cli_args *a)
 int main(int argc, char **argv)
 {
     cli_args a;
+    mallopt(M_ARENA_MAX, ARENAS_MAX);
     keep_streams();
     out_start(argc, argv);
     if (!interrupt_start()) return out_error(EXIT_FAILED, "signals cannot be handled here");

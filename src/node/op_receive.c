@@ -86,8 +86,8 @@ static transfer *under_way(transfer *t)
 {
     KITH_EACH (at, &t->op->transfers) {
         transfer *other = KITH_OF(at, transfer, link);
-        bool accepted = other->stage >= WAITING && other->stage <= RECEIVING && !other->replaced;
-        if (other != t && accepted && memcmp(&other->config.id, &t->config.id, sizeof t->config.id) == 0) return other;
+        bool same = memcmp(&other->config.id, &t->config.id, sizeof t->config.id) == 0;
+        if (other != t && same && kith__transfer_can_continue(other)) return other;
     }
     return NULL;
 }

@@ -35,6 +35,7 @@ typedef enum transfer_stage {
     PLACING,   /* whole: being given its name */
     LINGERING, /* our last message is not acknowledged yet */
     ENDING,    /* waits for its jobs, then closes */
+    MOVED,     /* closed; the sender goes on over another stream, which is to come */
 } transfer_stage;
 
 struct transfer {
@@ -64,7 +65,8 @@ struct transfer {
     bool hungry;    /* a chunk waits for a buffer */
     bool useless;   /* what arrived is of a content that is no more */
     bool continues; /* what the application knows as this transfer began over another stream, which is over */
-    bool replaced;  /* this is one that did: nothing is said of its end */
+    bool moving;    /* its sender ended the stream to go on over another */
+    bool replaced;  /* that has come: nothing is said of this one's end */
     atomic_bool cancel;
     kith_timer *timer;
     uint64_t started_ns, last_progress_ns, last_trust_ns, linger_until;
@@ -101,6 +103,8 @@ void kith__transfer_begin_at(transfer *t, const char *path, kith_incoming_confli
 void kith__transfer_continue(transfer *t, transfer *before);
 /* It is not taken.  The sender is told `said`, the application `why` with this message (NULL: the error's own). */
 void kith__transfer_refuse(transfer *t, kith_err said, kith_err why, const char *message);
+/* Accepted and not complete: may another stream go on with it? */
+bool kith__transfer_can_continue(const transfer *t);
 /* End it, not by the sender: he is told `said` (CLOSED: he may try again; DECLINED).  One about to be complete goes
  * on. */
 void kith__transfer_stop(transfer *t, kith_err said);

@@ -10,7 +10,9 @@
 #define OFFER_NS          (10 * SECOND_NS) /* from the stream's first byte to a whole offer */
 #define TRUST_EVERY_NS    SECOND_NS        /* is the sender still in the book? */
 #define PROGRESS_EVERY_NS (SECOND_NS / 10)
+#define MOVED_NS          (10 * SECOND_NS) /* for the stream over which its sender goes on to come */
 
+static const char *explain(kith_err err);
 static void feed(transfer *t);
 static void step(transfer *t);
 static void start_waiting(receive_op *r);
@@ -43,6 +45,16 @@ void kith__transfer_free(transfer *t)
     kith_free(t);
 }
 
+/* No other stream has come. */
+static void left_behind(transfer *t)
+{
+    kith_event event = {.kind = KITH_EVENT_FAILED, .err = KITH_ERR_LOST};
+    kith__transfer_describe(t, &event);
+    snprintf(event.message, sizeof event.message, "%s", explain(event.err));
+    kith__core_emit(t->op->op.core, &event);
+    kith__transfer_free(t);
+}
+
 static void close_run(kith_job *job)
 {
     transfer *t = KITH_OF(job, transfer, job);
@@ -58,7 +70,14 @@ static void close_done(kith_job *job)
     transfer *t = KITH_OF(job, transfer, job);
     receive_op *r = t->op;
     kith_core *core = r->op.core;
-    kith__transfer_free(t);
+    if (!t->moving || t->replaced) {
+        kith__transfer_free(t);
+    } else if (r->over) {
+        left_behind(t);
+    } else {
+        t->stage = MOVED;
+        core->env->timers->set(t->timer, kith__core_now(core) + MOVED_NS);
+    }
     start_waiting(r);
     feed_hungry(r);
     kith__receive_try_end(r);
@@ -140,12 +159,24 @@ static void fail(transfer *t, kith_err err, const char *message)
     /* The ABORT may be overtaken by the end of the other direction: that says why, too. */
     if (t->channel) kith_stream_stop(t->channel->stream, kith_wire_error_of(kith_file_rx_error(t->rx)));
     wind_up(t);
-    if (!known || t->replaced) return;
+    if (!known || t->replaced || t->moving) return;
     kith__core_emit(t->op->op.core, &event);
     if (err != KITH_ERR_STATE) kith__receive_ended(t->op); /* else the file is still coming */
 }
 
 static void failed(transfer *t, kith_err err) { fail(t, err, NULL); }
+
+bool kith__transfer_can_continue(const transfer *t)
+{
+    return !t->replaced && (t->moving || (t->stage >= WAITING && t->stage <= RECEIVING));
+}
+
+/* By its sender's end. */
+static void ended_there(transfer *t, kith_err why)
+{
+    t->moving = why == KITH_ERR_STATE && kith__transfer_can_continue(t);
+    failed(t, why);
+}
 
 /* ---- beginning ---- */
 
@@ -241,10 +272,11 @@ void kith__transfer_continue(transfer *t, transfer *before)
     }
     t->place.conflict = before->place.conflict;
     t->id = before->id;
-    t->continues = before->continues || before->stage == RECEIVING;
+    t->continues = before->started_ns != 0; /* its START was said */
     t->started_ns = before->started_ns;
     before->id = 0;
     before->replaced = true;
+    if (before->stage == MOVED) kith__transfer_free(before);
     kith__transfer_begin(t);
 }
 
@@ -484,7 +516,7 @@ static void step(transfer *t)
         case KITH_FILE_OFFERED: offered(t); break;
         case KITH_FILE_CHUNK: keep_chunk(t); break;
         case KITH_FILE_WHOLE: place(t); break;
-        case KITH_FILE_FAILED: failed(t, kith_file_rx_error(t->rx)); return;
+        case KITH_FILE_FAILED: ended_there(t, kith_file_rx_error(t->rx)); return;
         default: break;
         }
         if (t->stage == ENDING) return;
@@ -531,9 +563,9 @@ static void on_gone(channel *c, kith_err why)
     transfer *t = c->owner;
     kith__channel_free(t->channel);
     t->channel = NULL;
-    if (t->stage == PLACING || t->stage == LINGERING || t->stage == ENDING) return;
+    if (t->stage >= PLACING) return;
     kith_file_rx_abort(t->rx, why);
-    failed(t, why);
+    ended_there(t, why);
 }
 
 static void on_lost(void *user, kith_err why)
@@ -551,6 +583,11 @@ static void on_timer(void *user)
     } else if (t->stage == OFFERING) {
         kith_file_rx_abort(t->rx, KITH_ERR_TIMEOUT);
         failed(t, KITH_ERR_TIMEOUT);
+    } else if (t->stage == MOVED) {
+        receive_op *r = t->op;
+        left_behind(t);
+        kith__receive_ended(r);
+        kith__receive_try_end(r);
     }
     kith__core_pump(core);
 }
@@ -586,9 +623,16 @@ kith_err kith__transfer_new(receive_op *r, kith_op id, channel *c)
     return KITH_OK;
 }
 
-void kith__transfer_stop(transfer *t, kith_err said)
+static void stop(transfer *t, kith_err said)
 {
-    if (t->stage >= PLACING) return; /* it is about to be complete */
     kith_file_rx_abort(t->rx, said);
     fail(t, KITH_ERR_CANCELLED, "stopped: what arrived is kept, and goes on when it is sent again");
+}
+
+void kith__transfer_stop(transfer *t, kith_err said)
+{
+    if (t->stage == MOVED)
+        left_behind(t);
+    else if (t->stage < PLACING) /* else it is about to be complete */
+        stop(t, said);
 }

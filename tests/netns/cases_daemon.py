@@ -13,7 +13,7 @@ import cases_pairing
 import cases_stop
 import netns
 from cases_pairing import expect
-from netns import KITH, QUESTION, Failed, Net, Skipped, copy, eventually, join, pair, random_file, same
+from netns import KITH, PASSWORD, QUESTION, Failed, Net, Skipped, copy, eventually, join, pair, random_file, same
 
 NOBODY = 65534
 PROTOCOL = 1
@@ -65,7 +65,10 @@ def case_commands_are_requests():
         n.a.kith("rename", n.b.id, "other").ends(0)
         n.a.kith("ping", "-c", "1", "other").ends(0)
         n.a.kith("forget", "other").ends(1, "kith revoke")
-        n.a.kith("revoke", "other", "--yes", "--password-file", n.a.password_file).ends(0)
+        right = n.folder / "right"
+        right.write_text(PASSWORD + "\n")
+        right.chmod(0o600)
+        n.a.kith("revoke", "other", "--yes", "--password-file", right).ends(0)
         n.b.kith("ping", "-c", "1", n.a.id).ends(4, "revoked by")
         for d, daemon in zip((n.a, n.b), daemons):
             d.kith("down").ends(0)

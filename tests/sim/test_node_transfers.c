@@ -470,6 +470,42 @@ static void the_same_file_again(void **state)
     world_free(&w);
 }
 
+/* A sender goes over to another stream, and the end of the first comes before the second: it is one transfer, about
+ * which nobody is asked again.  One that does not come after all failed. */
+static void one_that_goes_over(void **state)
+{
+    (void)state;
+    for (int comes = 0; comes < 2; comes++) {
+        world w;
+        world_make(&w, KITH_PEER_CONTACT);
+        receive(&w, false);
+        line *l = connect_and_wait(&w);
+        kith_stream *first = offer(&w, l, "file", FILE_4M, 1);
+        assert_non_null(first);
+        run(&w, KITH_SIM_S);
+        assert_int_equal(count_events(&w.node, KITH_EVENT_OFFER), 1);
+        kith_core_answer(w.node.core, last_event(&w.node, KITH_EVENT_OFFER)->transfer, true);
+        run(&w, KITH_SIM_S);
+        assert_int_equal(count_events(&w.node, KITH_EVENT_START), 1);
+        kith_op transfer = last_event(&w.node, KITH_EVENT_START)->transfer;
+        kith_stream_reset(first, KITH_WIRE_SUPERSEDED);
+        kith_stream_stop(first, KITH_WIRE_SUPERSEDED);
+        quic_env_flush(&w.bad.quic);
+        run(&w, KITH_SIM_S);
+        assert_int_equal(count_events(&w.node, KITH_EVENT_FAILED), 0);
+        if (comes) assert_non_null(offer(&w, l, "file", FILE_4M, 1));
+        run(&w, 20 * KITH_SIM_S);
+        assert_int_equal(count_events(&w.node, KITH_EVENT_OFFER), 1);
+        assert_int_equal(count_events(&w.node, KITH_EVENT_START), 1);
+        assert_int_equal(count_events(&w.node, KITH_EVENT_FAILED), comes ? 0 : 1);
+        hang_up(&w.bad, l, 0);
+        run(&w, KITH_SIM_S);
+        assert_int_equal(count_events(&w.node, KITH_EVENT_FAILED), 1);
+        assert_int_equal(last_event(&w.node, KITH_EVENT_FAILED)->transfer, transfer);
+        world_free(&w);
+    }
+}
+
 /* Nothing more is taken from somebody who was forgotten meanwhile. */
 static void forgotten_while_sending(void **state)
 {
@@ -568,6 +604,7 @@ int main(void)
         TEST(a_refused_name),
         TEST(begun_chunks_do_not_starve_others),
         TEST(the_same_file_again),
+        TEST(one_that_goes_over),
         TEST(forgotten_while_sending),
         TEST(ended_at_every_moment),
     };
