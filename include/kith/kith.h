@@ -158,10 +158,7 @@ KITH_API KITH_MUST_CHECK kith_err kith_permit(const char *home, const char *id, 
 KITH_API KITH_MUST_CHECK kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, size_t cap,
                                                size_t *count, kith_problem *problem);
 
-/* Change this device's password: `old_password` opens the keys, or `recovery_code` does (its words; then the old one is
- * not looked at).  Running nodes go on.  PASSWORD; CODE: not the code in force, or no code at all, and the problem says
- * which word is wrong; STATE: there is no code, or this device has deposited nothing for it; ARG: the new password is
- * empty, or a wrong `size`. */
+/* What kith_change_password is given; `size`, the new password, and the old one or the code are needed. */
 typedef struct kith_password_change {
     size_t size;
     const void *old_password;
@@ -170,6 +167,10 @@ typedef struct kith_password_change {
     const void *new_password;
     size_t new_password_size;
 } kith_password_change;
+/* Change this device's password: `old_password` opens the keys, or `recovery_code` does (its words; then the old one is
+ * not looked at).  Running nodes go on.  PASSWORD; CODE: not the code in force, or no code at all, and the problem says
+ * which word is wrong; STATE: there is no code, or this device has deposited nothing for it; ARG: the new password is
+ * empty, or a wrong `size`. */
 KITH_API KITH_MUST_CHECK kith_err kith_change_password(const char *home, const kith_password_change *change,
                                                        kith_problem *problem);
 
@@ -186,6 +187,7 @@ typedef struct kith_recovery_info {
     char waiting_by[KITH_NAME_TEXT];
     int64_t waiting_ms;
 } kith_recovery_info;
+/* Fill it in, which needs no password.  ARG: a wrong `size`. */
 KITH_API KITH_MUST_CHECK kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem *problem);
 
 /* How kith_recovery_new goes about it; `size` and the password are needed. */
@@ -196,6 +198,7 @@ typedef struct kith_recovery_options {
     const char *old_code; /* the words of the code in force; NULL: there is none, or it is `lost` */
     bool lost;            /* the code in force is: all own devices have to agree */
 } kith_recovery_options;
+/* What comes of kith_recovery_new; `size` must be set. */
 typedef struct kith_recovery_result {
     size_t size;
     char recovery_code[KITH_RECOVERY_TEXT]; /* show it, and wipe it */
@@ -665,7 +668,8 @@ KITH_API KITH_MUST_CHECK kith_err kith_inbox_answer(kith_node *node, uint64_t nu
  * are unique.  On success the clean form in out.  CODE otherwise, problem.message naming each wrong word and the
  * nearest right one. */
 KITH_API KITH_MUST_CHECK kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem);
-/* The same of a recovery code's 24 words, whose checksum is looked at, too.  Wipe `out` after use. */
+/* The same of a recovery code's 24 words, whose checksum is looked at, too: CODE, when they do not belong together
+ * either.  Wipe `out` after use. */
 KITH_API KITH_MUST_CHECK kith_err kith_recovery_check(const char *text, char out[KITH_RECOVERY_TEXT],
                                                       kith_problem *problem);
 /* The i-th word (0..2047) of the list codes are made of, sorted: for completion; NULL beyond.  Static, not
