@@ -12,11 +12,11 @@
 struct book {
     kith_trust *trust;
     kith_home_stamp stamp;
-    kith_seen *seen;        /* of this run, and before it */
-    kith_list noted;        /* seen in this run, not written yet */
-    uint64_t read, checked; /* times that it was read; of these, sessions were checked against so many */
-    kith_timer *timer;
-    bool watching;
+    kith_seen *seen;   /* of this run, and before it */
+    kith_list noted;   /* seen in this run, not written yet */
+    kith_timer *timer; /* when the files are looked at next */
+    bool watching;     /* the timer is set */
+    bool unchecked;    /* they have changed, and what follows is not done yet */
 };
 
 typedef struct note {
@@ -26,9 +26,9 @@ typedef struct note {
     int64_t at_ms;
 } note;
 
-/* Read trust.cbor again when it is another file than before.  When that fails the old contents stay in force: nobody
+/* Read the files again when they are others than before.  When that fails the old contents stay in force: nobody
  * becomes trusted by a damaged file, and a node that runs goes on. */
-static kith_err refresh(kith_core *core, kith_problem *problem)
+static kith_err refresh(kith_core *core, bool *changed, kith_problem *problem)
 {
     kith_trust *trust = NULL;
     if (!kith_home_trust_changed(core->home, &core->book->stamp)) return KITH_OK;
@@ -36,25 +36,28 @@ static kith_err refresh(kith_core *core, kith_problem *problem)
     if (err) return err;
     kith_trust_free(core->book->trust);
     core->book->trust = trust;
-    core->book->read++;
-    kith__own_reload(core);
+    *changed = true;
     return KITH_OK;
 }
 
+/* What follows from a change is done from the loop, soon: whoever asks here may be in the middle of something. */
 static void refresh_or_warn(kith_core *core)
 {
     kith_problem problem = {0};
-    if (refresh(core, &problem)) kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
+    bool changed = false;
+    if (refresh(core, &changed, &problem)) kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
+    if (!changed) return;
+    kith__own_reload(core);
+    core->book->unchecked = core->book->watching = true;
+    core->env->timers->set(core->book->timer, kith__core_now(core));
 }
 
 /* ---- what changes while somebody is connected ---- */
 
 static bool somebody_known(const kith_core *core)
 {
-    KITH_EACH (at, &core->sessions) {
-        const session *s = KITH_OF(at, const session, link);
-        if (s->greeted && !s->for_pairing) return true;
-    }
+    KITH_EACH (at, &core->sessions)
+        if (kith__session_is_known(KITH_OF(at, const session, link))) return true;
     return false;
 }
 
@@ -63,33 +66,33 @@ static void on_watch(void *user)
     kith_core *core = user;
     struct book *book = core->book;
     refresh_or_warn(core);
-    if (book->checked != book->read) {
-        book->checked = book->read;
+    if (book->unchecked) {
+        book->unchecked = false;
         kith__sessions_recheck(core);
+        kith__own_changed(core);
     }
     book->watching = somebody_known(core);
     core->env->timers->set(book->timer, book->watching ? kith__core_now(core) + BOOK_WATCH_NS : NEVER);
     kith__core_pump(core);
 }
 
-void kith__core_watch_book(kith_core *core)
+void kith__book_watch(kith_core *core)
 {
-    struct book *book = core->book;
-    if (book->watching) return;
-    book->watching = true;
-    book->checked = book->read; /* who greets is checked against what is read now */
-    core->env->timers->set(book->timer, kith__core_now(core) + BOOK_WATCH_NS);
+    if (core->book->watching) return;
+    core->book->watching = true;
+    core->env->timers->set(core->book->timer, kith__core_now(core) + BOOK_WATCH_NS);
 }
 
 kith_err kith__book_open(kith_core *core, kith_problem *problem)
 {
     kith_home_self self;
+    bool changed;
     struct book *book = core->book = kith_calloc(1, sizeof *book);
     if (!book) return KITH_ERR_NOMEM;
     kith_list_init(&book->noted);
     book->timer = core->env->timers->open(core->env, on_watch, core);
     kith_err err = book->timer ? kith_home_load(core->home, &self, problem) : KITH_ERR_NOMEM;
-    if (!err) err = refresh(core, problem);
+    if (!err) err = refresh(core, &changed, problem);
     if (!err) err = kith_home_load_seen(core->home, &book->seen);
     if (err) return err;
     core->signer.seed = core->config.seed;

@@ -1,6 +1,6 @@
-/* What the home's address book says, for the loop: pinning happens on a worker (it waits for the disk), looking up
- * reads the small file again when it has changed, so that what another process of this home does (forget, pair) counts
- * here at once. */
+/* The home's address book, for the loop: who is known, from trust.cbor and graph.cbor.  Looking somebody up reads the
+ * files again when they have changed, and while somebody is connected they are watched, so that what another process of
+ * this home does (forget, pair, revoke, permit) counts here.  Pinning happens on a worker: it waits for the disk. */
 #ifndef KITH_NODE_BOOK_H
 #define KITH_NODE_BOOK_H
 
@@ -10,6 +10,12 @@
  * sentence. */
 KITH_MUST_CHECK kith_err kith__book_open(kith_core *core, kith_problem *problem);
 void kith__book_close(kith_core *core); /* writes what was seen */
+
+/* How often the files are looked at while somebody known is connected; nobody: never.  They are read, too, whenever
+ * somebody is looked up.  What follows from a change is done from the loop then: the trust graph goes to one's own
+ * devices (own.h), sessions with who is known no more end, and so do streams of what is denied. */
+#define BOOK_WATCH_NS SECOND_NS
+void kith__book_watch(kith_core *core); /* somebody known is connected: watch them while that is so */
 
 typedef struct pin_job {
     kith_job job;

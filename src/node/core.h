@@ -3,6 +3,7 @@
  *   core     operations, jobs, beginning and end                                core.c
  *   carrier  sockets <-> QUIC endpoints: one for datagrams, one a TCP connection carrier.{h,c}
  *   session  one connection with one device: hello, then streams to services    session.{h,c}
+ *   book     who is known: the home's files, looked up, watched and added to    book.{h,c}
  *   own      one's own devices: the trust graph and its exchange                own.{h,c}
  *   greeting the control streams: hello for hello, and what is said after it    greeting.{h,c}
  *   roam     which way a session's packets go, and networks that come and go    roam.{h,c}
@@ -118,10 +119,6 @@ void kith__core_refuse(kith_core *core, kith_op id, kith_err err, const char *me
 bool kith__core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out);
 bool kith__core_peer_at(kith_core *core, size_t index, kith_peer *out); /* in the order they were added */
 bool kith__core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why);
-/* Somebody we know is connected: from now on, while that is so, what changes in trust.cbor counts within BOOK_WATCH_NS
- * for what is under way, too. */
-#define BOOK_WATCH_NS SECOND_NS
-void kith__core_watch_book(kith_core *core);
 /* It was there (written when the core is freed), and is reached at this address (NULL: not known where). */
 void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr);
 size_t kith__core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out,

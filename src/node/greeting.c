@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "node/beside.h"
+#include "node/book.h"
 #include "node/own.h"
 #include "node/roam.h"
 
@@ -85,7 +86,7 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     /* Over datagrams a device dials from the port it listens on, over TCP from any. */
     bool dial_back = s->dialler || s->carrier->kind == CARRIER_DATAGRAM;
     if (!s->for_pairing) kith__core_seen(s->core, &s->known, dial_back ? &s->remote : NULL);
-    if (!s->for_pairing) kith__core_watch_book(s->core);
+    if (!s->for_pairing) kith__book_watch(s->core);
     kith__core_log(s->core, KITH_LOG_INFO, "session with \"%s\" at %s", s->peer.name,
                    kith_addr_text(&s->remote, address));
     kith__roam_begin(s);

@@ -18,8 +18,7 @@ struct own {
     kith_graph *graph;
     kith_verdict verdict;
     kith_list links;
-    kith_timer *timer;
-    bool changed;      /* since the timer last saw to it */
+    bool changed;      /* and what follows is not done yet (kith__own_changed) */
     kith_list pending; /* records that came and are not in the home yet */
     size_t pending_bytes;
     struct own_job *job;           /* the one under way; NULL: none */
@@ -85,12 +84,6 @@ static kith_err load(struct own *own, kith_problem *problem)
     return KITH_OK;
 }
 
-static void soon(struct own *own)
-{
-    own->changed = true;
-    own->core->env->timers->set(own->timer, kith__core_now(own->core));
-}
-
 void kith__own_reload(kith_core *core)
 {
     struct own *own = core->own;
@@ -99,7 +92,7 @@ void kith__own_reload(kith_core *core)
     if (load(own, &problem))
         kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
     else
-        soon(own);
+        own->changed = true;
 }
 
 bool kith__own_has_others(const kith_core *core)
@@ -486,7 +479,6 @@ void kith__own_greeted(session *s)
 {
     struct own *own = s->core->own;
     if (!own || !own->graph || s->standing != KITH_STANDING_OWN) return;
-    own->core->env->timers->set(own->timer, kith__core_now(s->core) + OWN_POLL_NS);
     if (!s->dialler || link_of(s)) return;
     own_link *l = link_new(own);
     if (!l) return;
@@ -514,22 +506,6 @@ bool kith__own_joining(const session *s)
 
 /* ---- what follows from a change ---- */
 
-/* Sessions with devices that are no members any more end, and are told why. */
-static void enforce(struct own *own)
-{
-    kith_core *core = own->core;
-    KITH_EACH (at, &core->sessions) {
-        session *s = KITH_OF(at, session, link);
-        kith_peer peer;
-        if (!s->greeted || s->over || s->standing != KITH_STANDING_OWN) continue;
-        if (kith__own_refusal(core, s->peer.fingerprint) != KITH_ERR_REVOKED) continue;
-        if (kith__core_find_peer(core, s->peer.fingerprint, &peer))
-            continue; /* as a contact, or we are out ourselves */
-        kith__core_log(core, KITH_LOG_WARN, "\"%s\" was revoked: its session ends", s->known.local_name);
-        kith__session_close(s, KITH_ERR_REVOKED);
-    }
-}
-
 /* Is there something that this device has to say of itself? */
 static bool must_speak(const struct own *own)
 {
@@ -537,24 +513,17 @@ static bool must_speak(const struct own *own)
     return me && me->state == KITH_MEMBER && own->verdict.pair != KITH_GRAPH_NONE && me->deposit == KITH_GRAPH_NONE;
 }
 
-static void on_timer(void *user)
+void kith__own_changed(kith_core *core)
 {
-    struct own *own = user;
-    kith_core *core = own->core;
-    kith_peer ignored;
-    (void)kith__core_find_peer(core, core->signer.fingerprint, &ignored); /* what another process did counts now */
-    if (own->changed && own->graph) {
-        own->changed = false;
-        enforce(own);
-        KITH_EACH (at, &own->links) {
-            own_link *l = KITH_OF(at, own_link, link);
-            if (l->heard && !l->channel->session->over) say_records(l);
-        }
-        own->tend = must_speak(own);
-        if (own->tend) start_job(own, NULL, NULL);
+    struct own *own = core->own;
+    if (!own || !own->changed || !own->graph) return;
+    own->changed = false;
+    KITH_EACH (at, &own->links) {
+        own_link *l = KITH_OF(at, own_link, link);
+        if (l->heard && !l->channel->session->over) say_records(l);
     }
-    if (!kith_list_empty(&core->sessions)) core->env->timers->set(own->timer, kith__core_now(core) + OWN_POLL_NS);
-    kith__core_pump(core);
+    own->tend = must_speak(own);
+    if (own->tend) start_job(own, NULL, NULL);
 }
 
 /* ---- beginning and end ---- */
@@ -567,8 +536,6 @@ kith_err kith__own_open(kith_core *core, kith_problem *problem)
     own->core = core;
     kith_list_init(&own->links);
     kith_list_init(&own->pending);
-    own->timer = core->env->timers->open(core->env, on_timer, own);
-    if (!own->timer) return KITH_ERR_NOMEM;
     kith_err err = kith_home_tend_graph(core->home, core->signer.seed, &core->rng, core->env->base->wall_ms(core->env),
                                         &founded, problem);
     if (!err) err = load(own, problem);
@@ -586,7 +553,6 @@ void kith__own_close(kith_core *core)
     for (kith_link *at; (at = kith_list_first(&own->links));) link_free(KITH_OF(at, own_link, link));
     for (kith_link *at; (at = kith_list_take_first(&own->pending));) kith_free(KITH_OF(at, own_record, link));
     if (own->job) job_free(own->job); /* the env is dead: it will not be done */
-    core->env->timers->close(own->timer);
     kith_graph_free(own->graph);
     kith_verdict_done(&own->verdict);
     kith_free(own);

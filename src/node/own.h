@@ -1,21 +1,22 @@
 /* One's own devices: the trust graph as this node has it, the exchange of it with them, and what follows when it
- * changes.  Whoever changes it, here, in another process of this home or far away: within OWN_POLL_NS every live
- * session with an own device has the news, and sessions with those that are revoked are closed. */
+ * changes.  Whoever changes it, here, in another process of this home or far away: within BOOK_WATCH_NS every live
+ * session with an own device has the news, and sessions with those that are revoked are closed (book.h). */
 #ifndef KITH_NODE_OWN_H
 #define KITH_NODE_OWN_H
 
 #include "node/core.h"
 #include "node/session.h"
 
-#define OWN_POLL_NS       (SECOND_NS / 2) /* how often the files are looked at while there are sessions */
-#define OWN_PENDING_BYTES (1u << 20)      /* of records that wait for the disk; more are asked for again */
-#define OWN_REASON_MAX    128             /* bytes of what a revoked device is told (quic.h's bound) */
+#define OWN_PENDING_BYTES (1u << 20) /* of records that wait for the disk; more are asked for again */
+#define OWN_REASON_MAX    128        /* bytes of what a revoked device is told (quic.h's bound) */
 
 /* With the device's keys: what it has to say of itself is said (kith_home_tend_graph), and the graph is read. */
 KITH_MUST_CHECK kith_err kith__own_open(kith_core *core, kith_problem *problem);
 void kith__own_close(kith_core *core); /* never opened is fine */
-/* The files changed: read the graph again.  What follows is done from the loop, soon. */
+/* The book's files changed: read the graph again; and then, from the loop, what follows: it is told to one's own
+ * devices, and this one says what it has to say of itself. */
 void kith__own_reload(kith_core *core);
+void kith__own_changed(kith_core *core);
 /* A session with an own device has begun. */
 void kith__own_greeted(session *s);
 /* A stream that an own device opened. */

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "node/beside.h"
+#include "node/book.h"
 #include "node/dial.h"
 #include "node/greeting.h"
 #include "node/lan.h"
@@ -404,6 +405,8 @@ kith_err kith__session_check(session *s)
     if (s->standing == KITH_STANDING_UNKNOWN) return KITH_ERR_UNTRUSTED;
     if (!kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) {
         kith_err why = kith__own_refusal(s->core, s->peer.fingerprint);
+        kith__core_log(s->core, KITH_LOG_WARN, "\"%s\" was %s: its session ends", s->known.local_name,
+                       why == KITH_ERR_REVOKED ? "revoked" : "forgotten");
         kith__session_close(s, why);
         return why;
     }
@@ -411,6 +414,8 @@ kith_err kith__session_check(session *s)
     s->known = peer;
     return KITH_OK;
 }
+
+bool kith__session_is_known(const session *s) { return s->greeted && !s->over && s->standing != KITH_STANDING_UNKNOWN; }
 
 kith_access kith__session_verdict(const session *s, kith_service service, bool *said)
 {
@@ -425,6 +430,7 @@ void kith__session_paired(session *s)
     if (!s->for_pairing || !kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) return;
     s->standing = kith__greeting_standing(&peer); /* what it is for stays: nothing else is to come over it */
     s->known = peer;
+    kith__book_watch(s->core);
 }
 
 static const struct {
@@ -461,7 +467,7 @@ void kith__sessions_recheck(kith_core *core)
 {
     KITH_EACH (at, &core->sessions) {
         session *s = KITH_OF(at, session, link);
-        if (!s->greeted || s->for_pairing || s->over || kith__session_check(s)) continue;
+        if (!kith__session_is_known(s) || kith__session_check(s)) continue;
         for (channel *c; (c = denied(s));) {
             kith__core_log(core, KITH_LOG_INFO, "%s ended: it is denied now", kith_permit_name(c->service));
             c->service = KITH_SERVICE_HELLO; /* done with */

@@ -106,8 +106,10 @@ void kith__session_close(session *s, kith_err why);
 KITH_MUST_CHECK kith_err kith__session_check(session *s);
 /* May the peer use this service, and was that *said for its device (may be NULL) or is it the table's answer? */
 kith_access kith__session_verdict(const session *s, kith_service service, bool *said);
-/* The book has changed: sessions with who was forgotten are closed, and streams of a service that its peer may not use
- * any more end with NOT_ALLOWED. */
+/* Is it with somebody who is in the book, or was when last looked at? */
+bool kith__session_is_known(const session *s);
+/* The book has changed: sessions with who was forgotten or revoked are closed, and streams of a service that its peer
+ * may not use any more end with NOT_ALLOWED. */
 void kith__sessions_recheck(kith_core *core);
 /* A session that is for pairing has come to that: its device is in the book now, and may do what that allows. */
 void kith__session_paired(session *s);

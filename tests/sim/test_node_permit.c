@@ -2,6 +2,7 @@
  * peer who opens the stream anyway; and what is said while streams are under way. */
 #include "base/mem.h"
 #include "hostile_world.h"
+#include "node/book.h"
 #include "node/session.h"
 #include "service/file_message.h"
 #include "service/talk_bytes.h"
