@@ -109,14 +109,15 @@ static void take_line(const code_kind *kind, const char *line, char *typed, size
 {
     kith_problem problem;
     bool good;
-    size_t n = strlen(typed);
+    size_t n = strlen(typed), more = strlen(line);
     count_words(line, &good);
-    if (!good || n + strlen(line) + 2 > size) {
+    if (!good || n + more + 2 > size) {
         kith_err err = kind->check(line, out, &problem);
         prompt_print("%s\n", err && *problem.message ? problem.message : kith_err_text(KITH_ERR_CODE));
         return;
     }
-    snprintf(typed + n, size - n, "%s%s", n ? " " : "", line);
+    if (n) typed[n++] = ' ';
+    memcpy(typed + n, line, more + 1);
 }
 
 int code_ask(const session *s, const code_kind *kind, char *code)
