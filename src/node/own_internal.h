@@ -1,0 +1,71 @@
+/* One's own devices, inside: own.c has the graph and what is done with it, own_link.c the streams over which own
+ * devices exchange it. */
+#ifndef KITH_NODE_OWN_INTERNAL_H
+#define KITH_NODE_OWN_INTERNAL_H
+
+#include "node/own.h"
+
+#include "service/trust_message.h"
+
+typedef struct own_job own_job;
+
+struct own {
+    kith_core *core;
+    kith_graph *graph;
+    kith_verdict verdict;
+    kith_list links;
+    bool changed;      /* and what follows is not done yet (kith__own_changed) */
+    kith_list pending; /* records that came and are not in the home yet */
+    size_t pending_bytes;
+    own_job *job;                  /* the one under way; NULL: none */
+    bool tend;                     /* this device has something to say of itself */
+    char told[OWN_REASON_MAX * 2]; /* that this device is revoked; "": not told so */
+};
+
+/* A stream with one own device. */
+typedef struct own_link {
+    kith_link link;
+    struct own *own;
+    channel *channel;
+    uint8_t *inbox; /* a message that is not whole yet: KITH_TRUST_OUTPUT_MAX */
+    size_t inbox_size;
+    bool heard;                                              /* its heads, of this network */
+    uint8_t heads[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE]; /* records it has, the latest last */
+    size_t head_count;
+    bool joining, replace;
+    kith_graph *other; /* the network that is being joined, as far as it has come */
+} own_link;
+
+typedef struct own_record { /* that came */
+    kith_link link;
+    own_link *from; /* NULL: gone */
+    size_t size;
+    uint8_t bytes[];
+} own_record;
+
+struct own_job {
+    kith_job job;
+    struct own *own;
+    kith_list records;
+    kith_graph *adopt; /* become this network's */
+    own_link *joining; /* for it; NULL: gone */
+    kith_rng rng;
+    size_t missing; /* records whose parents are not here */
+    kith_err err;
+    char message[640];
+};
+
+/* ---- own.c ---- */
+/* Store what came, and `adopt` (NULL: nothing; taken) in this network's place; `joining`: which link that is for (NULL:
+ * none).  When one is under way, what came waits for its end and `adopt` is dropped: it is asked for again. */
+void kith__own_start_job(struct own *own, kith_graph *adopt, own_link *joining);
+
+/* ---- own_link.c ---- */
+/* Which records are the newest here; `none`: that none are, so that all of `network` is sent. */
+void kith__own_say_heads(own_link *l, const uint8_t *network, bool none);
+void kith__own_say_records(own_link *l);                           /* that the other device lacks, as far as we know */
+void kith__own_link_has(own_link *l, const uint8_t *id);           /* it has this record, too */
+void kith__own_link_entered(own_link *l, const kith_graph *graph); /* its network is ours now; NULL: it could not be */
+void kith__own_link_free(own_link *l);
+
+#endif

@@ -1,0 +1,276 @@
+/* The exchange of the trust graph over streams with own devices: heads are said, what the other lacks is sent, what
+ * comes waits for the disk; and joining another network, whose records come in the same way. */
+#include "base/buf.h"
+#include "base/mem.h"
+#include "node/own_internal.h"
+
+#include <string.h>
+
+/* ---- saying ---- */
+
+static void send(own_link *l, const uint8_t *bytes, size_t size)
+{
+    if (size && kith_stream_write(l->channel->stream, bytes, size))
+        kith__core_log(l->own->core, KITH_LOG_DEBUG, "trust: the stream takes nothing more");
+}
+
+/* What we have; of a network that is being joined: all of it is lacking. */
+void kith__own_say_heads(own_link *l, const uint8_t *network, bool none)
+{
+    const kith_graph *graph = l->own->graph;
+    size_t numbers[KITH_TRUST_HEADS_MAX], count = none ? 0 : kith_graph_heads(graph, numbers, KITH_TRUST_HEADS_MAX);
+    uint8_t ids[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE], out[64 + sizeof ids + 2 * sizeof ids / 16];
+    if (count > KITH_TRUST_HEADS_MAX) count = KITH_TRUST_HEADS_MAX;
+    for (size_t i = 0; i < count; i++) memcpy(ids[i], kith_graph_id(graph, numbers[i]), sizeof ids[i]);
+    send(l, out, kith_trust_write_heads(network, (const uint8_t(*)[KITH_GRAPH_ID_SIZE])ids, count, out, sizeof out));
+}
+
+void kith__own_link_has(own_link *l, const uint8_t *id)
+{
+    if (l->head_count == KITH_TRUST_HEADS_MAX) {
+        l->head_count--;
+        memmove(l->heads[0], l->heads[1], l->head_count * sizeof l->heads[0]);
+    }
+    memcpy(l->heads[l->head_count++], id, sizeof l->heads[0]);
+}
+
+/* The records it lacks, as far as we know. */
+void kith__own_say_records(own_link *l)
+{
+    const kith_graph *graph = l->own->graph;
+    uint8_t *out = kith_malloc(KITH_TRUST_OUTPUT_MAX);
+    size_t *list = kith_calloc(kith_graph_count(graph) + 1, sizeof *list), taken = 0;
+    size_t count =
+        out && list ? kith_graph_lacks(graph, (const uint8_t(*)[KITH_GRAPH_ID_SIZE])l->heads, l->head_count, list) : 0;
+    for (size_t at = 0; at < count; at += taken) {
+        send(l, out, kith_trust_write_records(graph, list + at, count - at, out, &taken));
+        if (taken == 0) break;
+    }
+    for (size_t i = 0; i < count; i++) kith__own_link_has(l, kith_graph_id(graph, list[i]));
+    kith_free(list);
+    kith_free(out);
+}
+
+/* The device at the other end has this graph, since it came from there. */
+void kith__own_link_entered(own_link *l, const kith_graph *graph)
+{
+    size_t numbers[KITH_TRUST_HEADS_MAX];
+    l->joining = false;
+    if (!graph) return;
+    size_t count = kith_graph_heads(graph, numbers, KITH_TRUST_HEADS_MAX);
+    l->heard = true;
+    l->head_count = 0;
+    for (size_t i = 0; i < count && i < KITH_TRUST_HEADS_MAX; i++)
+        kith__own_link_has(l, kith_graph_id(graph, numbers[i]));
+}
+
+/* ---- hearing ---- */
+
+void kith__own_link_free(own_link *l)
+{
+    struct own *own = l->own;
+    KITH_EACH (at, &own->pending)
+        if (KITH_OF(at, own_record, link)->from == l) KITH_OF(at, own_record, link)->from = NULL;
+    if (own->job) {
+        KITH_EACH (at, &own->job->records)
+            if (KITH_OF(at, own_record, link)->from == l) KITH_OF(at, own_record, link)->from = NULL;
+        if (own->job->joining == l) own->job->joining = NULL;
+    }
+    kith_list_remove(&l->link);
+    kith__channel_free(l->channel);
+    kith_graph_free(l->other);
+    kith_free(l->inbox);
+    kith_free(l);
+}
+
+/* Of another network: it may be the one that has just admitted this device. */
+static void hear_foreign(own_link *l, const kith_trust_message *m)
+{
+    bool alone = !kith__own_has_others(l->own->core);
+    if (l->other || l->own->job || (!alone && !l->replace)) {
+        if (!l->other) l->joining = false;
+        return;
+    }
+    if (kith_graph_new(&l->other) == KITH_OK) kith__own_say_heads(l, m->network, true);
+}
+
+static void hear_heads(own_link *l, const kith_trust_message *m)
+{
+    const kith_graph *graph = l->own->graph;
+    if (!graph) return;
+    if (memcmp(m->network, kith_graph_id(graph, 0), sizeof m->network) != 0) {
+        hear_foreign(l, m);
+        return;
+    }
+    l->heard = true;
+    l->joining = l->joining && l->own->job;
+    l->head_count = m->head_count;
+    memcpy(l->heads, m->heads, sizeof l->heads);
+    kith__own_say_records(l);
+}
+
+/* All of it is here: is this device in it, and the one that says so? */
+static void consider(own_link *l)
+{
+    kith_verdict v;
+    kith_graph *other = l->other;
+    l->other = NULL;
+    bool in = false;
+    if (kith_graph_judge(other, &v) == KITH_OK) {
+        const kith_member *me = kith_verdict_find(&v, l->own->core->signer.fingerprint);
+        const kith_member *them = kith_verdict_find(&v, l->channel->session->peer.fingerprint);
+        in = me && them && me->state == KITH_MEMBER && them->state == KITH_MEMBER;
+        kith_verdict_done(&v);
+    }
+    if (in) {
+        l->joining = true;
+        kith__own_start_job(l->own, other, l);
+    } else {
+        l->joining = false;
+        kith_graph_free(other);
+    }
+}
+
+static void hear_records(own_link *l, const kith_trust_message *m)
+{
+    struct own *own = l->own;
+    for (size_t i = 0; i < m->record_count; i++) {
+        size_t size;
+        const uint8_t *bytes = kith_trust_message_record(m, i, &size);
+        if (l->other) {
+            if (kith_graph_add(l->other, bytes, size) == KITH_OK) continue;
+            kith_graph_free(l->other);
+            l->other = NULL;
+            l->joining = false;
+            return;
+        }
+        own_record *r = own->pending_bytes + size > OWN_PENDING_BYTES ? NULL : kith_malloc(sizeof *r + size);
+        if (!r) return; /* they come again when heads are next said */
+        *r = (own_record){.from = l, .size = size};
+        memcpy(r->bytes, bytes, size);
+        own->pending_bytes += size;
+        kith_list_append(&own->pending, &r->link);
+    }
+    if (l->other && !m->more) consider(l);
+    if (!kith_list_empty(&own->pending)) kith__own_start_job(own, NULL, NULL);
+}
+
+static void hear(own_link *l, const uint8_t *data, size_t size)
+{
+    kith_trust_message m;
+    kith_err err = kith_trust_parse(data, size, &m);
+    if (err == KITH_ERR_UNSUPPORTED) return;
+    if (err)
+        kith__session_close(l->channel->session, KITH_ERR_PROTOCOL);
+    else if (m.kind == KITH_TRUST_HEADS)
+        hear_heads(l, &m);
+    else
+        hear_records(l, &m);
+}
+
+/* Whole messages in the inbox are taken out of it.  False: it cannot be one. */
+static bool hear_inbox(own_link *l)
+{
+    for (;;) {
+        kith_reader r = kith_reader_of(l->inbox, l->inbox_size);
+        uint64_t length = kith_read_varint(&r);
+        if (r.bad) return true;
+        if (length > KITH_TRUST_MESSAGE_MAX) return false;
+        const uint8_t *message = kith_read_view(&r, (size_t)length);
+        if (!message) return true;
+        hear(l, message, (size_t)length);
+        size_t used = (size_t)(r.at - l->inbox);
+        l->inbox_size -= used;
+        memmove(l->inbox, l->inbox + used, l->inbox_size);
+    }
+}
+
+static void readable(channel *c)
+{
+    own_link *l = c->owner;
+    const uint8_t *data;
+    size_t size;
+    bool fin = false;
+    while (!c->session->over && kith_stream_peek(c->stream, &data, &size, &fin)) {
+        size_t room = KITH_TRUST_OUTPUT_MAX - l->inbox_size, take = size < room ? size : room;
+        memcpy(l->inbox + l->inbox_size, data, take);
+        l->inbox_size += take;
+        kith_stream_consume(c->stream, take);
+        if (hear_inbox(l)) continue;
+        kith__session_close(c->session, KITH_ERR_PROTOCOL);
+        return;
+    }
+}
+
+static void gone(channel *c, kith_err why)
+{
+    (void)why;
+    kith__own_link_free(c->owner);
+}
+
+static const channel_events link_events = {.readable = readable, .gone = gone};
+
+static own_link *link_new(struct own *own)
+{
+    own_link *l = kith_calloc(1, sizeof *l);
+    if (l) l->inbox = kith_malloc(KITH_TRUST_OUTPUT_MAX);
+    if (!l || !l->inbox) {
+        kith_free(l);
+        return NULL;
+    }
+    l->own = own;
+    kith_list_append(&own->links, &l->link);
+    return l;
+}
+
+static own_link *link_of(const session *s)
+{
+    if (!s->core->own) return NULL;
+    KITH_EACH (at, &s->core->own->links) {
+        own_link *l = KITH_OF(at, own_link, link);
+        if (l->channel && l->channel->session == s) return l;
+    }
+    return NULL;
+}
+
+kith_err kith__own_serve(channel *c)
+{
+    struct own *own = c->session->core->own;
+    if (!own || !own->graph || link_of(c->session)) return KITH_ERR_NOT_ALLOWED;
+    own_link *l = link_new(own);
+    if (!l) return KITH_ERR_NOMEM;
+    l->channel = c;
+    c->owner = l;
+    c->events = &link_events;
+    kith__own_say_heads(l, kith_graph_id(own->graph, 0), false);
+    return KITH_OK;
+}
+
+void kith__own_greeted(session *s)
+{
+    struct own *own = s->core->own;
+    if (!own || !own->graph || s->standing != KITH_STANDING_OWN) return;
+    if (!s->dialler || link_of(s)) return;
+    own_link *l = link_new(own);
+    if (!l) return;
+    if (kith__channel_open(s, STREAM_TRUST, &link_events, l, &l->channel))
+        kith__own_link_free(l);
+    else
+        kith__own_say_heads(l, kith_graph_id(own->graph, 0), false);
+}
+
+void kith__own_join(session *s, bool replace)
+{
+    kith__own_greeted(s);
+    own_link *l = link_of(s);
+    if (!l || !s->core->own->graph) return;
+    l->joining = !kith__own_is_member(s->core, s->peer.fingerprint);
+    l->replace = replace;
+}
+
+bool kith__own_joining(const session *s)
+{
+    const own_link *l = link_of(s);
+    return l && (l->joining || l->own->job || l->own->changed ||
+                 kith_stream_returned(l->channel->stream) != kith_stream_written(l->channel->stream));
+}
