@@ -6,6 +6,7 @@
 #include "node/book.h"
 #include "node/own.h"
 #include "node/roam.h"
+#include "node/session_internal.h"
 
 #include <string.h>
 

@@ -8,8 +8,4 @@ KITH_MUST_CHECK kith_err kith__greeting_say(session *s); /* open our control str
 void kith__greeting_readable(session *s);                /* the peer's control stream; the session may be closed */
 kith_standing kith__greeting_standing(const kith_peer *peer);
 
-/* ---- session.c, for it ---- */
-void kith__session_become_ready(session *s);
-void kith__session_idle_out(session *s);
-
 #endif

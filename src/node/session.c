@@ -1,4 +1,4 @@
-#include "node/session.h"
+#include "node/session_internal.h"
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -268,84 +268,6 @@ static void on_timer(void *user)
     kith__core_pump(core);
 }
 
-static const uint8_t no_instance[KITH_HELLO_INSTANCE_SIZE];
-
-/* Where its node listens; 0: not known.  Over TCP the port of who dialled us is any. */
-static uint16_t listening_port(const session *s)
-{
-    return s->dialler || s->carrier->kind == CARRIER_DATAGRAM ? s->remote.port : 0;
-}
-
-bool kith__nodes_have_port(const node_set *set, uint16_t port)
-{
-    for (size_t i = 0; i < set->count; i++)
-        if (port && set->nodes[i].port == port) return true;
-    return false;
-}
-
-bool kith__nodes_have(const node_set *set, const session *s)
-{
-    bool known = s->greeted && memcmp(s->peer.instance, no_instance, sizeof no_instance) != 0;
-    for (size_t i = 0; known && i < set->count; i++)
-        if (memcmp(set->nodes[i].instance, s->peer.instance, sizeof no_instance) == 0) return true;
-    return kith__nodes_have_port(set, listening_port(s));
-}
-
-bool kith__nodes_add(node_set *set, const session *s)
-{
-    if (set->count == NODES_MAX || kith__nodes_have(set, s)) return false;
-    set->nodes[set->count].port = listening_port(s);
-    memcpy(set->nodes[set->count].instance, s->greeted ? s->peer.instance : no_instance, sizeof no_instance);
-    set->count++;
-    return true;
-}
-
-session *kith__session_find(kith_core *core, carrier_kind kind, const uint8_t fingerprint[static 32],
-                            const node_set *but)
-{
-    session *best = NULL;
-    KITH_EACH (at, &core->sessions) {
-        session *s = KITH_OF(at, session, link);
-        const uint8_t *theirs = s->known.fingerprint;
-        if (!s->ready || s->for_pairing || s->carrier->kind != kind || memcmp(theirs, fingerprint, 32) != 0) continue;
-        if (but && kith__nodes_have(but, s)) continue;
-        if (!best || s->dialler == kith__session_lower_is_ours(s)) best = s;
-    }
-    return best;
-}
-
-bool kith__session_lower_is_ours(const session *s)
-{
-    return memcmp(s->core->signer.fingerprint, s->known.fingerprint, sizeof s->known.fingerprint) < 0;
-}
-
-bool kith__session_is_near(const session *s)
-{
-    kith_conn_stats stats;
-    kith_conn_get_stats(s->conn, &stats);
-    return stats.min_rtt_ns < DIAL_BULK_RTT_NS && s->remote.family != KITH_FAMILY_RELAY;
-}
-
-bool kith__session_same_node(const session *a, const session *b)
-{
-    if (memcmp(a->known.fingerprint, b->known.fingerprint, sizeof a->known.fingerprint) != 0) return false;
-    if (a->dialler && b->dialler && kith_addr_equal(&a->remote, &b->remote)) return true;
-    return a->greeted && b->greeted && memcmp(a->peer.instance, no_instance, sizeof no_instance) != 0 &&
-           memcmp(a->peer.instance, b->peer.instance, sizeof no_instance) == 0;
-}
-
-session *kith__session_twin(const session *s)
-{
-    session *found = NULL;
-    KITH_EACH (at, &s->core->sessions) {
-        session *other = KITH_OF(at, session, link);
-        if (!other->ready || other->for_pairing || other->carrier->kind == s->carrier->kind) continue;
-        if (!kith__session_same_node(s, other)) continue;
-        if (!found || other->dialler == kith__session_lower_is_ours(other)) found = other;
-    }
-    return found;
-}
-
 void kith__session_become_ready(session *s)
 {
     s->ready = true;
@@ -379,129 +301,7 @@ void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SI
     }
 }
 
-void kith__session_path(const session *s, char path[static 8], char scope[static 16],
-                        char address[static KITH_ADDR_TEXT_SIZE])
-{
-    kith_addr remote = kith_conn_remote_addr(s->conn);
-    bool relayed = remote.family == KITH_FAMILY_RELAY;
-    strcpy(path, relayed ? "relay" : s->carrier->kind == CARRIER_STREAM ? "tcp" : "udp");
-    strcpy(scope, relayed ? "relay" : kith_addr_is_local(&remote) ? "lan" : "internet");
-    kith_addr_text(&remote, address);
-}
-
-/* ---- incoming streams ---- */
-
-static void undecided_readable(channel *c);
-static void undecided_gone(channel *c, kith_err why)
-{
-    (void)why;
-    kith__channel_free(c);
-}
-static const channel_events undecided = {.readable = undecided_readable, .gone = undecided_gone};
-
-kith_err kith__session_check(session *s)
-{
-    kith_peer peer;
-    if (s->standing == KITH_STANDING_UNKNOWN) return KITH_ERR_UNTRUSTED;
-    if (!kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) {
-        kith_err why = kith__own_refusal(s->core, s->peer.fingerprint);
-        kith__core_log(s->core, KITH_LOG_WARN, "\"%s\" was %s: its session ends", s->known.local_name,
-                       why == KITH_ERR_REVOKED ? "revoked" : "forgotten");
-        kith__session_close(s, why);
-        return why;
-    }
-    s->standing = kith__greeting_standing(&peer);
-    s->known = peer;
-    return KITH_OK;
-}
-
-bool kith__session_is_known(const session *s) { return s->greeted && !s->over && s->standing != KITH_STANDING_UNKNOWN; }
-
-kith_access kith__session_verdict(const session *s, kith_service service, bool *said)
-{
-    bool pinned = s->standing == KITH_STANDING_OWN || s->standing == KITH_STANDING_CONTACT;
-    if (said) *said = pinned && kith_permit_overridden(service, &s->known.overrides);
-    return kith_permit_for(service, s->standing, &s->known.overrides);
-}
-
-void kith__session_paired(session *s)
-{
-    kith_peer peer;
-    if (!s->for_pairing || !kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) return;
-    s->standing = kith__greeting_standing(&peer); /* what it is for stays: nothing else is to come over it */
-    s->known = peer;
-    kith__book_watch(s->core);
-}
-
-static const struct {
-    kith_service service;
-    kith_err (*serve)(channel *c);
-} services[] = {
-    [STREAM_PAIR] = {KITH_SERVICE_PAIR, kith__pair_serve},    [STREAM_PING] = {KITH_SERVICE_PING, kith__ping_serve},
-    [STREAM_FILE] = {KITH_SERVICE_FILE, kith__receive_serve}, [STREAM_TALK] = {KITH_SERVICE_TALK, kith__talk_serve},
-    [STREAM_TRUST] = {KITH_SERVICE_TRUST, kith__own_serve},
-};
-
-static kith_err serve(channel *c, uint64_t number)
-{
-    session *s = c->session;
-    kith_err err = s->standing == KITH_STANDING_UNKNOWN ? KITH_OK : kith__session_check(s);
-    if (err) return err;
-    if (number >= sizeof services / sizeof *services || !services[number].serve) return KITH_ERR_NOT_ALLOWED;
-    if (!kith__session_verdict(s, services[number].service, NULL)) return KITH_ERR_NOT_ALLOWED;
-    c->service = services[number].service;
-    return services[number].serve(c);
-}
-
-/* A stream of the peer's for what it may not do any more. */
-static channel *denied(session *s)
-{
-    KITH_EACH (at, &s->channels) {
-        channel *c = KITH_OF(at, channel, link);
-        if (c->service != KITH_SERVICE_HELLO && !kith__session_verdict(s, c->service, NULL)) return c;
-    }
-    return NULL;
-}
-
-void kith__sessions_recheck(kith_core *core)
-{
-    KITH_EACH (at, &core->sessions) {
-        session *s = KITH_OF(at, session, link);
-        if (!kith__session_is_known(s) || kith__session_check(s)) continue;
-        for (channel *c; (c = denied(s));) {
-            kith__core_log(core, KITH_LOG_INFO, "%s ended: it is denied now", kith_permit_name(c->service));
-            c->service = KITH_SERVICE_HELLO; /* done with */
-            kith__channel_give_up(c, KITH_ERR_NOT_ALLOWED);
-            c->events->gone(c, KITH_ERR_NOT_ALLOWED);
-        }
-    }
-}
-
-/* The first byte of a stream the peer opened; it waits until we know who that is. */
-static void undecided_readable(channel *c)
-{
-    const uint8_t *data;
-    size_t size;
-    bool fin;
-    c->waiting = !c->session->greeted;
-    if (c->waiting) return;
-    bool there = kith_stream_peek(c->stream, &data, &size, &fin);
-    if (!there && !fin) return;
-    unsigned number =
-        there ? data[0] : 0; /* services we know have numbers of one byte; others are refused all the same */
-    kith_err err = KITH_ERR_PROTOCOL;
-    if (there) {
-        kith_stream_consume(c->stream, 1);
-        err = serve(c, number);
-    }
-    if (!err) {
-        c->events->readable(c);
-        return;
-    }
-    kith__core_log(c->session->core, KITH_LOG_INFO, "stream for service %u refused: %s", number, kith_err_text(err));
-    kith__channel_give_up(c, err);
-    kith__channel_free(c);
-}
+/* ---- QUIC's events ---- */
 
 static void opened(session *s, kith_stream *stream)
 {
@@ -510,23 +310,7 @@ static void opened(session *s, kith_stream *stream)
         s->control_in = stream;
         return;
     }
-    if (!bidirectional || !channel_new(s, stream, &undecided, NULL)) kith_stream_free(stream);
-}
-
-/* After hello: streams that came before it.  Serving one may end others. */
-static void serve_waiting(session *s)
-{
-    for (bool found = true; found;) {
-        found = false;
-        KITH_EACH (at, &s->channels) {
-            channel *c = KITH_OF(at, channel, link);
-            if (!c->waiting) continue;
-            c->waiting = false;
-            found = true;
-            undecided_readable(c);
-            break;
-        }
-    }
+    if (!bidirectional || !channel_new(s, stream, &kith__session_undecided, NULL)) kith_stream_free(stream);
 }
 
 static bool is_stranger(const session *s) { return !s->dialler && !s->over && (!s->greeted || s->for_pairing); }
@@ -597,7 +381,7 @@ static void stream_event(session *s, const kith_quic_event *event)
         bool before = s->greeted;
         if (event->kind == KITH_QUIC_READABLE) kith__greeting_readable(s);
         if (event->kind == KITH_QUIC_RESET) kith__session_close(s, KITH_ERR_PROTOCOL);
-        if (!before && s->greeted) serve_waiting(s);
+        if (!before && s->greeted) kith__session_serve_waiting(s);
         return;
     }
     channel *c = event->stream == s->control_out ? NULL : kith_stream_user(event->stream);
