@@ -127,6 +127,7 @@ typedef struct arrival {
     const uint8_t *key; /* the signer's */
     kith_graph_entry own;
     kith_recovery_public pair; /* a reset's: whose key must have signed */
+    size_t parents[KITH_GRAPH_PARENTS_MAX];
 } arrival;
 
 /* Is the device named by something in the arrival's past? */
@@ -197,7 +198,7 @@ static kith_err find_past(const kith_graph *graph, arrival *a)
     a->node.past = kith_calloc(kith__words(graph->count) + 1, sizeof *a->node.past);
     if (!a->node.past) return KITH_ERR_NOMEM;
     for (size_t i = 0; i < r->parent_count; i++) {
-        size_t parent = kith_graph_find(graph, r->parents[i]);
+        size_t parent = a->parents[i] = kith_graph_find(graph, r->parents[i]);
         if (parent == KITH_GRAPH_NONE) return KITH_ERR_NOT_FOUND;
         const kith__node *node = &graph->nodes[parent];
         for (size_t w = 0; w < kith__words(parent); w++) a->node.past[w] |= node->past[w];
@@ -207,19 +208,48 @@ static kith_err find_past(const kith_graph *graph, arrival *a)
     /* A parent that another parent leads to says nothing, and would let one say the same in many ways. */
     for (size_t i = 0; i < r->parent_count; i++)
         for (size_t k = 0; k < r->parent_count; k++)
-            if (kith_graph_in_past(graph, kith_graph_find(graph, r->parents[i]), kith_graph_find(graph, r->parents[k])))
-                return KITH_ERR_FORMAT;
+            if (kith_graph_in_past(graph, a->parents[i], a->parents[k])) return KITH_ERR_FORMAT;
     return KITH_OK;
 }
 
-/* Each class has a limit of its own and one with those below it, so that no order of arrival fills another's places. */
-static bool room_for(const kith_graph *graph, kith_record_kind kind, size_t size)
+/* A replacement that only the founder can have made: there was nobody else, and no code. */
+static bool made_alone(const kith_graph *graph, size_t index)
 {
-    size_t ordinary = graph->count - graph->revokes - graph->resets;
-    if (graph->count == KITH_GRAPH_RECORDS_MAX || graph->bytes + size > KITH_GRAPH_BYTES_MAX) return false;
-    if (kind == KITH_RECORD_RESET) return true;
-    if (kind == KITH_RECORD_REVOKE) return ordinary + graph->revokes < KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_RESET;
-    return ordinary < KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_REVOKE;
+    kith_recovery_public ignored;
+    if (graph->nodes[index].signer != graph->nodes[0].signer || made_pair(graph, 0, &ignored)) return false;
+    for (size_t i = 0; i < index; i++) {
+        kith_record_kind kind = graph->nodes[i].kind;
+        bool others = kind == KITH_RECORD_ADMIT || kind == KITH_RECORD_RESET;
+        if (others && kith_graph_in_past(graph, i, index)) return false;
+    }
+    return true;
+}
+
+/* Its code is none that a member makes for itself. */
+static bool is_kept(const kith_graph *graph, const arrival *a)
+{
+    if (a->record.kind != KITH_RECORD_RESET) return false;
+    const kith__node *target = &graph->nodes[a->node.target];
+    switch (target->kind) {
+    case KITH_RECORD_RESET: return target->kept;
+    case KITH_RECORD_REPLACE: return made_alone(graph, a->node.target);
+    default: return true;
+    }
+}
+
+static bool is_plain(kith_record_kind kind) { return kind != KITH_RECORD_REVOKE && kind != KITH_RECORD_RESET; }
+
+/* Each class has a limit of its own and one with those below it, so that no order of arrival fills another's places. */
+static bool room_for(const kith_graph *graph, const arrival *a, size_t size)
+{
+    size_t others = graph->count - graph->resets, others_bytes = graph->bytes - graph->resets_bytes;
+    if (graph->count == KITH_GRAPH_RECORDS_MAX) return false;
+    if (a->node.kept) return graph->resets_bytes + size <= KITH_GRAPH_RESETS_BYTES;
+    if (others >= KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_RESET) return false;
+    if (others_bytes + size > KITH_GRAPH_OTHERS_BYTES) return false;
+    if (!is_plain(a->record.kind)) return true;
+    return graph->plain < KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_REVOKE &&
+           graph->plain_bytes + size <= KITH_GRAPH_PLAIN_BYTES;
 }
 
 /* ---- taking ---- */
@@ -288,12 +318,11 @@ static kith_err take(kith_graph *graph, arrival *a, const void *data, size_t siz
     if (a->record.kind == KITH_RECORD_ADMIT) a->node.device = kith__graph_device(graph, a->record.entry.fingerprint);
     a->node.size = size;
     a->node.kind = a->record.kind;
-    for (size_t i = 0; i < a->record.parent_count; i++)
-        graph->nodes[kith_graph_find(graph, a->record.parents[i])].named = true;
+    for (size_t i = 0; i < a->record.parent_count; i++) graph->nodes[a->parents[i]].named = true;
     graph->nodes[graph->count++] = a->node;
     graph->bytes += size;
-    graph->revokes += a->node.kind == KITH_RECORD_REVOKE;
-    graph->resets += a->node.kind == KITH_RECORD_RESET;
+    if (a->node.kept) graph->resets++, graph->resets_bytes += size;
+    if (is_plain(a->node.kind)) graph->plain++, graph->plain_bytes += size;
     return KITH_OK;
 }
 
@@ -309,7 +338,8 @@ kith_err kith__graph_put(kith_graph *graph, const void *data, size_t size, bool 
     if (!err) err = find_target(graph, &a);
     if (!err && verify) err = kith__record_verify(&a.record, a.key);
     if (!err && verify && a.record.kind == KITH_RECORD_RESET) err = kith__record_verify_reset(&a.record, &a.pair);
-    if (!err && !room_for(graph, a.record.kind, size)) err = KITH_ERR_LIMIT;
+    if (!err) a.node.kept = is_kept(graph, &a);
+    if (!err && !room_for(graph, &a, size)) err = KITH_ERR_LIMIT;
     if (!err) err = take(graph, &a, data, size);
     if (err) {
         kith_free(a.node.past);

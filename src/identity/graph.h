@@ -49,15 +49,23 @@
 #define KITH_GRAPH_PARENTS_MAX 8
 #define KITH_GRAPH_ROSTER_MAX  64 /* devices of a reset */
 /* A network's records, at most.  A thief may fill a graph before it is revoked: the last places are kept for what ends
- * that: KITH_GRAPH_KEPT_REVOKE for revocations and resets, of which KITH_GRAPH_KEPT_RESET for resets alone. */
+ * that: KITH_GRAPH_KEPT_REVOKE for revocations and resets, of which KITH_GRAPH_KEPT_RESET for resets alone; and those
+ * only for resets with a code that no member can have made without the one before it: the founder's, when it founded
+ * the network or while it was alone, and each that such a reset made. */
 #define KITH_GRAPH_RECORDS_MAX 4096
 #define KITH_GRAPH_KEPT_REVOKE 512
 #define KITH_GRAPH_KEPT_RESET  64
-#define KITH_GRAPH_ENTRY_MAX   264 /* bytes of a device in a record, at most */
-#define KITH_GRAPH_SMALL_MAX   1024
-#define KITH_GRAPH_RECORD_MAX  (KITH_GRAPH_SMALL_MAX + KITH_GRAPH_ROSTER_MAX * KITH_GRAPH_ENTRY_MAX) /* of a reset */
-#define KITH_GRAPH_BYTES_MAX   (4u << 20) /* of all records */
-#define KITH_GRAPH_FILE_MAX    (KITH_GRAPH_BYTES_MAX + KITH_GRAPH_RECORDS_MAX * 4 + 128)
+/* From so many on a reset does not name all it knows: others, whom a thief gave other records, could not take it. */
+#define KITH_GRAPH_CROWDED    (KITH_GRAPH_RECORDS_MAX / 2)
+#define KITH_GRAPH_ENTRY_MAX  264 /* bytes of a device in a record, at most */
+#define KITH_GRAPH_SMALL_MAX  1024
+#define KITH_GRAPH_RECORD_MAX (KITH_GRAPH_SMALL_MAX + KITH_GRAPH_ROSTER_MAX * KITH_GRAPH_ENTRY_MAX) /* of a reset */
+/* Of all records: as many as there may be of each class, each as large as it may be. */
+#define KITH_GRAPH_RESETS_BYTES (KITH_GRAPH_KEPT_RESET * KITH_GRAPH_RECORD_MAX)
+#define KITH_GRAPH_OTHERS_BYTES ((KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_RESET) * KITH_GRAPH_SMALL_MAX)
+#define KITH_GRAPH_PLAIN_BYTES  ((KITH_GRAPH_RECORDS_MAX - KITH_GRAPH_KEPT_REVOKE) * KITH_GRAPH_SMALL_MAX)
+#define KITH_GRAPH_BYTES_MAX    (KITH_GRAPH_RESETS_BYTES + KITH_GRAPH_OTHERS_BYTES)
+#define KITH_GRAPH_FILE_MAX     (KITH_GRAPH_BYTES_MAX + KITH_GRAPH_RECORDS_MAX * 4 + 128)
 
 typedef enum kith_record_kind {
     KITH_RECORD_FOUND = 1,    /* the first device admits itself; with the recovery pair, if there is a code */

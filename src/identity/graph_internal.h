@@ -16,6 +16,7 @@ typedef struct kith__node {
     uint64_t *past; /* of the records before this one: kith__words(its number) words */
     uint32_t depth;
     bool named; /* as a parent by another */
+    bool kept;  /* a reset that has a place kept for it */
     kith_record_kind kind;
     size_t signer; /* a device */
     size_t device; /* admit, revoke: whom; else NONE */
@@ -33,8 +34,10 @@ typedef struct kith__device {
 
 struct kith_graph {
     kith__node *nodes;
-    size_t count, room, bytes;
-    size_t revokes, resets; /* how many of them are */
+    size_t count, room;
+    size_t resets, resets_bytes; /* of these: resets with a place kept for them */
+    size_t plain, plain_bytes;   /* ... and neither revocations nor resets */
+    size_t bytes;                /* of all */
     kith__device *devices;
     size_t device_count, device_room;
 };

@@ -18,8 +18,9 @@ typedef struct place { /* of a device in the epoch */
     size_t first;      /* the first record of the epoch that admits it */
     size_t *admits;    /* all that do, in order */
     size_t admit_count, admit_room;
-    uint64_t *allowed; /* records in the past of all revocations of it that count; NULL: none counts */
-    size_t revoked;    /* the first of those */
+    uint64_t *admitting; /* the same as a set; NULL: none */
+    uint64_t *allowed;   /* records in the past of all revocations of it that count; NULL: none counts */
+    size_t revoked;      /* the first of those */
 } place;
 
 typedef struct judge {
@@ -54,8 +55,10 @@ static void rank(judge *j, size_t device, size_t first)
     j->ranked[j->ranked_count++] = device;
 }
 
-static kith_err note_admit(place *p, size_t record)
+static kith_err note_admit(const judge *j, place *p, size_t record)
 {
+    if (!p->admitting) p->admitting = kith_calloc(kith__words(j->graph->count), sizeof *p->admitting);
+    if (!p->admitting) return KITH_ERR_NOMEM;
     if (p->admit_count == p->admit_room) {
         size_t room = p->admit_room ? 2 * p->admit_room : 4;
         size_t *admits = kith_realloc(p->admits, room * sizeof *admits);
@@ -64,6 +67,7 @@ static kith_err note_admit(place *p, size_t record)
         p->admit_room = room;
     }
     p->admits[p->admit_count++] = record;
+    kith__bit_set(p->admitting, record);
     return KITH_OK;
 }
 
@@ -71,6 +75,7 @@ static void forget_places(judge *j)
 {
     for (size_t i = 0; i < j->graph->device_count; i++) {
         kith_free(j->places[i].admits);
+        kith_free(j->places[i].admitting);
         kith_free(j->places[i].allowed);
         j->places[i] = (place){.revoked = NONE, .first = NONE};
     }
@@ -83,8 +88,8 @@ static bool admitted(const judge *j, size_t record, const uint64_t *good)
     const place *p = &j->places[node(j, record)->signer];
     if (!p->known) return false;
     if (p->base) return true;
-    for (size_t i = 0; i < p->admit_count; i++)
-        if (in_past(j, p->admits[i], record) && (!good || kith__bit(good, p->admits[i]))) return true;
+    for (size_t w = 0; p->admitting && w < kith__words(record); w++)
+        if (p->admitting[w] & node(j, record)->past[w] & (good ? good[w] : UINT64_MAX)) return true;
     return false;
 }
 
@@ -114,7 +119,7 @@ static kith_err rank_all(judge *j, size_t base)
         size_t r = j->order[i], device = node(j, r)->device;
         if (!kith__bit(j->within, r) || node(j, r)->kind != KITH_RECORD_ADMIT || !admitted(j, r, NULL)) continue;
         rank(j, device, r);
-        kith_err err = note_admit(&j->places[device], r);
+        kith_err err = note_admit(j, &j->places[device], r);
         if (err) return err;
     }
     return KITH_OK;
