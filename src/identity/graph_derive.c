@@ -45,15 +45,29 @@ static kith_err pin_member(const kith_graph *graph, const kith_member *m, kith_t
     return kith_trust_replace(trust, &peer, NULL);
 }
 
+static size_t count_own(const kith_trust *trust)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < kith_trust_count(trust); i++) count += kith_trust_at(trust, i)->kind == KITH_PEER_OWN;
+    return count;
+}
+
 kith_err kith_graph_derive_trust(const kith_graph *graph, const kith_verdict *verdict,
                                  const uint8_t self[static KITH_FINGERPRINT_SIZE], bool only, kith_trust *trust)
 {
     kith_err err = KITH_OK;
     if (!is_member(verdict, self)) return KITH_OK;
     remove_others(verdict, only, trust);
+    size_t own = count_own(trust);
     for (size_t i = 0; !err && i < verdict->count; i++) {
         const kith_member *m = &verdict->members[i];
-        if (m->state == KITH_MEMBER && !same(m->entry.fingerprint, self)) err = pin_member(graph, m, trust);
+        if (m->state != KITH_MEMBER || same(m->entry.fingerprint, self)) continue;
+        const kith_peer *known = kith_trust_by_fingerprint(trust, m->entry.fingerprint);
+        bool is_own = known && known->kind == KITH_PEER_OWN;
+        if (!is_own && own >= KITH_GRAPH_PINNED_MAX) continue;
+        err = pin_member(graph, m, trust);
+        known = kith_trust_by_fingerprint(trust, m->entry.fingerprint);
+        own += !is_own && known && known->kind == KITH_PEER_OWN;
     }
     return err;
 }
@@ -79,7 +93,7 @@ kith_err kith_graph_derive_master(const kith_graph *graph, const kith_verdict *v
         memcpy(device.deposit, record.deposit, sizeof device.deposit);
         if (!kith_master_find(master, device.uuid)) err = kith_master_put(master, &device);
     }
-    return err;
+    return err == KITH_ERR_LIMIT ? KITH_OK : err;
 }
 
 bool kith_graph_revocation(const kith_graph *graph, const kith_verdict *verdict,

@@ -6,6 +6,9 @@
 #include "identity/master_file.h"
 #include "identity/trust.h"
 
+/* New pins of own devices end here, in order of admission: a thief may admit thousands.  Those there are stay. */
+#define KITH_GRAPH_PINNED_MAX 256
+
 /* Members but `self` become own devices, called as they say; own devices that the graph names and that are no members
  * go.  What the graph does not name stays, unless `only` (a network that was left is not this one).  Where `self` is no
  * member itself nothing changes: it is not told any more.  A member whose UUID or key is pinned as another's is left
@@ -13,7 +16,8 @@
 KITH_MUST_CHECK kith_err kith_graph_derive_trust(const kith_graph *graph, const kith_verdict *verdict,
                                                  const uint8_t self[static KITH_FINGERPRINT_SIZE], bool only,
                                                  kith_trust *trust);
-/* The pair in force and the members' deposits for it, in place of what is there.  LIMIT. */
+/* The pair in force and the members' deposits for it, in place of what is there; of more than there is room for, the
+ * first in order of admission.  NOMEM. */
 KITH_MUST_CHECK kith_err kith_graph_derive_master(const kith_graph *graph, const kith_verdict *verdict,
                                                   kith_master *master);
 

@@ -12,7 +12,7 @@ typedef struct renewal {
     kith_graph_entry self;
     const uint8_t *revoked; /* the UUID of a device that is to go; NULL */
     const char *why;
-    kith_graph_entry whom; /* it */
+    kith_graph_entry whom; /* it; of several that claim that UUID the first in order of admission */
     kith_recovery_change *out;
 } renewal;
 
@@ -30,19 +30,54 @@ static bool is_member(const renewal *r, const kith_verdict *verdict)
 
 static bool same(const uint8_t *a, const uint8_t *b) { return memcmp(a, b, KITH_FINGERPRINT_SIZE) == 0; }
 
+/* Is it the device that is to go?  A thief can let in another under its UUID. */
+static bool is_meant(const renewal *r, const kith_member *m)
+{
+    return r->revoked && memcmp(m->entry.uuid, r->revoked, KITH_UUID_SIZE) == 0 &&
+           !same(m->entry.fingerprint, r->self.fingerprint);
+}
+
 /* Members stay who they are, but for who is revoked: it goes, and whom it has revoked comes back. */
 static bool stays(const kith_graph *graph, const renewal *r, const kith_member *m)
 {
     kith_record record;
     if (!r->revoked) return m->state == KITH_MEMBER;
-    if (same(m->entry.fingerprint, r->whom.fingerprint)) return false;
+    if (is_meant(r, m)) return false;
     if (m->state == KITH_MEMBER || same(m->entry.fingerprint, r->self.fingerprint)) return true;
     if (m->state != KITH_MEMBER_REVOKED) return false;
     kith_graph_record(graph, m->revoked, &record);
     return same(record.signer, r->whom.fingerprint);
 }
 
-/* With the old code. */
+/* Did the one that is to go let it in, or somebody whom it let in? */
+static bool came_by(const kith_graph *graph, const kith_verdict *verdict, const renewal *r, const kith_member *m)
+{
+    kith_record record;
+    for (size_t steps = 0; m && steps < verdict->count; steps++) {
+        kith_graph_record(graph, m->admitted, &record);
+        if (record.kind != KITH_RECORD_ADMIT) return false;
+        m = kith_verdict_find(verdict, record.signer);
+        if (m && is_meant(r, m)) return true;
+    }
+    return false;
+}
+
+/* LIMIT: there are more than a reset can name. */
+static kith_err list_roster(const kith_graph *graph, const kith_verdict *verdict, const renewal *r, bool strict,
+                            kith_graph_entry roster[static KITH_GRAPH_ROSTER_MAX], size_t *count)
+{
+    *count = 0;
+    for (size_t i = 0; i < verdict->count; i++) {
+        const kith_member *m = &verdict->members[i];
+        bool self = same(m->entry.fingerprint, r->self.fingerprint);
+        if (!stays(graph, r, m) || (strict && !self && came_by(graph, verdict, r, m))) continue;
+        if (*count == KITH_GRAPH_ROSTER_MAX) return KITH_ERR_LIMIT;
+        roster[(*count)++] = m->entry;
+    }
+    return KITH_OK;
+}
+
+/* With the old code.  Whom the revoked device let in stays, unless those are so many that it has to be a flood. */
 static kith_err reset(kith_graph *graph, const renewal *r, const kith_verdict *verdict)
 {
     kith_graph_entry roster[KITH_GRAPH_ROSTER_MAX];
@@ -52,11 +87,9 @@ static kith_err reset(kith_graph *graph, const renewal *r, const kith_verdict *v
     kith_recovery_derive(r->old_code, &of_code);
     if (verdict->pair == KITH_GRAPH_NONE) return KITH_ERR_STATE;
     if (!kith_recovery_same(&of_code, &verdict->recovery)) return KITH_ERR_CODE;
-    for (size_t i = 0; i < verdict->count; i++) {
-        if (!stays(graph, r, &verdict->members[i])) continue;
-        if (count == KITH_GRAPH_ROSTER_MAX) return KITH_ERR_LIMIT;
-        roster[count++] = verdict->members[i].entry;
-    }
+    kith_err err = list_roster(graph, verdict, r, false, roster, &count);
+    if (err == KITH_ERR_LIMIT && r->revoked) err = list_roster(graph, verdict, r, true, roster, &count);
+    if (err) return err;
     return kith_graph_reset(graph, &author, kith_graph_id(graph, verdict->pair), r->old_code, r->pair, roster, count);
 }
 
@@ -121,8 +154,14 @@ static kith_err accept_record(kith_graph *graph, void *user)
     return err;
 }
 
-static kith_err say_refused(kith_err err, kith_problem *problem)
+static kith_err say_refused(const renewal *r, kith_err err, kith_problem *problem)
 {
+    if (err == KITH_ERR_LIMIT && r->old_code)
+        return kith__say(
+            problem, err,
+            "there are more than %d own devices, or no place is left in the trust graph: revoke the device "
+            "that let them in (`kith revoke --recovery`)",
+            KITH_GRAPH_ROSTER_MAX);
     switch (err) {
     case KITH_ERR_CODE:
         return kith__say(problem, err,
@@ -140,25 +179,40 @@ static kith_err say_refused(kith_err err, kith_problem *problem)
 
 static kith_err find_revoked(renewal *r, const kith_verdict *verdict)
 {
+    kith_err err = KITH_ERR_NOT_FOUND;
     for (size_t i = 0; i < verdict->count; i++) {
         const kith_member *m = &verdict->members[i];
         if (m->state != KITH_MEMBER || memcmp(m->entry.uuid, r->revoked, KITH_UUID_SIZE) != 0) continue;
-        r->whom = m->entry;
-        return same(m->entry.fingerprint, r->self.fingerprint) ? KITH_ERR_ARG : KITH_OK;
+        if (is_meant(r, m)) {
+            r->whom = m->entry;
+            return KITH_OK;
+        }
+        err = KITH_ERR_ARG; /* it is this device */
     }
-    return KITH_ERR_NOT_FOUND;
+    return err;
+}
+
+/* All that claim its UUID. */
+static kith_err revoke_each(kith_graph *graph, const renewal *r, const kith_verdict *verdict)
+{
+    const kith_graph_author author = author_of(r);
+    kith_err err = KITH_OK;
+    for (size_t i = 0; !err && i < verdict->count; i++) {
+        const kith_member *m = &verdict->members[i];
+        if (m->state == KITH_MEMBER && is_meant(r, m))
+            err = kith_graph_revoke(graph, &author, m->entry.fingerprint, r->why);
+    }
+    return err;
 }
 
 static kith_err revoke(kith_graph *graph, void *user)
 {
     renewal *r = user;
     kith_verdict verdict = {0};
-    const kith_graph_author author = author_of(r);
     kith_err err = kith_graph_judge(graph, &verdict);
     if (!err) err = find_revoked(r, &verdict);
     if (!err && !r->old_code && !is_member(r, &verdict)) err = KITH_ERR_REVOKED;
-    if (!err)
-        err = r->old_code ? reset(graph, r, &verdict) : kith_graph_revoke(graph, &author, r->whom.fingerprint, r->why);
+    if (!err) err = r->old_code ? reset(graph, r, &verdict) : revoke_each(graph, r, &verdict);
     kith_verdict_done(&verdict);
     return err;
 }
@@ -174,7 +228,7 @@ static kith_err change(kith_home *home, renewal *r, kith_home_graph_fn *fn, kith
     kith_graph_entry_make(self.device.id, self.public_key, self.device.name, self.device.os, self.device.hardware_model,
                           &r->self);
     err = kith_home_update_graph(home, fn, r, problem);
-    if (err && !*problem->message) return say_refused(err, problem);
+    if (err && !*problem->message) return say_refused(r, err, problem);
     return err ? err : kith_home_tend_graph(home, r->who->seed, r->who->rng, r->who->now_ms, &founded, problem);
 }
 

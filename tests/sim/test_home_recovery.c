@@ -268,6 +268,110 @@ static void without_the_old_code_all_agree(void **state)
     kith_home_close(two);
 }
 
+/* ---- a thief who lets others in ---- */
+
+typedef struct letting_in {
+    const kith_home_self *by;
+    const uint8_t *seed, *uuid; /* uuid NULL: one for each */
+    uint8_t first, count;
+} letting_in;
+
+static kith_err let_in(kith_graph *graph, void *user)
+{
+    const letting_in *l = user;
+    kith_graph_entry self, entry;
+    kith_err err = KITH_OK;
+    kith_graph_entry_make(l->by->device.id, l->by->public_key, l->by->device.name, "", "", &self);
+    const kith_graph_author by = {.seed = l->seed, .self = &self, .now_ms = 5};
+    for (uint8_t i = 0; !err && i < l->count; i++) {
+        uint8_t seed[32] = {l->first, i}, uuid[KITH_UUID_SIZE] = {l->first, i}, key[32];
+        kith_ed25519_public(seed, key);
+        kith_graph_entry_make(l->uuid ? l->uuid : uuid, key, "sibling", "", "", &entry);
+        err = kith_graph_admit(graph, &by, &entry);
+    }
+    return err;
+}
+
+static size_t members(kith_home *home)
+{
+    kith_graph *graph;
+    kith_verdict v;
+    assert_ok(kith_home_load_graph(home, &graph, &problem));
+    assert_ok(kith_graph_judge(graph, &v));
+    size_t count = kith_verdict_members(&v);
+    kith_verdict_done(&v);
+    kith_graph_free(graph);
+    return count;
+}
+
+static kith_err throw_out(kith_home *home, const kith_home_self *whom, const uint8_t *with, const uint8_t *other)
+{
+    uint8_t *seed;
+    kith_recovery_public pair_of_other;
+    kith_graph_entry gone;
+    const kith_home_author who = author(home, &seed);
+    if (other) kith_recovery_derive(other, &pair_of_other);
+    kith_err err =
+        kith_home_revoke(home, &who, whom->device.id, "", with, other ? &pair_of_other : NULL, &gone, &problem);
+    kith_secret_free(seed);
+    return err;
+}
+
+/* More than a reset has room for: those that he let in go with him.  Fewer stay: they may be the person's. */
+static void with_the_code_a_flood_goes(void **state)
+{
+    (void)state;
+    kith_home_self one_self, two_self;
+    uint8_t *seed;
+    kith_home *one = made("one", code, &one_self), *two = made("two", NULL, &two_self);
+    pair(one, &one_self, two, &two_self);
+    (void)author(two, &seed);
+    letting_in some = {.by = &two_self, .seed = seed, .first = 100, .count = 3};
+    assert_ok(kith_home_update_graph(one, let_in, &some, &problem));
+    assert_ok(throw_out(one, &two_self, code, new_code));
+    assert_int_equal(members(one), 1 + 3);
+    kith_home_close(one);
+    kith_home_close(two);
+    kith_secret_free(seed);
+
+    one = made("three", code, &one_self), two = made("four", NULL, &two_self);
+    pair(one, &one_self, two, &two_self);
+    (void)author(two, &seed);
+    letting_in many = {.by = &two_self, .seed = seed, .first = 100, .count = KITH_GRAPH_ROSTER_MAX};
+    assert_ok(kith_home_update_graph(one, let_in, &many, &problem));
+    if (throw_out(one, &two_self, code, new_code)) fail_msg("%s", problem.message);
+    assert_int_equal(members(one), 1);
+    in_force(one, new_code, 1);
+    kith_home_close(one);
+    kith_home_close(two);
+    kith_secret_free(seed);
+}
+
+/* He lets in another device under his own id, and one under this device's: who revokes the id revokes all that have it,
+ * but himself. */
+static void two_under_one_id(void **state)
+{
+    (void)state;
+    kith_home_self one_self, two_self;
+    uint8_t *seed;
+    kith_home *one = made("one", code, &one_self), *two = made("two", NULL, &two_self);
+    pair(one, &one_self, two, &two_self);
+    (void)author(two, &seed);
+    letting_in twin = {.by = &two_self, .seed = seed, .uuid = two_self.device.id, .first = 100, .count = 2};
+    assert_ok(kith_home_update_graph(one, let_in, &twin, &problem));
+    twin.uuid = one_self.device.id, twin.first = 101;
+    assert_ok(kith_home_update_graph(one, let_in, &twin, &problem));
+    assert_int_equal(members(one), 6);
+    assert_ok(throw_out(one, &two_self, NULL, NULL));
+    assert_int_equal(members(one), 3);
+    assert_ok(throw_out(one, &one_self, NULL, NULL));
+    assert_int_equal(members(one), 1);
+    assert_int_equal(throw_out(one, &one_self, NULL, NULL), KITH_ERR_ARG);
+    kith_home_close(one);
+    kith_home_close(two);
+    kith_secret_free(seed);
+}
+
 /* ---- backups ---- */
 
 static kith_err restore(const char *into, const uint8_t *with, kith_bytes password, const char *device,
@@ -463,6 +567,7 @@ int main(void)
         HOME_TEST(without_the_old_code_all_agree), HOME_TEST(the_device_comes_back),
         HOME_TEST(beside_an_applications_file),    HOME_TEST(another_device_from_ones_backup),
         HOME_TEST(a_device_file_elsewhere),        HOME_TEST(failing_allocations),
+        HOME_TEST(with_the_code_a_flood_goes),     HOME_TEST(two_under_one_id),
     };
     if (kith_io_new(&io) || kith_crypto_init()) return 1;
     env = kith_io_env(io);

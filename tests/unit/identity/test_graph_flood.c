@@ -1,4 +1,5 @@
 #include "graph_world.h"
+#include "identity/graph_derive.h"
 
 /* A thief with a member's key fills the graph in every way there is; what ends that finds its place all the same. */
 
@@ -146,6 +147,42 @@ static void each_has_another_flood(void **state)
     kith_graph_free(other);
 }
 
+/* He lets in thousands, which all are called the same and deposit a key: what follows from the graph has bounds, and
+ * can be made. */
+static void many_members(void **state)
+{
+    (void)state;
+    kith_graph *g = network();
+    kith_graph_author thief = world_author(&d[2]);
+    const uint8_t deposit[KITH_DEPOSIT_SIZE] = {1};
+    kith_trust *trust;
+    kith_master *master;
+    kith_verdict v;
+    for (uint32_t i = 0; i < KITH_MASTER_DEVICES_MAX + 1; i++) {
+        uint8_t seed[32] = {7}, uuid[KITH_UUID_SIZE] = {7}, key[32];
+        kith_graph_entry entry;
+        memcpy(seed + 1, &i, sizeof i);
+        memcpy(uuid + 1, &i, sizeof i);
+        kith_ed25519_public(seed, key);
+        kith_graph_entry_make(uuid, key, "device 3", "", "", &entry);
+        assert_ok(kith_graph_admit(g, &thief, &entry));
+        kith_graph_author his = {.seed = seed, .self = &entry};
+        assert_ok(kith_graph_deposit(g, &his, kith_graph_id(g, 0), deposit));
+    }
+    assert_ok(kith_graph_judge(g, &v));
+    assert_ok(kith_trust_new(&trust));
+    assert_ok(kith_graph_derive_trust(g, &v, d[1].entry.fingerprint, false, trust));
+    assert_int_equal(kith_trust_count(trust), KITH_GRAPH_PINNED_MAX);
+    assert_non_null(kith_trust_by_fingerprint(trust, d[3].entry.fingerprint)); /* who was in before */
+    assert_ok(kith_master_new(&master));
+    assert_ok(kith_graph_derive_master(g, &v, master));
+    assert_int_equal(master->count, KITH_MASTER_DEVICES_MAX);
+    kith_master_free(master);
+    kith_trust_free(trust);
+    kith_verdict_done(&v);
+    kith_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +190,7 @@ int main(void)
         TEST(which_codes_have_places),
         TEST(many_heads),
         TEST(each_has_another_flood),
+        TEST(many_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
