@@ -168,15 +168,14 @@ static void job_done(kith_job *job)
         own_record *r = KITH_OF(at, own_record, link);
         uint8_t id[KITH_GRAPH_ID_SIZE];
         kith_record_id(r->bytes, r->size, id);
-        if (r->from) kith__own_link_has(r->from, id);
-        if (r->from && j->missing && own->graph) { /* something came before what it needs */
-            kith__own_say_heads(r->from, kith_graph_id(own->graph, 0), false);
-            j->missing = 0;
-        }
+        if (!r->from) continue;
+        kith__own_link_has(r->from, id);
+        r->from->wants |= j->missing > 0;
     }
     if (j->joining) kith__own_link_entered(j->joining, j->err ? NULL : j->adopt);
     kith_peer ignored;
     (void)kith__core_find_peer(core, core->signer.fingerprint, &ignored); /* the files are read again */
+    KITH_EACH (at, &own->links) kith__own_ask_again(KITH_OF(at, own_link, link));
     if (own->tend || !kith_list_empty(&own->pending)) kith__own_start_job(own, NULL, NULL);
     job_free(j);
     kith__core_job_done(core);

@@ -4,11 +4,13 @@
 #ifndef KITH_NODE_OWN_H
 #define KITH_NODE_OWN_H
 
+#include "identity/graph.h"
 #include "node/core.h"
 #include "node/session.h"
 
-#define OWN_PENDING_BYTES (1u << 20) /* of records that wait for the disk; more are asked for again */
-#define OWN_REASON_MAX    128        /* bytes of what a revoked device is told (quic.h's bound) */
+#define OWN_PENDING_BYTES (1u << 20)                 /* of records that wait for the disk; more are asked for again */
+#define OWN_UNSENT_MAX    (2u * KITH_GRAPH_FILE_MAX) /* that wait for a device which asks for more all the same */
+#define OWN_REASON_MAX    128                        /* bytes of what a revoked device is told (quic.h's bound) */
 
 /* With the device's keys: what it has to say of itself is said (kith_home_tend_graph), and the graph is read. */
 KITH_MUST_CHECK kith_err kith__own_open(kith_core *core, kith_problem *problem);

@@ -29,6 +29,8 @@ typedef struct own_link {
     channel *channel;
     uint8_t *inbox; /* a message that is not whole yet: KITH_TRUST_OUTPUT_MAX */
     size_t inbox_size;
+    bool wants;                                              /* it has records that we could not take */
+    size_t asked;                                            /* records we had when our heads were said last */
     bool heard;                                              /* its heads, of this network */
     uint8_t heads[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE]; /* records it has, the latest last */
     size_t head_count;
@@ -63,6 +65,9 @@ void kith__own_start_job(struct own *own, kith_graph *adopt, own_link *joining);
 /* ---- own_link.c ---- */
 /* Which records are the newest here; `none`: that none are, so that all of `network` is sent. */
 void kith__own_say_heads(own_link *l, const uint8_t *network, bool none);
+/* Again for what was dropped, or came before what it needs: when there is more here than the last time, else the same
+ * would come, for ever where the graph is full. */
+void kith__own_ask_again(own_link *l);
 void kith__own_say_records(own_link *l);                           /* that the other device lacks, as far as we know */
 void kith__own_link_has(own_link *l, const uint8_t *id);           /* it has this record, too */
 void kith__own_link_entered(own_link *l, const kith_graph *graph); /* its network is ours now; NULL: it could not be */

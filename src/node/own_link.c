@@ -20,9 +20,18 @@ void kith__own_say_heads(own_link *l, const uint8_t *network, bool none)
     const kith_graph *graph = l->own->graph;
     size_t numbers[KITH_TRUST_HEADS_MAX], count = none ? 0 : kith_graph_heads(graph, numbers, KITH_TRUST_HEADS_MAX);
     uint8_t ids[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE], out[64 + sizeof ids + 2 * sizeof ids / 16];
+    l->asked = kith_graph_count(graph);
     if (count > KITH_TRUST_HEADS_MAX) count = KITH_TRUST_HEADS_MAX;
     for (size_t i = 0; i < count; i++) memcpy(ids[i], kith_graph_id(graph, numbers[i]), sizeof ids[i]);
     send(l, out, kith_trust_write_heads(network, (const uint8_t(*)[KITH_GRAPH_ID_SIZE])ids, count, out, sizeof out));
+}
+
+void kith__own_ask_again(own_link *l)
+{
+    const kith_graph *graph = l->own->graph;
+    if (!l->wants || !graph || l->channel->session->over || kith_graph_count(graph) <= l->asked) return;
+    l->wants = false;
+    kith__own_say_heads(l, kith_graph_id(graph, 0), false);
 }
 
 void kith__own_link_has(own_link *l, const uint8_t *id)
@@ -102,6 +111,11 @@ static void hear_heads(own_link *l, const kith_trust_message *m)
         hear_foreign(l, m);
         return;
     }
+    const kith_stream *stream = l->channel->stream;
+    if (kith_stream_written(stream) - kith_stream_returned(stream) > OWN_UNSENT_MAX) {
+        kith__session_close(l->channel->session, KITH_ERR_PROTOCOL);
+        return;
+    }
     l->heard = true;
     l->joining = l->joining && l->own->job;
     l->head_count = m->head_count;
@@ -145,7 +159,10 @@ static void hear_records(own_link *l, const kith_trust_message *m)
             return;
         }
         own_record *r = own->pending_bytes + size > OWN_PENDING_BYTES ? NULL : kith_malloc(sizeof *r + size);
-        if (!r) return; /* they come again when heads are next said */
+        if (!r) {
+            l->wants = true;
+            break;
+        }
         *r = (own_record){.from = l, .size = size};
         memcpy(r->bytes, bytes, size);
         own->pending_bytes += size;

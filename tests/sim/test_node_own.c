@@ -3,6 +3,8 @@
  * in which nobody serves a revoked device that could have heard.  KITH_SEEDS / 50 says how many worlds (default 8). */
 #include "hostile_world.h"
 #include "identity/graph_derive.h"
+#include "node/own.h"
+#include "service/trust_message.h"
 
 #include <stdlib.h>
 
@@ -279,6 +281,104 @@ static void bad_words_do_nothing(void **state)
     }
 }
 
+/* ---- an own device that goes on and on ---- */
+
+typedef struct nagging {
+    uint8_t bytes[KITH_TRUST_OUTPUT_MAX];
+    size_t size, asked; /* how often the node said its heads */
+} nagging;
+
+/* Whatever the node says: the same again. */
+static void nag(hostile *h, line *l, const kith_quic_event *event)
+{
+    nagging *n = h->user;
+    const uint8_t *data;
+    size_t size;
+    bool fin;
+    (void)l;
+    if (event->kind != KITH_QUIC_READABLE || kith_stream_id(event->stream) & 2) return;
+    while (kith_stream_peek(event->stream, &data, &size, &fin)) {
+        n->asked++;
+        kith_stream_consume(event->stream, size);
+        assert_ok(kith_stream_write(event->stream, n->bytes, n->size));
+    }
+}
+
+/* Records that come before what they need, again and again: as between two devices whose graphs are full of other
+ * things. */
+static void what_cannot_be_taken_is_not_asked_for_again(void **state)
+{
+    (void)state;
+    static world w;
+    static hostile bad;
+    static nagging n;
+    kith_graph *graph;
+    kith_graph_entry self, other;
+    const uint8_t seed[32] = {7}, other_seed[32] = {8}, uuid[KITH_UUID_SIZE] = {7}, other_uuid[KITH_UUID_SIZE] = {8};
+    uint8_t public_key[32];
+    size_t one = 1, taken;
+    make_world(&w, 40, 1);
+    n = (nagging){.asked = 0};
+    kith_ed25519_public(seed, public_key);
+    kith_graph_entry_make(uuid, public_key, "x", "", "", &self);
+    kith_ed25519_public(other_seed, public_key);
+    kith_graph_entry_make(other_uuid, public_key, "y", "", "", &other);
+    kith_graph_author a = {.seed = seed, .self = &self};
+    assert_ok(kith_graph_new(&graph));
+    assert_ok(kith_graph_found(graph, &a, NULL, NULL));
+    assert_ok(kith_graph_admit(graph, &a, &other));
+    n.size = kith_trust_write_records(graph, &one, 1, n.bytes, &taken);
+    assert_true(n.size && taken == 1);
+    kith_graph_free(graph);
+    hostile_make(&bad, w.sim, w.lan, "bad", "192.168.1.66");
+    bad.user = &n;
+    bad.on = nag;
+    trust(&w.v[0], &bad, KITH_PEER_OWN, false);
+    line *l = dial_node(&bad, &w.v[0], "192.168.1.10");
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    assert_non_null(ask(&bad, l, 6, n.bytes, n.size));
+    kith_sim_run_for(w.sim, 5 * KITH_SIM_S);
+    assert_true(n.asked >= 1 && n.asked <= 2);
+    hostile_free(&bad);
+    end_world(&w);
+}
+
+/* Who asks for everything, again and again, and takes none of it. */
+static void who_asks_and_does_not_take(void **state)
+{
+    (void)state;
+    static world w;
+    static hostile bad;
+    kith_graph *graph;
+    kith_problem problem;
+    uint8_t heads[128];
+    size_t record = 0;
+    make_world(&w, 41, 1);
+    if (kith_home_load_graph(w.v[0].home, &graph, &problem)) fail_msg("%s", problem.message);
+    (void)kith_graph_bytes(graph, 0, &record);
+    size_t size = kith_trust_write_heads(kith_graph_id(graph, 0), NULL, 0, heads, sizeof heads);
+    kith_graph_free(graph);
+    assert_true(size);
+    hostile_make(&bad, w.sim, w.lan, "bad", "192.168.1.66");
+    trust(&w.v[0], &bad, KITH_PEER_OWN, false);
+    line *l = dial_node(&bad, &w.v[0], "192.168.1.10");
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    kith_stream *stream = ask(&bad, l, 6, heads, size);
+    assert_non_null(stream);
+    size_t enough = 2 * (OWN_UNSENT_MAX / record);
+    for (size_t i = 0; i < enough && l->conn; i++) {
+        assert_ok(kith_stream_write(stream, heads, size));
+        if (i % 1000) continue;
+        quic_env_flush(&bad.quic);
+        kith_sim_run_for(w.sim, KITH_SIM_S / 10);
+    }
+    quic_env_flush(&bad.quic);
+    kith_sim_run_for(w.sim, 5 * KITH_SIM_S);
+    assert_int_equal(closed_with(&bad, KITH_WIRE_PROTOCOL), 1);
+    hostile_free(&bad);
+    end_world(&w);
+}
+
 /* A contact does not get to hear of it. */
 static void contacts_are_not_told(void **state)
 {
@@ -359,8 +459,13 @@ static void nobody_serves_a_revoked_device(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(pairing_makes_one_network), TEST(who_has_others_stays),  TEST(a_revoked_device_is_refused_and_told),
-        TEST(bad_words_do_nothing),      TEST(contacts_are_not_told), TEST(nobody_serves_a_revoked_device)};
+    const struct CMUnitTest tests[] = {TEST(pairing_makes_one_network),
+                                       TEST(who_has_others_stays),
+                                       TEST(a_revoked_device_is_refused_and_told),
+                                       TEST(bad_words_do_nothing),
+                                       TEST(contacts_are_not_told),
+                                       TEST(nobody_serves_a_revoked_device),
+                                       TEST(what_cannot_be_taken_is_not_asked_for_again),
+                                       TEST(who_asks_and_does_not_take)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
