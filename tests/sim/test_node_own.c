@@ -394,6 +394,13 @@ static void contacts_are_not_told(void **state)
     kith_sim_run_for(w.sim, KITH_SIM_S);
     assert_int_equal(bad.reset_count, 1);
     assert_true(bad.resets[0] == KITH_WIRE_NOT_ALLOWED);
+    /* Nor can one tell this device what only its own can. */
+    char text[256];
+    kith_conn_close(l->conn, KITH_WIRE_REVOKED, "1\nyour bank\ncall this number", bad.env->base->now_ns(bad.env));
+    quic_env_flush(&bad.quic);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    kith__own_told_text(w.v[0].core, text, sizeof text);
+    assert_string_equal(text, kith_err_text(KITH_ERR_REVOKED));
     hostile_free(&bad);
     end_world(&w);
 }
