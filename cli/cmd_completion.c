@@ -19,12 +19,13 @@ static void print_quoted(const char *text)
     putchar('\'');
 }
 
+/* The words of "a|b", or of "[a|b [MORE]]". */
 static void print_choices(const char *choices, const char *between)
 {
-    for (; *choices; choices++)
+    for (; *choices && *choices != ' '; choices++)
         if (*choices == '|')
             fputs(between, stdout);
-        else
+        else if (*choices != '[' && *choices != ']')
             putchar(*choices);
 }
 

@@ -78,7 +78,7 @@ static int run(const cli_args *a)
 const cli_command cmd_inbox = {
     .name = "inbox",
     .arguments = "[accept|decline [ID]]",
-    .takes = VALUE_OTHER,
+    .takes = VALUE_CHOICE,
     .max = 2,
     .summary = "answer offers that wait",
     .about = "List what contacts offered while \"kith up\" runs: number, from whom, size and name; or take or decline "

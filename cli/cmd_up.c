@@ -90,11 +90,8 @@ static int open_node(session *s)
 static int check_alone(session *s)
 {
     kith_daemon_info daemon;
-    kith_options options = {.size = sizeof options, .home = s->home, .daemon = KITH_DAEMON_ONLY};
-    kith_problem problem;
-    kith_err err = kith_open(&options, &s->node, &problem);
-    if (err == KITH_ERR_NOT_FOUND) return 0;
-    if (err) return out_error(EXIT_FAILED, "%s", problem.message);
+    int status = session_daemon(s);
+    if (status) return status < 0 ? 0 : status;
     (void)kith_daemon_of(s->node, &daemon);
     session_close(s);
     return out_error(EXIT_FAILED, "\"kith up\" runs already (process %ld): \"kith down\" ends it", daemon.pid);

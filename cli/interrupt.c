@@ -1,6 +1,7 @@
 #include "interrupt.h"
 
 #include "options.h"
+#include "output.h"
 #include "prompt.h"
 
 #include <errno.h>
@@ -10,14 +11,25 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t signals;
+static volatile sig_atomic_t at_once;
 static int wake[2] = {-1, -1};
+
+static void say_interrupted(void)
+{
+    static const char text[] = "kith: interrupted: nothing was changed\n";
+    static const char json[] = "{\"event\":\"error\",\"code\":130,\"message\":\"interrupted: nothing was changed\"}\n";
+    ssize_t ignored =
+        out()->json ? write(STDOUT_FILENO, json, sizeof json - 1) : write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+}
 
 static void on_signal(int number)
 {
     int saved = errno;
     (void)number;
     signals = signals + 1;
-    if (signals > 1) {
+    if (signals == 1 && at_once) say_interrupted();
+    if (signals > 1 || at_once) {
         prompt_restore_terminal();
         _exit(EXIT_INTERRUPTED);
     }
@@ -40,5 +52,6 @@ bool interrupt_start(void)
     return !sigaction(SIGPIPE, &act, NULL);
 }
 
+void interrupt_ends_at_once(bool on) { at_once = on; }
 bool interrupted(void) { return signals > 0; }
 int interrupt_fd(void) { return wake[0]; }

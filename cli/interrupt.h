@@ -8,4 +8,7 @@ bool interrupt_start(void);
 bool interrupted(void);
 int interrupt_fd(void); /* readable since the first signal, and for ever after */
 
+/* From here on (`on`), or not any more: the first ends the command at once, too, and says that nothing was changed. */
+void interrupt_ends_at_once(bool on);
+
 #endif

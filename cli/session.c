@@ -14,9 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STOP_PATIENCE_NS (5 * SECOND_NS) /* for an operation to end after it was told to */
-#define PASSWORD_TRIES   3
-#define TIMEOUT_MAX_S    100000000ul
+#define STOP_PATIENCE_NS   (5 * SECOND_NS) /* for an operation to end after it was told to */
+#define PASSWORD_TRIES     3
+#define DAEMON_PATIENCE_MS 5000 /* for its first words, whatever --timeout says */
+#define TIMEOUT_MAX_S      100000000ul
 
 /* ---- settings ---- */
 
@@ -203,17 +204,27 @@ int session_new_password(session *s, secret *out)
 
 /* ---- the node ---- */
 
+int session_daemon(session *s)
+{
+    kith_options options = {.size = sizeof options, .home = s->home, .daemon = KITH_DAEMON_ONLY};
+    kith_problem problem;
+    if (s->deadline_ns) options.daemon_patience_ms = (unsigned)poll_ms(s->deadline_ns) + 1; /* 0 would be the default */
+    if (options.daemon_patience_ms > DAEMON_PATIENCE_MS) options.daemon_patience_ms = DAEMON_PATIENCE_MS;
+    interrupt_ends_at_once(true); /* nothing is under way, and a daemon that hangs is waited for here */
+    kith_err err = kith_open(&options, &s->node, &problem);
+    interrupt_ends_at_once(false);
+    if (err == KITH_ERR_NOT_FOUND) return -1;
+    return err ? out_error(err == KITH_ERR_TIMEOUT ? EXIT_TIMEOUT : EXIT_FAILED, "%s", problem.message) : 0;
+}
+
 int session_attach(session *s)
 {
     static const option_id own[] = {OPT_LISTEN, OPT_NO_LAN, OPT_RELAY, OPT_RELAY_TOKEN_FILE};
-    kith_options options = {.size = sizeof options, .home = s->home, .daemon = KITH_DAEMON_ONLY};
-    kith_problem problem;
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (args_has(s->args, own[i])) return -1;
-    kith_err err = kith_open(&options, &s->node, &problem);
-    s->attached = !err;
-    if (err == KITH_ERR_NOT_FOUND) return -1;
-    return err ? out_error(EXIT_FAILED, "%s", problem.message) : 0;
+    int status = session_daemon(s);
+    s->attached = !status;
+    return status;
 }
 
 static kith_err open_node(session *s, const secret *password, kith_problem *problem)

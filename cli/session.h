@@ -60,7 +60,10 @@ int session_first_line(const session *s, int fd, const char *name, const char *w
                        size_t *size);
 int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
 int session_new_password(session *s, secret *out);          /* the same from --new-password-file, or asked for twice */
-/* To the node of `kith up`.  -1, and nothing is said: none runs, or the options ask for a node of its own. */
+/* To the node of `kith up`.  -1, and nothing is said: none runs.  One that hangs is waited for as long as --timeout
+ * allows, and Ctrl-C ends the command meanwhile. */
+int session_daemon(session *s);
+/* The same; -1 also where the options ask for a node of its own. */
 int session_attach(session *s);
 int session_open(session *s);                        /* the same, else a node with its keys; asks for the password */
 int session_open_own(session *s);                    /* a node with its keys, whatever runs */

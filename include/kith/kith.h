@@ -336,6 +336,7 @@ typedef struct kith_options {
     /* With a daemon all that follows `home` is its own affair and not looked at: it has the keys, so no password is
      * needed. */
     kith_daemon_use daemon;
+    unsigned daemon_patience_ms; /* for each step of its first words; 0: 5 seconds */
 } kith_options;
 
 /* Start a node: *node is to be released with kith_close.  Blocks (disk, and with a password about 0.1 s of key

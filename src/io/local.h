@@ -33,6 +33,8 @@ KITH_MUST_CHECK kith_err kith_local_exchange(int fd, const void *data, size_t si
                                              size_t *out_size);
 /* Does this socket lead to our own user? */
 bool kith_local_is_own(int fd);
+/* The process at its other end: who listened there, where we connected; 0: not known. */
+long kith_local_process(int fd);
 
 /* ---- on the loop ---- */
 typedef struct kith_local_door kith_local_door;

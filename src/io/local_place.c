@@ -135,6 +135,13 @@ bool kith_local_is_own(int fd)
     return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && peer.uid == geteuid();
 }
 
+long kith_local_process(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ? 0 : (long)peer.pid;
+}
+
 kith_err kith_local_connect(const kith_local_place *place, unsigned patience_ms, int *out)
 {
     struct timeval patience = {.tv_sec = patience_ms / 1000, .tv_usec = patience_ms % 1000 * 1000};

@@ -121,11 +121,11 @@ static kith_err open_desk(kith_node *node)
 }
 
 /* The daemon's, if it is to be one: NOT_FOUND where none runs. */
-static kith_err attach(kith_node *node, const char *home, kith_problem *problem)
+static kith_err attach(kith_node *node, const kith_options *options, kith_problem *problem)
 {
     int fd = -1;
     if (!(node->daemon = kith_calloc(1, sizeof *node->daemon))) return KITH_ERR_NOMEM;
-    kith_err err = kith__line_find(home, &fd, node->daemon, problem);
+    kith_err err = kith__line_find(options->home, options->daemon_patience_ms, &fd, node->daemon, problem);
     if (!err) err = kith_io_new(&node->io);
     if (!err) node->env = kith_io_env(node->io);
     if (!err) err = kith__line_open(node->env, fd, &sink, node, &node->line);
@@ -158,7 +158,7 @@ static kith_err fill(kith_node *node, const kith_options *options, kith_problem 
 {
     kith_err err = open_pipe(node), attached = KITH_ERR_NOT_FOUND;
     if (!err && options->daemon != KITH_DAEMON_NEVER) {
-        attached = attach(node, options->home, problem);
+        attached = attach(node, options, problem);
         bool own = attached == KITH_ERR_NOT_FOUND && options->daemon == KITH_DAEMON_IF_THERE;
         err = own ? KITH_OK : attached;
         if (own) *problem = (kith_problem){0};

@@ -58,18 +58,32 @@ static kith_err say_hello(int fd, kith_daemon_hello *hello, kith_problem *proble
     return err;
 }
 
-kith_err kith__line_find(const char *home, int *out, kith_daemon_hello *hello, kith_problem *problem)
+/* Somebody listens there and says nothing: it is stopped, or hangs. */
+static void explain_silence(long pid, kith_problem *problem)
+{
+    char process[48] = "", cure[96] = "end it";
+    if (pid > 0) snprintf(process, sizeof process, " (process %ld)", pid);
+    if (pid > 0) snprintf(cure, sizeof cure, "\"kill -CONT %ld\" if it was stopped, else \"kill -9 %ld\"", pid, pid);
+    snprintf(problem->message, sizeof problem->message,
+             "`kith up`%s does not answer: %s, then run the same command again", process, cure);
+}
+
+kith_err kith__line_find(const char *home, unsigned patience_ms, int *out, kith_daemon_hello *hello,
+                         kith_problem *problem)
 {
     kith_local_place places[DOOR_PLACES_MAX];
     size_t count = kith__door_places(home, places);
     kith_err err = KITH_ERR_LOST;
+    long pid = 0;
     int fd = -1;
+    if (!patience_ms) patience_ms = LINE_PATIENCE_MS;
     for (int tries = 0; tries < LINE_TRIES && err == KITH_ERR_LOST; tries++) {
         err = KITH_ERR_NOT_FOUND;
         if (tries) poll(NULL, 0, LINE_PAUSE_MS);
         for (size_t i = 0; i < count && err == KITH_ERR_NOT_FOUND; i++)
-            err = kith_local_connect(&places[i], LINE_PATIENCE_MS, &fd);
+            err = kith_local_connect(&places[i], patience_ms, &fd);
         if (err) break;
+        pid = kith_local_process(fd);
         err = say_hello(fd, hello, problem);
         if (err) close(fd);
     }
@@ -77,6 +91,8 @@ kith_err kith__line_find(const char *home, int *out, kith_daemon_hello *hello, k
         *out = fd;
     else if (err == KITH_ERR_NOT_FOUND)
         snprintf(problem->message, sizeof problem->message, "`kith up` does not run");
+    else if (err == KITH_ERR_TIMEOUT)
+        explain_silence(pid, problem);
     else if (!*problem->message)
         snprintf(problem->message, sizeof problem->message, "`kith up` does not answer well: %s", kith_err_text(err));
     return err;

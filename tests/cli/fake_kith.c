@@ -12,6 +12,8 @@
 #include "../../relay/serve.h"
 
 #include <kith/kith.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -379,10 +381,16 @@ kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *p
 {
     char name[KITH_NAME_TEXT], password[128];
     const char *path = getenv("KITH_FAKE_SCRIPT");
-    const char *daemon = getenv("KITH_FAKE_DAEMON"); /* "": one runs; "old": of another version */
+    const char *daemon = getenv("KITH_FAKE_DAEMON"); /* "": one runs; "old": of another version; "hangs" (for
+                                                         as long as it may, or with KITH_FAKE_PATIENCE for ever) */
     bool attached = daemon && options->daemon != KITH_DAEMON_NEVER;
     if (options->size != sizeof *options) return problem_set(problem, KITH_ERR_ARG, "size");
     if (options->daemon == KITH_DAEMON_ONLY && !daemon) return problem_set(problem, KITH_ERR_NOT_FOUND, "none runs");
+    if (attached && !strcmp(daemon, "hangs")) {
+        trace("patience=%u", options->daemon_patience_ms);
+        poll(NULL, 0, getenv("KITH_FAKE_PATIENCE") ? INT_MAX : (int)options->daemon_patience_ms);
+        return problem_set(problem, KITH_ERR_TIMEOUT, "it does not answer: kill -9 it");
+    }
     if (attached && *daemon) return problem_set(problem, KITH_ERR_UNSUPPORTED, "another version: restart it");
     if (!read_identity(options->home, name, password)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
     if (options->password &&

@@ -615,6 +615,24 @@ def test_requests_to_the_daemon():
         r = p.run(*words, env={"KITH_FAKE_DAEMON": "old"})
         equal(r.returncode, 1, words)
         has(r.stderr, "another version")
+    for words in (["ping", "laptop"], ["status"], ["up", "--dir", "."], ["down"]):
+        q = Place()
+        r = q.run("--timeout", "1", *words, env={"KITH_FAKE_DAEMON": "hangs"})
+        equal(r.returncode, 6, words)
+        has(r.stderr, "kill -9")
+        (patience,) = re.findall("patience=([0-9]+)", q.trace())
+        assert 0 < int(patience) <= 1002, patience
+    for as_json in (False, True):  # nothing answers, and Ctrl-C is one
+        q = Place()
+        child = subprocess.Popen([KITH, *(["--json"] if as_json else []), "ping", "laptop"], cwd=q.dir, text=True, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, env={**q.env, "KITH_FAKE_DAEMON": "hangs", "KITH_FAKE_PATIENCE": "endless"})
+        while "patience" not in q.trace():
+            time.sleep(0.01)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=PATIENCE)
+        equal(child.returncode, 130)
+        has(out if as_json else err, "interrupted: nothing was changed")
+        equal(err if as_json else out, "")
     q = Place(script="ping pong rtt_ns=1\nping end err=-43 message=it_has_ended\n")
     r = q.run("ping", "laptop", env=DAEMON)
     equal(r.returncode, 3)
@@ -1380,6 +1398,8 @@ def test_completion():
     assert not (p.dir / "owned").exists(), "a device's name was run as a command"
     equal(complete(p, KITH, "send", "--t")[0], ["--to", "--timeout"])
     equal(complete(p, KITH, "receive", "--conflict", "o")[0], ["overwrite"])
+    equal(complete(p, KITH, "inbox", "")[0], ["accept", "decline"])
+    equal(complete(p, KITH, "recovery", "a")[0], ["accept"])
     has(complete(p, KITH, "send", "--to", "laptop", "pass")[0], "password")
     for shell in ("bash", "zsh", "fish"):
         text = p.run("completion", shell).stdout

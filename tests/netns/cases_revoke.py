@@ -48,6 +48,20 @@ def case_stolen_device():
         expect(said.count(("revoked", n.b.id, "good")) == 1 and len(said) >= 4, f"{said}")
 
 
+def case_told_at_once():
+    """Those that are there know it when the command ends, however many before them in the list are not."""
+    with Net("abc") as n:
+        for name in ("off", "off2"):
+            pair(n.a, Device(n, "b", n.b.namespace, name))
+        lost = Device(n, "b", n.b.namespace, "lost")
+        pair(n.a, lost)
+        pair(n.a, n.c)
+        n.c.receive().begins()
+        told = n.a.kith("revoke", "--yes", lost.id).ends(0).event("told")
+        expect((told["devices"], told["of"]) == (1, 3), f"{told}")
+        expect(lost.id not in n.c.devices(), "c does not know")
+
+
 def case_stolen_first_device():
     """The thief has the earliest device, and revokes the others: the recovery code takes it out, and them in again."""
     with Net() as n:
