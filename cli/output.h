@@ -8,6 +8,10 @@
 #include <stdbool.h>
 
 #define OUT_NAME 256 /* a name made printable, cut to fit */
+/* With the other one's address. */
+#define OUT_TWIN                                                                                                       \
+    "another machine, at %s, announces this device's identity: its home was copied, and the two take each other's "    \
+    "connections; keep one of them (\"kith doctor\" says how)"
 #define OUT_SIZE 32
 
 typedef struct out_mode {

@@ -203,6 +203,10 @@ void receiving_event(session *s, const kith_event *event)
         json_progress(event);
         break;
     case KITH_EVENT_FILE: whole(s, event); break;
+    case KITH_EVENT_TWIN:
+        out_warn("warning: " OUT_TWIN, event->address);
+        out_event(json_pack("{s:s, s:s}", "event", "twin", "address", event->address));
+        break;
     case KITH_EVENT_FAILED: failed(s, event); break;
     default: break;
     }

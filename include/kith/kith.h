@@ -388,6 +388,8 @@ typedef enum kith_event_kind {
     KITH_EVENT_FINDING, /* doctor: check, state, message (how it is, or the cause), cure, result; and what was measured:
                            name, address, rtt_ns, bytes, skew_ms */
     KITH_EVENT_LIVE, /* look: this node is connected with device, who proved to be it: path, scope, address, rtt_ns */
+    KITH_EVENT_TWIN, /* receive: another machine, at address, announces this device's own identity, as it does where the
+                        home was copied.  (Anybody on the network can announce anything.) */
 } kith_event_kind;
 
 /* How good a finding of kith_doctor is. */
@@ -652,6 +654,7 @@ typedef struct kith_daemon_info {
         char url[256]; /* "": no more of them */
         bool connected;
     } relays[KITH_OPTIONS_RELAYS_MAX];
+    char twin[KITH_ADDRESS_TEXT]; /* as KITH_EVENT_TWIN's; "": none is seen */
 } kith_daemon_info;
 /* False, and *out is zeroed: the node is in this process. */
 KITH_API bool kith_daemon_of(const kith_node *node, kith_daemon_info *out);

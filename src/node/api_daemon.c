@@ -24,6 +24,8 @@ static void describe(void *user, kith_daemon_hello *out)
         snprintf(out->relays[i], sizeof out->relays[i], "%s", url);
         if (up) out->relays_up |= UINT32_C(1) << i;
     }
+    kith_addr twin;
+    if (kith_core_twin(node->core, &twin)) kith_addr_text(&twin, out->twin);
 }
 
 static kith_err host_open(void *user, char socket[static KITH_PATH_NAME_MAX], kith_problem *problem)
@@ -91,6 +93,7 @@ bool kith_daemon_of(const kith_node *node, kith_daemon_info *out)
         memcpy(out->relays[i].url, d->relays[i], sizeof out->relays[i].url);
         out->relays[i].connected = d->relays_up >> i & 1;
     }
+    memcpy(out->twin, d->twin, sizeof out->twin);
     return true;
 }
 

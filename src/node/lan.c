@@ -52,18 +52,36 @@ static bool is_elsewhere(kith_core *core, const kith_sighting *sighting)
 
 /* Somebody announces this device's own id: another node here, as there may be, or a copy of this home on another
  * machine. (Or a liar: who is with us on a network can announce anything.) */
-static void tell_twin(struct lan *l, const char *instance)
+static bool is_twin(const struct lan *l, const kith_sighting *s)
 {
-    char where[KITH_ADDR_TEXT_SIZE];
-    for (size_t i = 0; i < kith_sightings_count(l->sightings) && !l->twin_told; i++) {
+    bool other = strcmp(s->instance, l->instance) != 0 && strcmp(s->instance, l->trial) != 0;
+    return other && s->own && s->source == KITH_SIGHTING_LAN && is_elsewhere(l->core, s);
+}
+
+bool kith_core_twin(kith_core *core, kith_addr *where)
+{
+    const struct lan *l = core->lan;
+    for (size_t i = 0; l && i < kith_sightings_count(l->sightings); i++) {
         const kith_sighting *s = kith_sightings_at(l->sightings, i);
-        if (strcmp(s->instance, instance) != 0 || !is_elsewhere(l->core, s)) continue;
-        l->twin_told = true;
-        kith__core_log(
-            l->core, KITH_LOG_WARN,
-            "%s announces this device's own id: one identity must run on one machine only (`kith doctor` says more)",
-            kith_addr_text(&s->addrs[0], where));
+        if (!is_twin(l, s)) continue;
+        *where = s->addrs[0];
+        return true;
     }
+    return false;
+}
+
+/* Once: with each change of an announcement it would be too often. */
+static void tell_twin(struct lan *l)
+{
+    char text[KITH_ADDR_TEXT_SIZE];
+    kith_addr where;
+    if (l->twin_told || !kith_core_twin(l->core, &where)) return;
+    l->twin_told = true;
+    kith__core_log(
+        l->core, KITH_LOG_WARN,
+        "%s announces this device's own id: one identity must run on one machine only (`kith doctor` says more)",
+        kith_addr_text(&where, text));
+    kith__receive_twin(l->core);
 }
 
 static void on_seen(void *user, const kith_lan_record *record)
@@ -85,7 +103,7 @@ static void on_seen(void *user, const kith_lan_record *record)
     if (kith_sightings_note(l->sightings, &note, kith__core_now(l->core), &changed) || !changed) return;
     kith__core_log(l->core, KITH_LOG_DEBUG, "seen: %s at %zu addresses%s", record->instance, record->addr_count,
                    txt.pairing ? ", pairing" : "");
-    if (memcmp(txt.id, l->core->signer.uuid, sizeof txt.id) == 0) tell_twin(l, record->instance);
+    if (memcmp(txt.id, l->core->signer.uuid, sizeof txt.id) == 0) tell_twin(l);
     if (known) kith__roam_seen(l->core, txt.id);
     if (known) kith__session_doubt(l->core, txt.id, record->instance);
     kith__dial_look_again(l->core);
@@ -290,10 +308,8 @@ void kith__lan_census(kith_core *core, lan_census *out)
             continue;
         }
         out->others++;
-        if (!s->own || !is_elsewhere(core, s)) continue;
-        out->twin = true;
-        out->twin_at = s->addrs[0];
     }
+    out->twin = kith_core_twin(core, &out->twin_at);
 }
 
 bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where)

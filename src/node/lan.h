@@ -42,6 +42,8 @@ typedef struct lan_census {
 void kith__lan_trial(kith_core *core, uint16_t port);
 void kith__lan_trial_end(kith_core *core);
 void kith__lan_census(kith_core *core, lan_census *out);
+/* Tell receivers that another machine announces this device's identity.  (op_receive.c) */
+void kith__receive_twin(kith_core *core);
 bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where);
 /* Report to look operations what is new. (op_look.c) */
 void kith__look_again(kith_core *core);

@@ -79,6 +79,8 @@ void kith_core_answer(kith_core *core, kith_op question, bool yes);
 void kith_core_cancel(kith_core *core, kith_op op);
 /* The relay of this number as it was configured, and whether it serves us now; false: there are not so many. */
 bool kith_core_relay(const kith_core *core, size_t index, const char **url, bool *up);
+/* Does another machine announce this device's identity on the local network, and where? */
+bool kith_core_twin(kith_core *core, kith_addr *where);
 kith_addr kith_core_local(const kith_core *core); /* where it listens; FAMILY_NONE when it does not */
 
 #endif

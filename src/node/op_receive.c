@@ -155,6 +155,22 @@ static bool receive_cancel_part(op *o, kith_op part)
     return t != NULL;
 }
 
+/* ---- another of us ---- */
+
+static void tell_twin(receive_op *r)
+{
+    kith_event event = {.kind = KITH_EVENT_TWIN, .op = r->op.id};
+    kith_addr where;
+    if (r->over || !kith_core_twin(r->op.core, &where)) return;
+    kith_addr_text(&where, event.address);
+    kith__core_emit(r->op.core, &event);
+}
+
+void kith__receive_twin(kith_core *core)
+{
+    for (receive_op *r = core->receiver; r; r = r->older) tell_twin(r);
+}
+
 /* ---- beginning ---- */
 
 void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *options)
@@ -194,5 +210,6 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
     r->older = core->receiver;
     core->receiver = r;
     kith__lan_announce(core);
+    tell_twin(r);
     kith__core_pump(core);
 }

@@ -82,7 +82,8 @@ typedef struct kith_daemon_hello {
     char folder[KITH_PATH_NAME_MAX]; /* where its own receive puts files; "": it receives nothing */
     char addresses[KITH_DAEMON_ADDRESSES][KITH_ADDRESS_TEXT]; /* up to the first "" */
     char relays[KITH_OPTIONS_RELAYS_MAX][KITH_DAEMON_URL];
-    uint32_t relays_up; /* bit i: relays[i] serves us */
+    uint32_t relays_up;           /* bit i: relays[i] serves us */
+    char twin[KITH_ADDRESS_TEXT]; /* where else its identity is announced; "": nowhere */
 } kith_daemon_hello;
 
 typedef struct kith_daemon_answer {

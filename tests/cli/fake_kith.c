@@ -506,7 +506,7 @@ static kith_event_kind kind_of(const char *name)
     static const char *const names[] = {"",        "end",      "code",     "expiring",  "attempt", "ask",
                                         "paired",  "pong",     "sighted",  "connected", "waiting", "offer",
                                         "start",   "progress", "file",     "sent",      "failed",  "incoming",
-                                        "message", "writable", "datagram", "finding",   "live"};
+                                        "message", "writable", "datagram", "finding",   "live",    "twin"};
     for (size_t i = 1; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name)) return (kith_event_kind)i;
     fprintf(stderr, "fake: no event \"%s\"\n", name);
@@ -652,6 +652,7 @@ bool kith_daemon_of(const kith_node *node, kith_daemon_info *out)
     if (!node->attached) return false;
     *out = (kith_daemon_info){
         .pid = 4711, .version = "0.1.0", .folder = "/in", .relays = {{"ws://x", true}, {"ws://y", false}}};
+    if (getenv("KITH_FAKE_TWIN")) snprintf(out->twin, sizeof out->twin, "%s", getenv("KITH_FAKE_TWIN"));
     return true;
 }
 

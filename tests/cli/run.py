@@ -649,6 +649,11 @@ def test_status_of_the_daemon():
     equal({k: e[k] for k in ("up", "pid", "folder", "relays", "relays_connected", "addresses")},
           {"up": True, "pid": 4711, "folder": "/in", "relays": ["ws://x", "ws://y"], "relays_connected": ["ws://x"],
            "addresses": ["192.0.2.7:53211"]})
+    equal(e["twin"], None)
+    assert "warning" not in r.stdout, r.stdout
+    twin = {**DAEMON, "KITH_FAKE_TWIN": "192.0.2.9:1"}
+    has(p.run("status", env=twin).stdout, "warning      another machine, at 192.0.2.9:1, announces this device's identity")
+    equal(events(p.run("--json", "status", env=twin).stdout)[0]["twin"], "192.0.2.9:1")
 
 
 def test_devices_that_are_connected():
@@ -682,6 +687,14 @@ def test_up():
     equal(r.returncode, 0)
     equal(events(r.stdout)[0]["event"], "ready")
     has(q.trace(), "yes=1")
+
+
+def test_another_of_us():
+    p = Place(script="receive twin\nreceive end\n")
+    r = p.locked("receive", "-q")  # a warning is said, however quiet
+    has(r.stderr, "announces this device's identity")
+    (e,) = [e for e in events(p.locked("receive", "--json").stdout) if e["event"] == "twin"]
+    has(e["address"], "192.0.2.9")
 
 
 def test_up_tells_systemd():

@@ -182,7 +182,7 @@ def case_systemd_is_told():
         told = [s.recv(1000).decode() for _ in range(5)]
         expect(told[0] == "READY=1" and told[1].startswith("STATUS=") and told[2:] == ["WATCHDOG=1"] * 3, f"{told}")
         daemon.kill(signal.SIGSTOP)
-        n.a.kith("status", json=False).ends(1, "does not answer")
+        n.a.kith("status", json=False).ends(6, "kill -CONT")
         daemon.kill(signal.SIGCONT)
         daemon.kill(signal.SIGTERM)
         daemon.ends(0)

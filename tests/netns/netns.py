@@ -391,11 +391,15 @@ def pair(host, joiner, *options):
     j = join(joiner, p.event("code")["words"], "--yes", *options)
     j.ends(0)
     p.ends(0)
-    for d in (host, joiner):
+    paired(host, joiner)
+    return p, j
+
+
+def paired(*devices):
+    for d in devices:
         if getattr(after_pairing, "hook", None) and d not in d.net.hooked:
             d.net.hooked.append(d)
             after_pairing.hook(d)
-    return p, j
 
 
 known = {}  # by family of addresses and options: the folder with two homes that are paired, and who they are
@@ -407,6 +411,7 @@ def paired_homes(family, options):
         if (family, options) not in known:
             folder = tempfile.TemporaryDirectory(prefix="kith-netns-pair-")
             with Net(family=family) as n:
+                n.hooked += [n.a, n.b]  # they are copied as they lie there
                 pair(n.a, n.b, *options)
                 for d in (n.a, n.b):
                     shutil.copytree(d.home, pathlib.Path(folder.name) / d.letter, symlinks=True)
@@ -421,6 +426,7 @@ def know(a, b, *options):
     for d in (a, b):
         shutil.copytree(pathlib.Path(folder.name) / d.letter, d.home, symlinks=True)
         d.id, d.name, d.fingerprint = who[d.letter]
+    paired(a, b)
 
 
 def beside(*functions):

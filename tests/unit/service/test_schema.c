@@ -490,7 +490,8 @@ static void daemon_answers(void **state)
                                   .folder = "/in",
                                   .addresses = {"[::1]:1", "::2"},
                                   .relays = {"ws://x"},
-                                  .relays_up = 1};
+                                  .relays_up = 1,
+                                  .twin = "[::3]:3"};
     answer("daemon-hello", &a);
     a = (kith_daemon_answer){.kind = KITH_DAEMON_EVENT};
     a.event = (kith_event){.kind = KITH_EVENT_FILE,
