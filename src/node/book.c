@@ -26,6 +26,10 @@ typedef struct note {
     int64_t at_ms;
 } note;
 
+/* Whether reading again may end otherwise, the files being as they are: it was memory or descriptors that were missing.
+ */
+static bool may_pass(kith_err err) { return err == KITH_ERR_NOMEM || err == KITH_ERR_LIMIT || err == KITH_ERR_IO; }
+
 /* Read the files again when they are others than before.  When that fails the old contents stay in force: nobody
  * becomes trusted by a damaged file, and a node that runs goes on. */
 static kith_err refresh(kith_core *core, bool *changed, kith_problem *problem)
@@ -33,11 +37,12 @@ static kith_err refresh(kith_core *core, bool *changed, kith_problem *problem)
     kith_trust *trust = NULL;
     if (!kith_home_trust_changed(core->home, &core->book->stamp)) return KITH_OK;
     kith_err err = kith_home_load_trust(core->home, &trust, problem);
-    if (err) return err;
-    kith_trust_free(core->book->trust);
-    core->book->trust = trust;
-    *changed = true;
-    return KITH_OK;
+    if (!err) {
+        kith_trust_free(core->book->trust);
+        core->book->trust = trust;
+        *changed = true;
+    }
+    return err;
 }
 
 /* What follows from a change is done from the loop, soon: whoever asks here may be in the middle of something. */
@@ -45,9 +50,11 @@ static void refresh_or_warn(kith_core *core)
 {
     kith_problem problem = {0};
     bool changed = false;
-    if (refresh(core, &changed, &problem)) kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
+    kith_err err = refresh(core, &changed, &problem);
+    if (changed) err = kith__own_reload(core, &problem);
+    if (may_pass(err)) core->book->stamp = (kith_home_stamp){0};
+    if (err) kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
     if (!changed) return;
-    kith__own_reload(core);
     core->book->unchecked = core->book->watching = true;
     core->env->timers->set(core->book->timer, kith__core_now(core));
 }

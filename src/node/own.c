@@ -29,15 +29,12 @@ static kith_err load(struct own *own, kith_problem *problem)
     return KITH_OK;
 }
 
-void kith__own_reload(kith_core *core)
+kith_err kith__own_reload(kith_core *core, kith_problem *problem)
 {
     struct own *own = core->own;
-    kith_problem problem = {0};
-    if (!own) return;
-    if (load(own, &problem))
-        kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
-    else
-        own->changed = true;
+    kith_err err = own ? load(own, problem) : KITH_OK;
+    if (own && !err) own->changed = true;
+    return err;
 }
 
 bool kith__own_has_others(const kith_core *core)

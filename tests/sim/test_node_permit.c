@@ -284,11 +284,37 @@ static void who_is_forgotten_goes(void **state)
     world_free(&w);
 }
 
+/* No memory, or no descriptor, just when the file changed: it is read as soon as there is some. */
+static void what_could_not_be_read_is_read_again(void **state)
+{
+    static world w;
+    kith_peer peer;
+    (void)state;
+    world_make(&w, CONTACT, false);
+    const uint8_t *whom = w.bad.signer.fingerprint;
+    uint64_t n = 0;
+    for (bool failed = true; failed; n++) {
+        bool was = kith__core_find_peer(w.node.core, whom, &peer);
+        trust(&w.node, &w.bad, KITH_PEER_CONTACT, was);
+        kith_mem_fail_at(n + 1, true);
+        (void)kith__core_find_peer(w.node.core, whom, &peer);
+        failed = kith_mem_failed();
+        kith_mem_fail_at(0, false);
+        if (kith__core_find_peer(w.node.core, whom, &peer) == was) fail_msg("allocation %d", (int)n);
+    }
+    assert_true(n > 3);
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_whole_matrix),    TEST(services_that_there_are_not), TEST(ask_is_stronger_than_yes),
-        TEST(what_is_denied_ends), TEST(who_is_forgotten_goes),
+        TEST(what_could_not_be_read_is_read_again),
+        TEST(the_whole_matrix),
+        TEST(services_that_there_are_not),
+        TEST(ask_is_stronger_than_yes),
+        TEST(what_is_denied_ends),
+        TEST(who_is_forgotten_goes),
     };
     return cmocka_run_group_tests_name("sim/node_permit", tests, NULL, NULL);
 }
