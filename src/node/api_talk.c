@@ -104,7 +104,7 @@ static void on_confirmed(void *user, kith_op connection, size_t costs)
     kith_node *node = user;
     pthread_mutex_lock(&node->lock);
     view *v = kith__view_find(node, connection);
-    if (v) v->undelivered -= costs;
+    if (v) v->undelivered -= costs < v->undelivered ? costs : v->undelivered; /* a daemon may say anything */
     if (v && v->writable && v->undelivered <= KITH_UNDELIVERED_MAX / 2) {
         *v->writable->event = (kith_event){.kind = KITH_EVENT_WRITABLE, .op = connection};
         kith__queue(node, v->writable);

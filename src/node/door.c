@@ -35,10 +35,12 @@ typedef struct visitor {
 
 /* ---- where ---- */
 
+/* Ours, and nobody else's to write in: he could put another of our folders in the place of the one that we make. */
 static bool is_ours(const char *folder)
 {
     struct stat info;
-    return *folder == '/' && !stat(folder, &info) && S_ISDIR(info.st_mode) && info.st_uid == geteuid();
+    return *folder == '/' && !stat(folder, &info) && S_ISDIR(info.st_mode) && info.st_uid == geteuid() &&
+           !(info.st_mode & (S_IWGRP | S_IWOTH));
 }
 
 size_t kith__door_places(const char *home, kith_local_place out[static DOOR_PLACES_MAX])

@@ -6,6 +6,7 @@
 #include "io/io.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 static kith_node *attach_to(const char *home, kith_daemon_use use, kith_err wanted)
 {
@@ -72,6 +73,31 @@ static void one_for_each_home(void **state)
     program = attach_to("one", KITH_DAEMON_IF_THERE, KITH_OK);
     assert_false(kith_daemon_of(program, &info));
     kith_close(program);
+}
+
+/* A runtime folder in which others may write is none. */
+static void whose_folder_it_is_in(void **state)
+{
+    kith_op op;
+    (void)state;
+    char run[256], *before = getenv("XDG_RUNTIME_DIR");
+    before = before ? strdup(before) : NULL;
+    snprintf(run, sizeof run, "%s", path("run"));
+    assert_int_equal(mkdir(run, 0700), 0);
+    setenv("XDG_RUNTIME_DIR", run, 1);
+    for (int others = 0; others < 2; others++) {
+        kith_node *node = start("one");
+        assert_int_equal(chmod(run, others ? 0777 : 0700), 0);
+        assert_ok(kith_daemon(node, &op));
+        kith_event event = await(node, KITH_EVENT_START);
+        assert_int_equal(strncmp(event.path_name, run, strlen(run)) == 0, !others);
+        kith_close(node);
+    }
+    if (before)
+        setenv("XDG_RUNTIME_DIR", before, 1);
+    else
+        unsetenv("XDG_RUNTIME_DIR");
+    free(before);
 }
 
 static void programs_do_not_see_each_other(void **state)
@@ -192,7 +218,8 @@ static void attach_without_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(one_for_each_home), TEST(programs_do_not_see_each_other),
-                                       TEST(too_many_operations), TEST(its_end_is_told), TEST(attach_without_memory)};
+    const struct CMUnitTest tests[] = {
+        TEST(one_for_each_home),   TEST(whose_folder_it_is_in), TEST(programs_do_not_see_each_other),
+        TEST(too_many_operations), TEST(its_end_is_told),       TEST(attach_without_memory)};
     return cmocka_run_group_tests_name("node/api_daemon", tests, set_up, tear_down);
 }
