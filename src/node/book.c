@@ -12,11 +12,12 @@
 struct book {
     kith_trust *trust;
     kith_home_stamp stamp;
-    kith_seen *seen;   /* of this run, and before it */
-    kith_list noted;   /* seen in this run, not written yet */
-    kith_timer *timer; /* when the files are looked at next */
-    bool watching;     /* the timer is set */
-    bool unchecked;    /* they have changed, and what follows is not done yet */
+    kith_seen *seen;            /* of this run, and before it */
+    kith_list noted;            /* seen in this run, not written yet */
+    kith_timer *timer;          /* when the files are looked at next */
+    bool watching;              /* the timer is set */
+    bool unchecked;             /* they have changed, and what follows is not done yet */
+    struct learn_job *learning; /* NULL: none is under way */
 };
 
 typedef struct note {
@@ -25,6 +26,24 @@ typedef struct note {
     kith_addr addr;
     int64_t at_ms;
 } note;
+
+/* What this device says of itself from now on. */
+static void introduce(kith_core *core, const kith_device *device)
+{
+    kith_hello *hello = &core->self;
+    snprintf(hello->name, sizeof hello->name, "%s", device->name);
+    snprintf(hello->os, sizeof hello->os, "%s", device->os);
+    snprintf(hello->hardware_model, sizeof hello->hardware_model, "%s", device->hardware_model);
+}
+
+static kith_err read_self(kith_core *core, kith_problem *problem)
+{
+    kith_home_self self;
+    kith_err err = kith_home_load(core->home, &self, problem);
+    if (!err && memcmp(self.fingerprint, core->signer.fingerprint, sizeof self.fingerprint) == 0)
+        introduce(core, &self.device);
+    return err;
+}
 
 /* Whether reading again may end otherwise, the files being as they are: it was memory or descriptors that were missing.
  */
@@ -41,6 +60,7 @@ static kith_err refresh(kith_core *core, bool *changed, kith_problem *problem)
         kith_trust_free(core->book->trust);
         core->book->trust = trust;
         *changed = true;
+        err = read_self(core, problem);
     }
     return err;
 }
@@ -93,14 +113,12 @@ void kith__book_watch(kith_core *core)
 kith_err kith__book_open(kith_core *core, kith_problem *problem)
 {
     kith_home_self self;
-    bool changed;
+    bool ignored = false;
     struct book *book = core->book = kith_calloc(1, sizeof *book);
     if (!book) return KITH_ERR_NOMEM;
     kith_list_init(&book->noted);
     book->timer = core->env->timers->open(core->env, on_watch, core);
     kith_err err = book->timer ? kith_home_load(core->home, &self, problem) : KITH_ERR_NOMEM;
-    if (!err) err = refresh(core, &changed, problem);
-    if (!err) err = kith_home_load_seen(core->home, &book->seen);
     if (err) return err;
     core->signer.seed = core->config.seed;
     memcpy(core->signer.uuid, self.device.id, sizeof core->signer.uuid);
@@ -110,10 +128,9 @@ kith_err kith__book_open(kith_core *core, kith_problem *problem)
     memcpy(hello->uuid, self.device.id, sizeof hello->uuid);
     memcpy(hello->fingerprint, self.fingerprint, sizeof hello->fingerprint);
     memcpy(hello->public_key, self.public_key, sizeof hello->public_key);
-    snprintf(hello->name, sizeof hello->name, "%s", self.device.name);
-    snprintf(hello->os, sizeof hello->os, "%s", self.device.os);
-    snprintf(hello->hardware_model, sizeof hello->hardware_model, "%s", self.device.hardware_model);
-    return KITH_OK;
+    introduce(core, &self.device);
+    err = refresh(core, &ignored, problem);
+    return err ? err : kith_home_load_seen(core->home, &book->seen);
 }
 
 static kith_err write_noted(kith_seen *seen, void *user)
@@ -139,6 +156,7 @@ void kith__book_close(kith_core *core)
     core->env->timers->close(book->timer);
     kith_trust_free(book->trust);
     kith_seen_free(book->seen);
+    kith_free(book->learning); /* the env is dead: it will not be done */
     kith_free(book);
     core->book = NULL;
 }
@@ -306,6 +324,56 @@ void kith__book_pin_first(kith_core *core, pin_job *job, const kith_peer *peer, 
         .job = {.run = pin_run, .done = pin_done}, .core = core, .done = done, .first_use = true, .peer = *peer};
     job->peer.how = KITH_PEER_TOFU;
     kith__core_submit(core, &job->job);
+}
+
+/* ---- learning ---- */
+
+typedef struct learn_job {
+    kith_job job;
+    kith_core *core;
+    kith_hello hello;
+} learn_job;
+
+void kith__book_placeholder(const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], char out[static KITH_NAME_SIZE])
+{
+    char digits[KITH_FINGERPRINT_SHORT_SIZE];
+    snprintf(out, KITH_NAME_SIZE, "device-%s", kith_fingerprint_short(fingerprint, digits));
+}
+
+static kith_err learn(kith_trust *trust, void *user)
+{
+    const kith_hello *h = user;
+    return kith_trust_describe(trust, h->fingerprint, h->name, h->os, h->hardware_model);
+}
+
+static void learn_run(kith_job *job)
+{
+    learn_job *l = KITH_OF(job, learn_job, job);
+    kith_problem ignored = {0};
+    if (kith_home_update_trust(l->core->home, learn, &l->hello, &ignored)) return; /* then the next time */
+}
+
+static void learn_done(kith_job *job)
+{
+    learn_job *l = KITH_OF(job, learn_job, job);
+    kith_core *core = l->core;
+    kith_free(l);
+    core->book->learning = NULL;
+    refresh_or_warn(core);
+    kith__core_job_done(core);
+    kith__core_pump(core);
+}
+
+void kith__book_learn(kith_core *core, const kith_peer *peer, const kith_hello *hello)
+{
+    char placeholder[KITH_NAME_SIZE];
+    kith__book_placeholder(peer->fingerprint, placeholder);
+    if (peer->how != KITH_PEER_TOFU || peer->kind != KITH_PEER_CONTACT || strcmp(peer->name, placeholder) != 0) return;
+    learn_job *l = core->closing || core->book->learning ? NULL : kith_calloc(1, sizeof *l);
+    if (!l) return; /* the next time */
+    core->book->learning = l;
+    *l = (learn_job){.job = {.run = learn_run, .done = learn_done}, .core = core, .hello = *hello};
+    kith__core_submit(core, &l->job);
 }
 
 /* ---- as events show them ---- */

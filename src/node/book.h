@@ -38,5 +38,9 @@ void kith__book_pin(kith_core *core, pin_job *job, const kith_hello *hello, kith
                     void (*done)(pin_job *job));
 /* The same for one that is seen here at first: a contact, not verified.  One that is known stays what it is. */
 void kith__book_pin_first(kith_core *core, pin_job *job, const kith_peer *peer, void (*done)(pin_job *job));
+/* What a device that was pinned at first sight is called until it says more of itself. */
+void kith__book_placeholder(const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], char out[static KITH_NAME_SIZE]);
+/* It has proved who it is: what it says of itself takes the placeholder's place, once. */
+void kith__book_learn(kith_core *core, const kith_peer *peer, const kith_hello *hello);
 
 #endif

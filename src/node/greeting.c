@@ -88,6 +88,7 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     bool dial_back = s->dialler || s->carrier->kind == CARRIER_DATAGRAM;
     if (!s->for_pairing) kith__core_seen(s->core, &s->known, dial_back ? &s->remote : NULL);
     if (!s->for_pairing) kith__book_watch(s->core);
+    if (!s->for_pairing) kith__book_learn(s->core, &s->known, &s->peer);
     kith__core_log(s->core, KITH_LOG_INFO, "session with \"%s\" at %s", s->peer.name,
                    kith_addr_text(&s->remote, address));
     kith__roam_begin(s);

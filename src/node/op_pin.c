@@ -144,7 +144,7 @@ static bool names_it(const pin_op *p, const lan_device *d)
 static kith_err identify(pin_op *p, const uint8_t noise_static[static KITH_X25519_SIZE])
 {
     uint8_t keys[2][KITH_ED25519_PUBLIC_SIZE];
-    char name[KITH_NAME_SIZE + 16], digits[KITH_FINGERPRINT_SHORT_SIZE];
+    char name[KITH_NAME_SIZE];
     int64_t now_ms = p->op.core->env->base->wall_ms(p->op.core->env);
     kith_err err = kith_x25519_to_ed25519(noise_static, keys);
     for (size_t i = 0; !err && i < 2; i++) {
@@ -153,9 +153,10 @@ static kith_err identify(pin_op *p, const uint8_t noise_static[static KITH_X2551
         if (memcmp(fingerprint, p->device.fingerprint, sizeof p->device.fingerprint) != 0) continue;
         bool of_id = begins_with(p->device.uuid, sizeof p->device.uuid, p->digits);
         if (!of_id && !begins_with(fingerprint, sizeof fingerprint, p->digits)) continue;
-        snprintf(name, sizeof name, "device-%s", kith_fingerprint_short(fingerprint, digits));
-        return kith_peer_make(p->device.uuid, keys[i], *p->name ? p->name : name, "", "", KITH_PEER_CONTACT, now_ms,
-                              &p->peer);
+        kith__book_placeholder(fingerprint, name);
+        err = kith_peer_make(p->device.uuid, keys[i], name, "", "", KITH_PEER_CONTACT, now_ms, &p->peer);
+        if (!err && *p->name) snprintf(p->peer.local_name, sizeof p->peer.local_name, "%s", p->name);
+        return err;
     }
     return err ? err : KITH_ERR_WRONG_DEVICE;
 }

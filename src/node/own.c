@@ -184,8 +184,15 @@ static void job_done(kith_job *job)
 /* Is there something that this device has to say of itself? */
 static bool must_speak(const struct own *own)
 {
-    const kith_member *me = kith_verdict_find(&own->verdict, own->core->signer.fingerprint);
-    return me && me->state == KITH_MEMBER && own->verdict.pair != KITH_GRAPH_NONE && me->deposit == KITH_GRAPH_NONE;
+    const kith_core *core = own->core;
+    const kith_hello *self = &core->self;
+    const kith_member *me = kith_verdict_find(&own->verdict, core->signer.fingerprint);
+    kith_graph_entry now;
+    if (!me || me->state != KITH_MEMBER) return false;
+    if (own->verdict.pair != KITH_GRAPH_NONE && me->deposit == KITH_GRAPH_NONE) return true;
+    kith_graph_entry_make(self->uuid, self->public_key, self->name, self->os, self->hardware_model, &now);
+    return strcmp(me->entry.name, now.name) != 0 || strcmp(me->entry.os, now.os) != 0 ||
+           strcmp(me->entry.hardware_model, now.hardware_model) != 0;
 }
 
 void kith__own_changed(kith_core *core)

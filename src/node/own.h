@@ -15,8 +15,8 @@
 /* With the device's keys: what it has to say of itself is said (kith_home_tend_graph), and the graph is read. */
 KITH_MUST_CHECK kith_err kith__own_open(kith_core *core, kith_problem *problem);
 void kith__own_close(kith_core *core); /* never opened is fine */
-/* The book's files changed: read the graph again (on failure it is as it was); and then, from the loop, what follows: it
- * is told to one's own devices, and this one says what it has to say of itself. */
+/* The book's files changed: read the graph again (on failure it is as it was); and then, from the loop, what follows:
+ * it is told to one's own devices, and this one says what it has to say of itself. */
 KITH_MUST_CHECK kith_err kith__own_reload(kith_core *core, kith_problem *problem);
 void kith__own_changed(kith_core *core);
 /* A session with an own device has begun. */

@@ -99,9 +99,9 @@ KITH_MUST_CHECK kith_err kith_home_load_trust(kith_home *home, kith_trust **out,
 typedef kith_err kith_home_trust_fn(kith_trust *trust, void *user);
 KITH_MUST_CHECK kith_err kith_home_update_trust(kith_home *home, kith_home_trust_fn *fn, void *user,
                                                 kith_problem *problem);
-/* Whether trust.cbor or graph.cbor is another file than when this was last asked with this stamp (zeroed at first:
- * true): cheap, for polling. */
-#define KITH_HOME_STAMPED 2
+/* Whether trust.cbor, graph.cbor or device.json (the home's own) is another file than when this was last asked with
+ * this stamp (zeroed at first: true): cheap, for polling. */
+#define KITH_HOME_STAMPED 3
 typedef struct kith_home_stamp {
     struct { /* no padding */
         uint64_t inode, size;

@@ -86,7 +86,7 @@ kith_err kith_home_update_trust(kith_home *home, kith_home_trust_fn *fn, void *u
 
 bool kith_home_trust_changed(kith_home *home, kith_home_stamp *stamp)
 {
-    static const char *const names[KITH_HOME_STAMPED] = {KITH_TRUST_NAME, KITH_GRAPH_NAME};
+    static const char *const names[KITH_HOME_STAMPED] = {KITH_TRUST_NAME, KITH_GRAPH_NAME, KITH_DEVICE_NAME};
     kith_home_stamp now = {.asked = true};
     bool same = stamp->asked;
     for (size_t i = 0; i < KITH_HOME_STAMPED; i++) {

@@ -300,7 +300,10 @@ kith_err kith_rename(const char *home, const char *id, const char *name, kith_de
             write_devices(home, list, count);
             return KITH_OK;
         }
-    return problem_set(problem, KITH_ERR_NOT_FOUND, NULL);
+    if (kith_self(home, device, problem) || strcmp(device->id, id) != 0)
+        return problem_set(problem, KITH_ERR_NOT_FOUND, NULL);
+    snprintf(device->name, sizeof device->name, "%s", name);
+    return KITH_OK;
 }
 
 kith_err kith_verify_digits(const char *home, const char *id, char digits[KITH_DIGITS_TEXT], kith_problem *problem)

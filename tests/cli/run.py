@@ -781,6 +781,17 @@ def test_rename_and_forget():
     equal((e["event"], e["device"]["name"]), ("forgotten", "laptop"))
     equal(p.run("forget", "laptop").returncode, 3)
     equal(p.run("completion", "devices").stdout, "phone\n")
+    # This device itself: a node that runs says it on.
+    r = p.run("rename", "desk", "new")
+    has(r.stderr, "hear of it when")
+    q = Place(script="ping end\n")
+    equal([e["event"] for e in events(q.run("--json", "rename", "desk", "new", env=DAEMON).stdout)], ["renamed", "told"])
+    has(q.trace(), "ping 01890000-0000-7000-8000-0000000000aa")
+    assert "00bb" not in q.trace(), "a contact is told"
+    q = Place(devices=LAPTOP.replace("laptop", "desk"))
+    r = q.run("rename", "desk", "new")
+    equal(r.returncode, 2)
+    has(r.stderr, "both called desk")
 
 
 def test_revoke():

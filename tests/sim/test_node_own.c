@@ -173,6 +173,45 @@ static void pairing_makes_one_network(void **state)
     end_world(&w);
 }
 
+static void called(world *w, size_t i, size_t whom, const char *name)
+{
+    kith_trust *trust;
+    kith_problem problem;
+    if (kith_home_load_trust(w->v[i].home, &trust, &problem)) fail_msg("%s", problem.message);
+    const kith_peer *peer = kith_trust_by_fingerprint(trust, w->v[whom].self.fingerprint);
+    assert_non_null(peer);
+    assert_string_equal(peer->local_name, name);
+    kith_trust_free(trust);
+}
+
+/* Another process of the home gives the device a new name while its node runs: a device that it is connected with
+ * hears it then, one that it meets later then, and its hello has it, too. */
+static void a_new_name_is_said(void **state)
+{
+    (void)state;
+    static world w;
+    kith_problem problem;
+    make_world(&w, 5, 3);
+    assert_ok(pair(&w, 0, 1, false));
+    assert_ok(pair(&w, 0, 2, false));
+    char id[KITH_UUID_TEXT_SIZE];
+    forget_events(&w.v[0]);
+    kith_core_ping(w.v[0].core, w.op++, kith_uuid_text(w.v[1].self.device.id, id), 10); /* ten seconds */
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    assert_ok(kith_home_set_name(w.v[1].home, "renamed", &problem));
+    kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+    called(&w, 0, 1, "renamed");
+    called(&w, 2, 1, "device1");
+    assert_ok(ended(&w, &w.v[0]));
+    assert_ok(ping(&w, 1, 2));
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    called(&w, 2, 1, "renamed");
+    size_t records = records_of(&w, 1);
+    kith_sim_run_for(w.sim, 10 * KITH_SIM_S);
+    assert_int_equal(records_of(&w, 1), records); /* said once */
+    end_world(&w);
+}
+
 /* A device with others of its own stays with them, unless it is told to leave. */
 static void who_has_others_stays(void **state)
 {
@@ -466,13 +505,11 @@ static void nobody_serves_a_revoked_device(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(pairing_makes_one_network),
-                                       TEST(who_has_others_stays),
-                                       TEST(a_revoked_device_is_refused_and_told),
-                                       TEST(bad_words_do_nothing),
-                                       TEST(contacts_are_not_told),
-                                       TEST(nobody_serves_a_revoked_device),
-                                       TEST(what_cannot_be_taken_is_not_asked_for_again),
-                                       TEST(who_asks_and_does_not_take)};
+    const struct CMUnitTest tests[] = {
+        TEST(pairing_makes_one_network),      TEST(a_new_name_is_said),
+        TEST(who_has_others_stays),           TEST(a_revoked_device_is_refused_and_told),
+        TEST(bad_words_do_nothing),           TEST(contacts_are_not_told),
+        TEST(nobody_serves_a_revoked_device), TEST(what_cannot_be_taken_is_not_asked_for_again),
+        TEST(who_asks_and_does_not_take)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

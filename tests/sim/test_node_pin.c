@@ -132,7 +132,17 @@ static void both_have_to(void **state)
     assert_ok(ping(&w.b, &w.a));
     assert_ok(pin(&w.a, digits, "other", true)); /* again: nothing changes */
     assert_true(last_event(&w.a, KITH_EVENT_PAIRED)->already);
-    assert_string_equal(known(&w.a, &w.b, &trust)->local_name, "bob");
+    /* What each says of itself once they talk is known from then on; a name that a person chose stays. */
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    const kith_peer *peer = known(&w.a, &w.b, &trust);
+    assert_string_equal(peer->local_name, "bob");
+    assert_string_equal(peer->name, w.b.self.device.name);
+    assert_string_equal(peer->os, w.b.self.device.os);
+    assert_false(peer->verified);
+    kith_trust_free(trust);
+    peer = known(&w.b, &w.a, &trust);
+    assert_string_equal(peer->local_name, w.a.self.device.name);
+    assert_int_equal(peer->how, KITH_PEER_TOFU);
     kith_trust_free(trust);
     world_free(&w);
 }

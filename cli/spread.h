@@ -1,0 +1,12 @@
+/* What this device's records have become, said to the person's other devices now. */
+#ifndef KITH_CLI_SPREAD_H
+#define KITH_CLI_SPREAD_H
+
+#include "session.h"
+
+/* With the session's node: meet all own devices at once, for at most SPREAD_NS, and say how many know now; those that
+ * are not there hear of it when they meet one that does. */
+#define SPREAD_NS UINT64_C(3000000000)
+void spread_news(session *s);
+
+#endif
