@@ -70,10 +70,11 @@ static void refresh_or_warn(kith_core *core)
 {
     kith_problem problem = {0};
     bool changed = false;
-    kith_err err = refresh(core, &changed, &problem);
-    if (changed) err = kith__own_reload(core, &problem);
-    if (may_pass(err)) core->book->stamp = (kith_home_stamp){0};
+    kith_err err = refresh(core, &changed, &problem), own = KITH_OK;
     if (err) kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
+    if (changed) own = kith__own_reload(core, &problem);
+    if (own) kith__core_log(core, KITH_LOG_ERROR, "%s", problem.message);
+    if (may_pass(err) || may_pass(own)) core->book->stamp = (kith_home_stamp){0};
     if (!changed) return;
     core->book->unchecked = core->book->watching = true;
     core->env->timers->set(core->book->timer, kith__core_now(core));
