@@ -400,8 +400,9 @@ static void many_worlds(void **state)
     }
     printf("%llu worlds: %zu disasters, %zu transfers went on from a part, %zu sends were begun anew\n",
            one ? 1ULL : (unsigned long long)seeds, seen.disasters, seen.resumed, seen.again);
-    if (!one && seeds >= 50)
-        assert_true(seen.disasters > seeds / 4 && seen.resumed > seeds / 100 && seen.again > seeds / 100);
+    if (one || seeds < 50) return;
+    assert_true(seen.disasters > seeds / 4 && seen.again > seeds / 100);
+    if (seeds >= 500) assert_true(seen.resumed > seeds / 100); /* about one of forty: in fewer there may be none */
 }
 
 static void the_same_seed_is_the_same_run(void **state)
