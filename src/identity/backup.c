@@ -18,9 +18,12 @@
 #define CONTEXT_PASSWORD "kith 2026-11 backup: password slot"
 #define CONTEXT_BODY     "kith 2026-11 backup: body"
 #define CONTEXT_SUM      "kith 2026-11 backup: checksum"
+#define CONTEXT_SIGNED   "kith 2026-11 backup: signed"
+#define SIGN_LABEL       "kith backup v1"
 #define WHAT             "kith backup"
 #define NAME_MAX_SIZE    24 /* bytes of a part's name and the heads around it */
-#define BODY_EXTRA       (16 + KITH_BACKUP_PARTS * NAME_MAX_SIZE)
+#define BODY_EXTRA       (16 + KITH_BACKUP_PARTS * NAME_MAX_SIZE + 2 + KITH_ED25519_SIGNATURE_SIZE)
+#define DIGEST_SIZE      KITH_BACKUP_KEY_SIZE
 
 static const char *const names[KITH_BACKUP_PARTS] = KITH_BACKUP_NAMES;
 static const uint8_t no_nonce[KITH_AEAD_NONCE_SIZE];
@@ -50,11 +53,29 @@ static kith_err password_key(const kith_kdf_params *kdf, kith_bytes password, co
 
 static bool must_be(size_t part) { return part == KITH_BACKUP_DEVICE || part == KITH_BACKUP_KEYS; }
 
+/* What is signed: the label and the digest of what the array has before the signature. */
+static void to_sign(const uint8_t *digest, uint8_t out[static sizeof SIGN_LABEL + DIGEST_SIZE])
+{
+    memcpy(out, SIGN_LABEL, sizeof SIGN_LABEL);
+    memcpy(out + sizeof SIGN_LABEL, digest, DIGEST_SIZE);
+}
+
+static void write_signature(kith_writer *w, const uint8_t *begin, const uint8_t *seed)
+{
+    uint8_t digest[DIGEST_SIZE], message[sizeof SIGN_LABEL + DIGEST_SIZE], signature[KITH_ED25519_SIGNATURE_SIZE];
+    if (w->bad) return;
+    kith_blake3_derive(CONTEXT_SIGNED, begin, (size_t)(w->at - begin), digest, sizeof digest);
+    to_sign(digest, message);
+    kith_ed25519_sign(seed, message, sizeof message, signature);
+    kith_cbor_write_bytes(w, signature, sizeof signature);
+}
+
 static void write_body(kith_writer *w, const kith_backup_content *backup)
 {
     size_t count = 0;
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) count += backup->parts[i].data != NULL;
-    kith_cbor_write_array(w, 2);
+    kith_cbor_write_array(w, backup->seed ? 3 : 2);
+    const uint8_t *begin = w->at;
     kith_cbor_write_int(w, backup->made_at_ms);
     kith_cbor_write_array(w, count);
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) {
@@ -63,13 +84,15 @@ static void write_body(kith_writer *w, const kith_backup_content *backup)
         kith_cbor_write_text(w, names[i], strlen(names[i]));
         kith_cbor_write_bytes(w, backup->parts[i].data, backup->parts[i].size);
     }
+    if (backup->seed) write_signature(w, begin, backup->seed);
 }
 
 /* What was authenticated: wrong only when a Kith that is not this one wrote it. */
 static kith_err read_body(kith_backup_content *out, kith_reason *reason)
 {
     kith_cbor_reader r = kith_cbor_reader_of(out->memory, out->memory_size);
-    bool array = kith_cbor_read_array(&r) == 2;
+    size_t items = kith_cbor_read_array(&r);
+    const uint8_t *begin = r.at;
     out->made_at_ms = kith_cbor_read_int(&r);
     size_t count = kith_cbor_read_array(&r), part = 0;
     for (size_t i = 0; i < count && !r.bad; i++) {
@@ -82,7 +105,11 @@ static kith_err read_body(kith_backup_content *out, kith_reason *reason)
         out->parts[part].data = kith_cbor_read_bytes(&r, &out->parts[part].size);
         part++; /* each once, in their order */
     }
-    if (!array || !kith_cbor_done(&r)) return kith_envelope_bad(&r, out->memory, "not what a backup holds", reason);
+    if (!r.bad) kith_blake3_derive(CONTEXT_SIGNED, begin, (size_t)(r.at - begin), out->digest, sizeof out->digest);
+    out->has_signature = items == 3;
+    if (out->has_signature) kith_cbor_read_copy(&r, out->signature, sizeof out->signature);
+    if ((items != 2 && items != 3) || !kith_cbor_done(&r))
+        return kith_envelope_bad(&r, out->memory, "not what a backup holds", reason);
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++)
         if (must_be(i) && !out->parts[i].data) return kith__json_bad(reason, names[i], "is not in it");
     return KITH_OK;
@@ -248,6 +275,16 @@ kith_err kith_backup_open_code(const void *data, size_t size, const uint8_t code
     err = open_body(data, &h, file_key, out, reason);
     kith_wipe(file_key, sizeof file_key);
     return err;
+}
+
+kith_err kith_backup_verify(const kith_backup_content *backup,
+                            const uint8_t public_key[static KITH_ED25519_PUBLIC_SIZE])
+{
+    uint8_t message[sizeof SIGN_LABEL + DIGEST_SIZE];
+    if (!backup->has_signature) return KITH_ERR_SIGNATURE;
+    if (kith_crypto_init()) return KITH_ERR_CRYPTO;
+    to_sign(backup->digest, message);
+    return kith_ed25519_verify(public_key, message, sizeof message, backup->signature);
 }
 
 void kith_backup_done(kith_backup_content *backup)

@@ -15,8 +15,10 @@
  *             (the file key is random and used once), bound to bytes 0 to 207; its tag is the last 16 bytes
  *  208+n  32  checksum: derive_key("kith 2026-11 backup: checksum", all before): tells damage from a wrong password
  *
- * The body is deterministic CBOR: [ made (ms since 1970), [ [ name, bytes ], ... ] ], the names being of
- * KITH_BACKUP_NAMES, each at most once and in that order (docs/kith.cddl: backup-body).
+ * The body is deterministic CBOR: [ made (ms since 1970), [ [ name, bytes ], ... ], ? signature ], the names being of
+ * KITH_BACKUP_NAMES, each at most once and in that order (docs/kith.cddl: backup-body).  The signature (Ed25519) is the
+ * device's whose backup it is, over "kith backup v1" with its NUL || derive_key("kith 2026-11 backup: signed", what is
+ * before it in the array): anybody can seal to a recovery code, and to open it with that proves nothing.
  * Nothing outside of it says whose backup it is. */
 #ifndef KITH_IDENTITY_BACKUP_H
 #define KITH_IDENTITY_BACKUP_H
@@ -52,6 +54,9 @@ typedef struct kith_backup_content {
         const uint8_t *data; /* NULL: not in it */
         size_t size;
     } parts[KITH_BACKUP_PARTS];
+    const uint8_t *seed; /* to be sealed: the device's, which signs; NULL: nobody does */
+    bool has_signature;  /* of an opened one: kith_backup_verify says whose it is */
+    uint8_t signature[KITH_ED25519_SIGNATURE_SIZE], digest[KITH_BACKUP_KEY_SIZE];
     uint8_t *memory; /* of an opened one, which the parts are views of */
     size_t memory_size;
 } kith_backup_content;
@@ -75,6 +80,9 @@ KITH_MUST_CHECK kith_err kith_backup_open(const void *data, size_t size, kith_by
 KITH_MUST_CHECK kith_err kith_backup_open_code(const void *data, size_t size,
                                                const uint8_t code[static KITH_RECOVERY_CODE_SIZE],
                                                kith_backup_content *out, kith_reason *reason);
+/* SIGNATURE: it was not made by who has this key. */
+KITH_MUST_CHECK kith_err kith_backup_verify(const kith_backup_content *backup,
+                                            const uint8_t public_key[static KITH_ED25519_PUBLIC_SIZE]);
 void kith_backup_done(kith_backup_content *backup); /* wiped; zeroed is fine */
 
 #endif

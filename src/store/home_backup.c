@@ -19,6 +19,7 @@ static const kith_home_file sources[KITH_BACKUP_PARTS] = {
 typedef struct content {
     uint8_t *parts[KITH_BACKUP_PARTS];
     size_t sizes[KITH_BACKUP_PARTS];
+    uint8_t *seed; /* the device's: it signs */
     bool has_recovery;
     kith_recovery_public recovery;
 } content;
@@ -26,6 +27,7 @@ typedef struct content {
 static void content_done(content *c)
 {
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) kith_free(c->parts[i]);
+    kith_secret_free(c->seed);
 }
 
 /* device.json without keys that are inside it, and network_keys.json. */
@@ -73,14 +75,12 @@ static kith_err take_all(kith_home *home, kith_bytes password, kith_rng *rng, co
 {
     kith_identity found = {0};
     kith_file *lock = NULL;
-    uint8_t *seed = NULL;
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = kith__home_need_identity(home, &found, problem);
-    if (!err) err = kith__home_open_keys(home, &found.keys, password, &seed, problem);
+    if (!err) err = kith__home_open_keys(home, &found.keys, password, &out->seed, problem);
     if (!err) err = take_identity(home, &found, out, problem);
-    if (!err) err = take_master(home, &found, seed, rng, out, problem);
+    if (!err) err = take_master(home, &found, out->seed, rng, out, problem);
     if (!err) err = take_files(home, out, problem);
-    kith_secret_free(seed);
     kith__identity_done(&found);
     home->env->file->close(lock);
     return err;
@@ -89,7 +89,7 @@ static kith_err take_all(kith_home *home, kith_bytes password, kith_rng *rng, co
 static kith_err seal(const content *c, kith_bytes password, kith_kdf_params kdf, kith_rng *rng, int64_t now_ms,
                      uint8_t **out, size_t *size, kith_problem *problem)
 {
-    kith_backup_content backup = {.made_at_ms = now_ms};
+    kith_backup_content backup = {.made_at_ms = now_ms, .seed = c->seed};
     kith_backup_random random;
     if (kith__no_kdf(&kdf)) kdf = (kith_kdf_params){KITH_KDF_MEMORY_KIB, KITH_KDF_PASSES, KITH_KDF_LANES};
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) {

@@ -105,6 +105,10 @@ static kith_err take_apart(restore *r)
         snprintf(reason.text, sizeof reason.text, "its files are of two different devices");
         err = KITH_ERR_DAMAGED;
     }
+    if (!err && (err = kith_backup_verify(b, r->keys.public_key)) != KITH_OK) {
+        snprintf(reason.text, sizeof reason.text, "it was not made by the device that it is of");
+        err = err == KITH_ERR_SIGNATURE ? KITH_ERR_DAMAGED : err;
+    }
     return err ? say_backup(r, err, &reason) : KITH_OK;
 }
 

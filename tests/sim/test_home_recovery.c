@@ -2,7 +2,9 @@
  * test_store_faults.c.) */
 #include "base/mem.h"
 #include "crypto/secret.h"
+#include "identity/backup.h"
 #include "io/io.h"
+#include "store/atomic.h"
 #include "store/home.h"
 #include "testlib.h"
 
@@ -423,6 +425,40 @@ static void the_device_comes_back(void **state)
 }
 
 /* The application's file stays, when it is this device's; another's is in the way. */
+/* Anybody who knows the code's public halves, as each own device does, can make a file that the code opens: of another
+ * device with whatever he likes in it. */
+static void a_backup_by_somebody_else(void **state)
+{
+    (void)state;
+    kith_home_self self;
+    kith_recovery_public to;
+    kith_backup_content content;
+    kith_reason reason;
+    const kith_backup_random random = {.key = {1}};
+    const uint8_t his[32] = {66};
+    uint8_t *data, *forged, *seed;
+    size_t size, forged_size;
+    kith_home *home = made("desk", code, &self);
+    (void)author(home, &seed);
+    back_up(home);
+    kith_home_close(home);
+    kith_recovery_derive(code, &to);
+    assert_ok(kith_read_whole(env, path("backup"), KITH_BACKUP_FILE_MAX, &data, &size, NULL));
+    assert_ok(kith_backup_open(data, size, PASSWORD, &content, &reason));
+    kith_free(data);
+    for (int i = 0; i < 3; i++) {
+        content.seed = i == 0 ? NULL : i == 1 ? his : seed;
+        assert_ok(kith_backup_seal(&content, &cheap, PASSWORD, &to, &random, &forged, &forged_size));
+        (void)unlink(path("backup"));
+        assert_ok(kith_atomic_write_new(env, base, "backup", 0600, forged, forged_size));
+        kith_free(forged);
+        assert_int_equal(restore("new", code, OTHER, NULL, &self), i < 2 ? KITH_ERR_DAMAGED : KITH_OK);
+        if (i < 2) says("not made by the device");
+    }
+    kith_backup_done(&content);
+    kith_secret_free(seed);
+}
+
 static void beside_an_applications_file(void **state)
 {
     (void)state;
@@ -563,11 +599,17 @@ static void failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HOME_TEST(a_forgotten_password),           HOME_TEST(another_code),
-        HOME_TEST(without_the_old_code_all_agree), HOME_TEST(the_device_comes_back),
-        HOME_TEST(beside_an_applications_file),    HOME_TEST(another_device_from_ones_backup),
-        HOME_TEST(a_device_file_elsewhere),        HOME_TEST(failing_allocations),
-        HOME_TEST(with_the_code_a_flood_goes),     HOME_TEST(two_under_one_id),
+        HOME_TEST(a_forgotten_password),
+        HOME_TEST(another_code),
+        HOME_TEST(without_the_old_code_all_agree),
+        HOME_TEST(the_device_comes_back),
+        HOME_TEST(beside_an_applications_file),
+        HOME_TEST(another_device_from_ones_backup),
+        HOME_TEST(a_device_file_elsewhere),
+        HOME_TEST(failing_allocations),
+        HOME_TEST(a_backup_by_somebody_else),
+        HOME_TEST(with_the_code_a_flood_goes),
+        HOME_TEST(two_under_one_id),
     };
     if (kith_io_new(&io) || kith_crypto_init()) return 1;
     env = kith_io_env(io);

@@ -563,11 +563,14 @@ static void backups(void **state)
         backup.parts[i].data = (const uint8_t *)"{}";
         backup.parts[i].size = 2;
     }
-    assert_ok(kith_backup_seal(&backup, &cheap, (kith_bytes){"x", 1}, NULL, &random, &data, &size));
-    assert_ok(kith_backup_open(data, size, (kith_bytes){"x", 1}, &opened, &reason));
-    say("backup-body", opened.memory, opened.memory_size);
-    kith_backup_done(&opened);
-    kith_free(data);
+    for (int i = 0; i < 2; i++) {
+        backup.seed = i ? random.key : NULL;
+        assert_ok(kith_backup_seal(&backup, &cheap, (kith_bytes){"x", 1}, NULL, &random, &data, &size));
+        assert_ok(kith_backup_open(data, size, (kith_bytes){"x", 1}, &opened, &reason));
+        say(i ? "backup-body" : "backup-body-unsigned", opened.memory, opened.memory_size);
+        kith_backup_done(&opened);
+        kith_free(data);
+    }
 }
 
 int main(void)
