@@ -4,17 +4,18 @@
 
 #include <string.h>
 
-static int change(session *s, const secret *old, const char *code, const secret *fresh)
+/* On an error nothing is said yet: `problem` has it. */
+static int change(session *s, const secret *old, const char *code, const secret *fresh, kith_err *err,
+                  kith_problem *problem)
 {
-    kith_problem problem;
     kith_password_change how = {.size = sizeof how,
                                 .old_password = old->data,
                                 .old_password_size = old->size,
                                 .recovery_code = code,
                                 .new_password = fresh->data,
                                 .new_password_size = fresh->size};
-    kith_err err = kith_change_password(s->home, &how, &problem);
-    if (err) return out_problem(err, problem.message);
+    *err = kith_change_password(s->home, &how, problem);
+    if (*err) return kith_err_exit(*err);
     out_say("The password is changed.  What runs goes on; backups made before open with the old one.");
     out_event(json_pack("{s:s}", "event", "password_changed"));
     return 0;
@@ -36,11 +37,16 @@ static int run(const cli_args *a)
     secret_init(&fresh);
     status = recovery ? code_recovery(&s, code) : session_password(&s, false, &old);
     if (!status) status = session_new_password(&s, &fresh);
-    if (!status) status = change(&s, &old, recovery ? code : NULL, &fresh);
+    if (!status) status = change(&s, &old, recovery ? code : NULL, &fresh, &err, &problem);
+    for (int tries = 0; !recovery && session_try_again(&s, err, &tries);) { /* the new one is known already */
+        err = KITH_OK;
+        status = session_password(&s, false, &old);
+        if (!status) status = change(&s, &old, NULL, &fresh, &err, &problem);
+    }
     secret_done(&old);
     secret_done(&fresh);
     explicit_bzero(code, sizeof code);
-    return status;
+    return err ? out_problem(err, problem.message) : status;
 }
 
 static const cli_option options[] = {

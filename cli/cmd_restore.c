@@ -4,9 +4,11 @@
 
 #include <string.h>
 
-static int restore(session *s, const secret *password, const char *code)
+#define PASSWORD_QUESTION "The password that the device had when the backup was made: "
+
+/* PASSWORD, and nothing is said yet: `problem` has it. */
+static int restore(session *s, const secret *password, const char *code, kith_err *err, kith_problem *problem)
 {
-    kith_problem problem;
     kith_device_info self;
     kith_restore_options how = {.size = sizeof how,
                                 .path = s->args->words[0],
@@ -14,8 +16,8 @@ static int restore(session *s, const secret *password, const char *code)
                                 .password_size = password->size,
                                 .recovery_code = code,
                                 .device = args_value(s->args, OPT_DEVICE)};
-    kith_err err = kith_restore(s->home, &how, &self, &problem);
-    if (err) return out_problem(err, problem.message);
+    *err = kith_restore(s->home, &how, &self, problem);
+    if (*err) return kith_err_exit(*err);
     out_line("id           %s", self.id);
     out_line("name         %s", self.name);
     out_line("fingerprint  %s", self.fingerprint);
@@ -42,12 +44,17 @@ static int run(const cli_args *a)
                          "there is an identity already, \"%s\": restore into another folder with --home DIR",
                          self.name);
     secret_init(&password);
-    status = recovery ? code_recovery(&s, code) : session_password(&s, false, &password);
-    if (!status && recovery) status = session_new_password(&s, &password);
-    if (!status) status = restore(&s, &password, recovery ? code : NULL);
+    kith_err err = KITH_OK;
+    int tries = 0;
+    do {
+        err = KITH_OK;
+        status = recovery ? code_recovery(&s, code) : session_password_named(&s, PASSWORD_QUESTION, &password);
+        if (!status && recovery) status = session_new_password(&s, &password);
+        if (!status) status = restore(&s, &password, recovery ? code : NULL, &err, &problem);
+    } while (!recovery && session_try_again(&s, err, &tries));
     secret_done(&password);
     explicit_bzero(code, sizeof code);
-    return status;
+    return err ? out_problem(err, problem.message) : status;
 }
 
 static const cli_option options[] = {

@@ -12,7 +12,7 @@
 typedef struct sending {
     kith_device_info device;
     progress progress;
-    bool started;
+    bool started, was_there; /* all of it, when that began */
 } sending;
 
 static void sent(sending *p, const kith_event *event)
@@ -21,8 +21,11 @@ static void sent(sending *p, const kith_event *event)
     double rate = event->seconds > 0 ? (double)(event->bytes_total - p->progress.start_bytes) / event->seconds : 0;
     if (p->started) progress_update(&p->progress, event->bytes_total, now_ns());
     out_status("");
-    out_say("%s has %s whole: %s in %.1f s, %s/s.", p->device.name, p->progress.name,
-            out_bytes((double)event->bytes_total, size), event->seconds, out_bytes(rate, speed));
+    if (p->was_there)
+        out_say("%s had %s already, the same: nothing was sent.", p->device.name, p->progress.name);
+    else
+        out_say("%s has %s whole: %s in %.1f s, %s/s.", p->device.name, p->progress.name,
+                out_bytes((double)event->bytes_total, size), event->seconds, out_bytes(rate, speed));
     json_done(event, event->seconds);
 }
 
@@ -53,7 +56,9 @@ static void on_event(session *s, const kith_event *event)
         break;
     case KITH_EVENT_START:
         progress_start(&p->progress, event->name, event->bytes, event->bytes_total, now);
-        if (event->bytes && !p->started) out_say("%s has a part of it already: going on from there.", p->device.name);
+        if (event->bytes && event->bytes < event->bytes_total && !p->started)
+            out_say("%s has a part of it already: going on from there.", p->device.name);
+        if (!p->started) p->was_there = event->bytes && event->bytes == event->bytes_total;
         json_start(event);
         p->started = true;
         s->handler = &under_way;

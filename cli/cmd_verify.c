@@ -62,7 +62,7 @@ static int run(const cli_args *a)
     if (err) return out_problem(err, problem.message);
     print_digits(digits);
     out_event(json_pack("{s:s, s:s, s:o}", "event", "digits", "digits", digits, "device", out_json_device(&device)));
-    if (device.verified) out_say("%s is verified already.", device.name);
+    if (device.verified && !args_has(a, OPT_OK)) out_say("%s is verified already.", device.name);
     if (args_has(a, OPT_OK)) return mark(&s, &device, true);
     if (!out_finish()) return EXIT_FAILED; /* they stand there before the question; main says why not */
     return session_may_ask(&s) ? ask(&s, &device) : 0;

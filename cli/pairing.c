@@ -14,8 +14,13 @@ int pairing_start(pairing *p, session *s)
                                      .contact = args_has(s->args, OPT_CONTACT),
                                      .yes = args_has(s->args, OPT_YES),
                                      .replace_network = args_has(s->args, OPT_REPLACE_MASTER)};
-    return p->options.yes || session_may_ask(s) ? 0
-                                                : session_cannot_ask(s, "--yes to take the device without a question");
+    if (p->options.yes || session_may_ask(s)) return 0;
+    kith_device_info self;
+    kith_problem problem;
+    kith_err err = kith_self(s->home, &self, &problem); /* that comes first */
+    if (err == KITH_ERR_NO_IDENTITY && strcmp(s->args->command->name, "join") != 0)
+        return out_problem(err, problem.message);
+    return session_cannot_ask(s, "--yes to take the device without a question");
 }
 
 /* What the other screen must show. */

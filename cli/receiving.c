@@ -172,12 +172,13 @@ static void failed(session *s, const kith_event *event)
         message = "the sender took the offer back before it was answered";
     if (t && t->waiting && (event->err == KITH_ERR_CLOSED || event->err == KITH_ERR_LOST))
         message = "the sender went away before the offer was answered";
+    bool goes_on = event->err == KITH_ERR_STATE; /* as another transfer, over a better way: the file is still coming */
     drop_question(s, event->transfer);
-    r->failed = event->err;
+    if (!goes_on) r->failed = event->err;
     snprintf(r->message, sizeof r->message, "%s: %s", out_name(event->name, name, sizeof name), message);
     out_status("");
     if (!r->once) {
-        out_say("%s", r->message);
+        if (!goes_on || out()->verbose) out_say("%s", r->message);
         out_event(json_pack("{s:s, s:o, s:i, s:o, s:I}", "event", "failed", "name", out_json_text(event->name), "code",
                             kith_err_exit(event->err), "message", out_json_text(message), "transfer",
                             (json_int_t)event->transfer));

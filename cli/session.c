@@ -136,12 +136,12 @@ static int password_from_file(const session *s, const char *path, secret *out)
     return status;
 }
 
-static int ask_password(const session *s, bool is_new, secret *out)
+/* `question`: for one that is not new. */
+static int ask_password(const session *s, bool is_new, const char *question, secret *out)
 {
     static const char *const unchanged = "nothing was changed";
     for (;;) {
-        prompt_result result =
-            prompt_password(is_new ? "A new password for this device: " : "This device's password: ", out);
+        prompt_result result = prompt_password(is_new ? "A new password for this device: " : question, out);
         if (result == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: %s", unchanged);
         if (result == PROMPT_TIMEOUT) return session_gave_up(s, unchanged);
         if (result != PROMPT_OK)
@@ -187,11 +187,28 @@ int session_gave_up(const session *s, const char *go_on)
                      s->timeout_s == 1 ? "" : "s", go_on);
 }
 
-int session_password(session *s, bool is_new, secret *out)
+static int get_password(session *s, bool is_new, const char *question, secret *out)
 {
     if (password_file(s)) return password_from_file(s, password_file(s), out);
     if (!session_may_ask(s)) return session_cannot_ask(s, "--password-file FILE");
-    return ask_password(s, is_new, out);
+    return ask_password(s, is_new, question, out);
+}
+
+int session_password(session *s, bool is_new, secret *out)
+{
+    return get_password(s, is_new, "This device's password: ", out);
+}
+
+int session_password_named(session *s, const char *question, secret *out)
+{
+    return get_password(s, false, question, out);
+}
+
+bool session_try_again(const session *s, kith_err err, int *tries)
+{
+    if (err != KITH_ERR_PASSWORD || password_file(s) || ++*tries == PASSWORD_TRIES) return false;
+    prompt_print("That was not it: try again.\n");
+    return true;
 }
 
 int session_new_password(session *s, secret *out)
@@ -199,7 +216,7 @@ int session_new_password(session *s, secret *out)
     const char *file = args_value(s->args, OPT_NEW_PASSWORD_FILE);
     if (file) return password_from_file(s, file, out);
     if (!session_may_ask(s)) return session_cannot_ask(s, "--new-password-file FILE");
-    return ask_password(s, true, out);
+    return ask_password(s, true, NULL, out);
 }
 
 /* ---- the node ---- */
@@ -254,15 +271,13 @@ int session_open_own(session *s)
     secret password;
     kith_err err = kith_self(s->home, &self, &problem); /* who has no identity is not asked for its password */
     if (err) return out_problem(err, problem.message);
-    for (int tries = 1;; tries++) {
+    for (int tries = 0;;) {
         secret_init(&password);
         int status = session_password(s, false, &password);
         if (!status) err = open_node(s, &password, &problem);
         secret_done(&password);
         if (status || !err) return status;
-        if (err != KITH_ERR_PASSWORD || password_file(s) || tries == PASSWORD_TRIES)
-            return out_problem(err, problem.message);
-        prompt_print("That was not it: try again.\n");
+        if (!session_try_again(s, err, &tries)) return out_problem(err, problem.message);
     }
 }
 
@@ -301,8 +316,14 @@ void session_close(session *s)
 
 int session_find(session *s, const char *text, kith_device_info *device)
 {
-    kith_problem problem;
+    kith_device_info self;
+    kith_problem problem, ignored;
+    char shown[OUT_NAME];
     kith_err err = kith_find(s->home, text, device, &problem);
+    if (err == KITH_ERR_NOT_FOUND && !kith_self(s->home, &self, &ignored) &&
+        (!strcmp(text, self.id) || !strcmp(text, self.name)))
+        return out_error(kith_err_exit(err), "%s is this device itself: name another (`kith devices` lists them)",
+                         out_name(text, shown, sizeof shown));
     return err ? out_problem(err, problem.message) : 0;
 }
 

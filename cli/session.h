@@ -59,7 +59,11 @@ int session_start(session *s, const cli_args *args); /* settings; no node yet */
 int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
                        size_t *size);
 int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
-int session_new_password(session *s, secret *out);          /* the same from --new-password-file, or asked for twice */
+/* The same, not new, asked for in these words. */
+int session_password_named(session *s, const char *question, secret *out);
+/* Was it a password that a person typed wrong, not for the last time?  Then they are told; `tries` begins at 0. */
+bool session_try_again(const session *s, kith_err err, int *tries);
+int session_new_password(session *s, secret *out); /* the same from --new-password-file, or asked for twice */
 /* To the node of `kith up`.  -1, and nothing is said: none runs.  One that hangs is waited for as long as --timeout
  * allows, and Ctrl-C ends the command meanwhile. */
 int session_daemon(session *s);

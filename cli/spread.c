@@ -72,8 +72,10 @@ void spread_news(session *s)
     free(sp.pings);
     out_event(
         json_pack("{s:s, s:I, s:I}", "event", "told", "devices", (json_int_t)sp.told, "of", (json_int_t)sp.others));
-    if (sp.others)
-        out_say("%zu of your %zu other device%s know%s it now%s.", sp.told, sp.others, sp.others == 1 ? "" : "s",
-                sp.told == 1 ? "s" : "",
-                sp.told < sp.others ? "; the rest hear of it when they meet one that does" : "");
+    if (sp.others && sp.told == sp.others)
+        out_say("Your other devices know it now.");
+    else if (sp.others)
+        out_say("%zu of your %zu other device%s know%s it now; the rest hear%s of it when meeting one that does.",
+                sp.told, sp.others, sp.others == 1 ? "" : "s", sp.told == 1 ? "s" : "",
+                sp.others - sp.told == 1 ? "s" : "");
 }

@@ -167,7 +167,7 @@ static void explain(const send_op *s, kith_err err, char *out, size_t size)
     case KITH_ERR_NOT_ALLOWED:
         snprintf(out, size,
                  answered ? "%s does not take a file of this name: send it under another one (--name)"
-                          : "%s is not receiving now: run `kith receive` there",
+                          : "%s is not receiving now, or not from this device: run `kith receive` or `kith up` there",
                  name);
         break;
     case KITH_ERR_DECLINED: snprintf(out, size, "%s declined", name); break;

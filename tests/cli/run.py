@@ -206,6 +206,7 @@ def test_usage():
         (["permit", "laptop", "file", "perhaps"], 2, "allow, ask, deny or default"),
         (["permit", "laptop", "mail", "deny"], 2, "no such service"),
         (["verify", "nobody"], 3, "no such device"),
+        (["ping", "desk"], 3, "this device itself"),
         (["trust", "a1b2c3", "--no-lan", "--yes"], 2, "--no-lan"),
     ]:
         r = p.run(*words)
@@ -504,6 +505,16 @@ def test_passwd_asks():
     assert t.echoes()
     t = p.terminal("passwd")
     t.expect("This device's password: ")
+    t.type_blind("wrong\n")
+    for _ in range(2):
+        t.expect(": ")
+        t.type_blind("one\n")
+    t.expect("try again")
+    t.expect("This device's password: ")
+    t.type_blind("one\n")
+    equal(t.wait(), 0)
+    t = p.terminal("passwd")
+    t.expect("This device's password: ")
     t.type_blind("one\n")
     t.expect("new password for this device: ")
     t.type("\x03")
@@ -570,6 +581,22 @@ def test_backup_and_restore():
     equal(r.returncode, 0, r.stderr)
     equal(r.stdout.splitlines()[1], "name         desk")
     equal(p.locked("--home", "third", "restore", "nothing").returncode, 7)
+    t = p.terminal("--home", "typed", "restore", "b")
+    for word in ("wrong", "secret"):
+        t.expect("password that the device had when the backup was made: ")
+        t.type_blind(word + "\n")
+    equal(t.wait(), 0)
+    t = p.terminal("--home", "never", "restore", "b")
+    for _ in range(3):
+        t.expect("was made: ")
+        t.type_blind("wrong\n")
+    equal(t.wait(), 4)
+    t = p.terminal("--home", "never", "restore", "b")
+    t.expect("was made: ")
+    t.type_blind("wrong\n")
+    t.expect("was made: ")
+    t.type("\x03")
+    equal(t.wait(), 130)
     equal(p.run("--home", "third", "restore", "b", "--password-file", "new").returncode, 4)
     (e,) = events(p.run("--json", "--home", "third", "restore", "b", "--code-file", "code", "--new-password-file", "new").stdout)
     equal((e["event"], e["name"]), ("restored", "desk"))
@@ -1226,6 +1253,9 @@ def test_send():
     equal((e[1]["files"], e[1]["bytes"], e[4]["resumed"]), (1, 1000000, 300000))
     equal({k: e[2][k] for k in ("bytes", "total", "path", "scope")}, {"bytes": 300000, "total": 1000000, "path": "udp", "scope": "lan"})
     equal({k: e[6][k] for k in ("files", "bytes", "seconds", "path")}, {"files": 1, "bytes": 1000000, "seconds": 2.0, "path": "udp"})
+    q = Place(script="send start name=film.mkv bytes=1000 total=1000\nsend sent name=film.mkv total=1000\nsend end\n")
+    (q.dir / "film.mkv").write_text("x")
+    has(q.locked("send", "--to", "laptop", "film.mkv").stderr, "laptop had film.mkv already, the same: nothing was sent.\n")
     r = p.locked("--plain", "send", "--to", "laptop", "film.mkv")
     has(r.stderr, "film.mkv 30 %\n")
     has(r.stderr, "film.mkv 90 %\nfilm.mkv 100 %\nlaptop has")
@@ -1288,6 +1318,14 @@ def test_receive_once():
     r = p.locked("receive", "--once")
     equal((r.returncode, r.stdout), (0, "c 1 B\n"))
     has(r.stderr, "was here already")
+    # What began over one way and goes on over a better one is one file, and no failure, whichever is told first.
+    anew = "receive failed transfer=3 name=c err=-3\n"
+    there = "receive start transfer=4 name=c total=9 bytes=5\nreceive file transfer=4 name=c total=9\n"
+    for rest in (anew + there, there + anew):
+        p = Place(script="receive start transfer=3 name=c total=9\n" + rest + "receive end\n")
+        r = p.locked("receive", "--once")
+        equal((r.returncode, r.stdout, r.stderr.count("anew")), (0, "c 9 B\n", 0), r.stderr)
+        equal(p.locked("receive").stderr.count("anew"), 0)
 
 
 def test_receive_asks():
