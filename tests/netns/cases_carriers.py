@@ -132,6 +132,9 @@ def case_connections_that_say_nothing():
         holder.kill()
 
 
+case_connections_that_say_nothing.waits = True
+
+
 def listening_port(device):
     p = device.run("ss", "-tlnH", name="ss").ends(0)
     return int(p.lines[0].split()[3].rpartition(":")[2])

@@ -54,6 +54,9 @@ def case_a_lost_device_comes_back():
         expect(n.a.devices().keys() == {n.b.id}, "a has forgotten b")
 
 
+case_a_lost_device_comes_back.waits = True
+
+
 def case_a_forgotten_password():
     with Net() as n:
         pair(n.a, n.b)

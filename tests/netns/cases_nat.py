@@ -204,6 +204,9 @@ def case_udp_blocked_and_reached_over_tcp():
             expect(n.a.send(n.b, random_file(n.folder / "small", 10)).ends(0), "and afterwards")
 
 
+case_udp_blocked_and_reached_over_tcp.waits = True
+
+
 def case_only_443():
     with Between("only-443", "only-443", port=443) as n:
         Way(n, False)

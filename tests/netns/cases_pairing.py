@@ -26,6 +26,9 @@ def case_own_devices_and_again():
             expect(all(old[i]["added"] == new[i]["added"] for i in old), f"{old} became {new}")
 
 
+case_own_devices_and_again.waits = True
+
+
 def case_join_makes_the_identity():
     with Net() as n:
         n.a.init()
@@ -161,3 +164,6 @@ def case_two_pairs_of_people_at_once():
             p.ends(0)
         for one, other in ((n.a, n.b), (n.b, n.a), (n.c, n.d), (n.d, n.c)):
             expect(list(one.devices()) == [other.id], f"{one.name} lists {one.devices()}")
+
+
+case_two_pairs_of_people_at_once.waits = True

@@ -48,6 +48,9 @@ def case_stolen_device():
         expect(said.count(("revoked", n.b.id, "good")) == 1 and len(said) >= 4, f"{said}")
 
 
+case_stolen_device.waits = True
+
+
 def case_told_at_once():
     """Those that are there know it when the command ends, however many before them in the list are not."""
     with Net("abc") as n:
@@ -77,3 +80,6 @@ def case_stolen_first_device():
         join(n.a, host.event("code")["words"], "--yes", "--replace-master").ends(4, "recovery code")
         host.kill()
         expect([r["state"] for r in history(n.b) if r["kind"] == "reset"] == ["good"], f"{history(n.b)}")
+
+
+case_stolen_first_device.waits = True

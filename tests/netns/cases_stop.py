@@ -159,6 +159,9 @@ def case_cable_pulled_for_good_with_timeout():
         expect(same(file, n.b.inbox / "file"), "the file differs")
 
 
+case_cable_pulled_for_good_with_timeout.waits = True
+
+
 def case_cable_pulled_for_good():
     """Nobody says how long to wait: the connection is given up after 30 s of silence, the device after 30 s more."""
     with Net() as n:

@@ -50,6 +50,9 @@ def case_trust_at_first_use_and_digits():
             r.interrupt()
 
 
+case_trust_at_first_use_and_digits.waits = True
+
+
 def case_trust_and_a_key_that_changed():
     with Net() as n:
         n.a.init(), n.b.init()
@@ -89,3 +92,6 @@ def case_permits_count_at_once():
         expect(n.b.devices()[n.a.id]["permits"] == {"ping": "deny", "file": "deny"}, f"{n.b.devices()}")
         n.b.kith("permit", "alice", "file", "default").ends(0)
         n.a.send(n.b, file).ends(0)
+
+
+case_permits_count_at_once.waits = True
