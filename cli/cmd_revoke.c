@@ -24,6 +24,40 @@ static int ask(const session *s, const kith_device_info *device)
     return out_error(EXIT_FAILED, "not revoked: %s", go_on);
 }
 
+/* ---- who is in again ---- */
+
+typedef struct known {
+    kith_device_info *devices;
+    size_t count;
+} known;
+
+static void known_read(const session *s, known *out)
+{
+    kith_problem problem;
+    *out = (known){NULL, 0};
+    if (kith_devices(s->home, &out->devices, &out->count, &problem)) *out = (known){NULL, 0};
+}
+
+/* What the revoked device revoked is undone with the code: that may have been rightly revoked. */
+static void say_who_is_back(const session *s, const known *before, json_t *object)
+{
+    known after;
+    char shown[OUT_NAME];
+    json_t *back = json_array();
+    known_read(s, &after);
+    for (size_t i = 0; i < after.count; i++) {
+        const kith_device_info *d = &after.devices[i];
+        bool was = d->trust != KITH_RELATION_OWN;
+        for (size_t k = 0; k < before->count; k++) was |= strcmp(before->devices[k].id, d->id) == 0;
+        if (was) continue;
+        out_warn("%s, which it had revoked, is one of your devices again: revoke it anew if it should not be",
+                 out_name(d->name, shown, sizeof shown));
+        json_array_append_new(back, out_json_device(d));
+    }
+    json_object_set_new(object, "back", back);
+    kith_free_devices(after.devices);
+}
+
 /* ---- telling the others ---- */
 
 /* Whoever is there hears it now; the others when they meet one that knows. */
@@ -53,6 +87,8 @@ static int revoke(session *s, const kith_device_info *device)
                                          .password_size = password.size,
                                          .why = args_value(s->args, OPT_WHY),
                                          .recovery_code = with_code ? code : NULL};
+    known before = {NULL, 0};
+    if (with_code) known_read(s, &before);
     kith_err err = status ? KITH_OK : kith_revoke(s->home, device->id, &options, &made, &problem);
     explicit_bzero(code, sizeof code);
     if (err) status = out_problem(err, problem.message);
@@ -61,11 +97,13 @@ static int revoke(session *s, const kith_device_info *device)
         if (with_code) code_show(made.recovery_code);
         json_t *object = json_pack("{s:s, s:o}", "event", "revoked", "device", out_json_device(device));
         if (with_code) json_object_set_new(object, "recovery_code", json_string(made.recovery_code));
+        if (with_code) say_who_is_back(s, &before, object);
         out_event(object);
         tell_others(s, &password);
     }
     explicit_bzero(&made, sizeof made);
     secret_done(&password);
+    kith_free_devices(before.devices);
     return status;
 }
 

@@ -365,13 +365,23 @@ static void connected(session *s)
     if (s->expected) kith__session_become_ready(s);
 }
 
+/* Does the other end know whether this device was revoked?  Own devices do, and those that were: who lets this one join
+ * may be one.  Anybody else may say what he likes. */
+static bool may_tell(const session *s)
+{
+    uint8_t key[KITH_X25519_SIZE];
+    if (s->known.kind == KITH_PEER_OWN && (s->expected || s->greeted)) return true;
+    if (!s->dialler || !s->for_pairing) return false;
+    kith_conn_remote_static(s->conn, key);
+    return kith__own_names(s->core, key);
+}
+
 static void closed(session *s, const kith_quic_event *event)
 {
     kith_err why = s->why ? s->why : event->err;
     if (!s->why && event->by_peer && event->code != KITH_WIRE_OK) why = kith_wire_error_read(event->code);
     if (why == KITH_ERR_CANCELLED || why == KITH_ERR_STATE) why = KITH_ERR_CLOSED;
-    bool by_own = s->known.kind == KITH_PEER_OWN && (s->expected || s->greeted); /* the others may say what they like */
-    if (why == KITH_ERR_REVOKED && !s->why && by_own) kith__own_told(s->core, event->reason);
+    if (why == KITH_ERR_REVOKED && !s->why && may_tell(s)) kith__own_told(s->core, event->reason);
     kith__core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
     session_end(s, why);
 }

@@ -69,13 +69,21 @@ def case_stolen_first_device():
     """The thief has the earliest device, and revokes the others: the recovery code takes it out, and them in again."""
     with Net() as n:
         pair(n.a, n.b)
+        c = Device(n, "a", n.a.namespace, "c").init()
+        pair(n.a, c)
         code = n.folder / "recovery"
         code.write_text(n.a.code + "\n")
+        n.a.kith("revoke", "--yes", c.id).ends(0)  # by its owner, rightly
+        at_a = n.a.receive()
+        n.b.kith("ping", "-c", "2", n.a.id).ends(0)
+        eventually(lambda: ("revoked", c.id) in [(r["kind"], r.get("device_id")) for r in history(n.b)], "b has not heard")
+        at_a.kill()
         n.a.kith("revoke", "--yes", n.b.id).ends(0)  # by the thief
         made = n.b.kith("revoke", "--yes", "--recovery", "--code-file", code, n.a.id)
         made.ends(0)
         expect(len(made.event("revoked")["recovery_code"].split()) == 24, "no new code")
-        expect(not n.b.devices(), "the stolen device is still in")
+        expect([d["id"] for d in made.event("revoked")["back"]] == [c.id], "it does not say that c is back")
+        expect(n.a.id not in n.b.devices(), "the stolen device is still in")
         host = n.b.kith("pair", "--yes")
         join(n.a, host.event("code")["words"], "--yes", "--replace-master").ends(4, "recovery code")
         host.kill()
