@@ -64,13 +64,31 @@ kith_err kith__say_disk(const kith_home *home, const char *name, const char *doi
     }
 }
 
+/* What helps against a damaged file. */
+static const char *cure_of(const char *name)
+{
+    static const struct {
+        const char *name, *cure;
+    } cures[] = {
+        {KITH_DEVICE_NAME,
+         "move it and " KITH_KEYS_NAME " away, then bring both back with `kith restore` from a backup"},
+        {KITH_KEYS_NAME, "move it away, then bring it back with `kith restore` from a backup"},
+        {KITH_GRAPH_NAME, "move it away: it comes back from another own device when they meet"},
+        {KITH_TRUST_NAME, "move it away: own devices are in it again at once, and contacts have to be paired anew"},
+        {KITH_MASTER_NAME, "move it away: the next command with the password makes it again from " KITH_GRAPH_NAME},
+    };
+    for (size_t i = 0; i < sizeof cures / sizeof *cures; i++)
+        if (strcmp(name, cures[i].name) == 0) return cures[i].cure;
+    return "put back a copy from a backup";
+}
+
 kith_err kith__say_decode(const kith_home *home, const char *name, kith_err err, const kith_reason *reason,
                           kith_problem *problem)
 {
     kith_path_text path = kith__home_path(home, name);
     if (err == KITH_ERR_DAMAGED)
-        return kith__say(problem, err, "%s is damaged (%s): put back a copy from a backup. Nothing was changed.",
-                         path.text, reason->text);
+        return kith__say(problem, err, "%s is damaged (%s): %s. Nothing was changed.", path.text, reason->text,
+                         cure_of(name));
     if (err == KITH_ERR_VERSION)
         return kith__say(problem, err, "%s was written by a newer version of Kith (%s): upgrade Kith on this device",
                          path.text, reason->text);

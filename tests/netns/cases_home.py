@@ -4,7 +4,7 @@ import re
 import time
 
 from cases_pairing import expect
-from netns import Failed, Net, copy, know, random_file, same, snapshot
+from netns import Failed, Net, copy, eventually, know, pair, random_file, same, snapshot
 
 
 def case_wrong_password():
@@ -63,6 +63,35 @@ def case_spoiled_files():
         expect(snapshot(n.a.home) == whole, "the test itself left something behind")
         if wrong:
             raise Failed("\n".join(wrong))
+
+
+def case_what_the_message_says_helps():
+    """Each file of the home damaged, and then done as the message says."""
+    with Net() as n:
+        pair(n.a, n.b)
+        n.b.receive().begins()
+        backup = n.folder / "backup"
+        n.a.kith("backup", backup).ends(0)
+        history = lambda: sorted(e["id"] for e in n.a.kith("devices", "--audit").ends(0).events if e.get("event") == "record")
+        n.a.kith("ping", "-c", "2", n.b.id).ends(0)
+        eventually(lambda: len(history()) == 3, "b has not left its key")
+        before, away = history(), n.folder / "away"
+        for file, says, moved in (("device.json", "restore", ("device.json", "network_keys.json")),
+                                  ("network_keys.json", "restore", ("network_keys.json",)),
+                                  ("graph.cbor", "comes back", ("graph.cbor",)),
+                                  ("trust.cbor", "at once", ("trust.cbor",)),
+                                  ("master_key.json", "makes it again", ("master_key.json",))):
+            path = n.a.home / file
+            path.write_bytes(path.read_bytes()[:20])
+            n.a.kith("devices" if file == "trust.cbor" else "status").ends(7, f"{file} is damaged.*move it.*{says}")
+            for name in moved:
+                (n.a.home / name).rename(away)
+            if says == "restore":
+                n.a.kith("restore", backup).ends(0)
+            n.a.kith("ping", "-c", "2", n.b.id).ends(0)
+            status = n.a.kith("status").ends(0).event("status")
+            if status["id"] != n.a.id or history() != before or not status["recovery"]["exists"]:
+                raise Failed(f"after {file}: {status}, {history()}")
 
 
 def case_spoiled_cache_harms_nothing():
