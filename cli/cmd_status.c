@@ -60,6 +60,7 @@ static void print_text(const session *s, const state *x)
         print_relay(i, x->daemon.relays[i].url, x->daemon.relays[i].connected ? " (connected)" : " (not connected)");
     for (; !x->up && i < s->relays.count; i++) print_relay(i, s->relays.urls[i], "");
     if (!i) out_line("relays       none");
+    if (*x->daemon.revoked) out_line("revoked      " OUT_REVOKED, x->daemon.revoked);
     if (*x->daemon.twin) out_line("warning      " OUT_TWIN, x->daemon.twin);
     print_recovery(&x->recovery);
 }
@@ -84,6 +85,7 @@ static void print_json(const session *s, const state *x)
         json_object_set_new(object, "pid", json_integer((json_int_t)x->daemon.pid));
         json_object_set_new(object, "since", out_json_time(x->daemon.since_ms));
         json_object_set_new(object, "folder", out_json_text(x->daemon.folder));
+        json_object_set_new(object, "revoked", *x->daemon.revoked ? out_json_text(x->daemon.revoked) : json_null());
         json_object_set_new(object, "twin", *x->daemon.twin ? json_string(x->daemon.twin) : json_null());
     }
     out_event(object);

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 
 #define OUT_NAME 256 /* a name made printable, cut to fit */
+/* With the sentence that came. */
+#define OUT_REVOKED                                                                                                    \
+    "%s; your other devices do not let it in any more (to use it again: a new identity in an empty home, paired anew)"
 /* With the other one's address. */
 #define OUT_TWIN                                                                                                       \
     "another machine, at %s, announces this device's identity: its home was copied, and the two take each other's "    \

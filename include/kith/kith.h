@@ -390,6 +390,7 @@ typedef enum kith_event_kind {
     KITH_EVENT_LIVE, /* look: this node is connected with device, who proved to be it: path, scope, address, rtt_ns */
     KITH_EVENT_TWIN, /* receive: another machine, at address, announces this device's own identity, as it does where the
                         home was copied.  (Anybody on the network can announce anything.) */
+    KITH_EVENT_REVOKED, /* receive: an own device says that this one is revoked: message */
 } kith_event_kind;
 
 /* How good a finding of kith_doctor is. */
@@ -655,6 +656,7 @@ typedef struct kith_daemon_info {
         bool connected;
     } relays[KITH_OPTIONS_RELAYS_MAX];
     char twin[KITH_ADDRESS_TEXT]; /* as KITH_EVENT_TWIN's; "": none is seen */
+    char revoked[256];            /* as KITH_EVENT_REVOKED's; "": nobody said so */
 } kith_daemon_info;
 /* False, and *out is zeroed: the node is in this process. */
 KITH_API bool kith_daemon_of(const kith_node *node, kith_daemon_info *out);

@@ -26,6 +26,7 @@ static void describe(void *user, kith_daemon_hello *out)
     }
     kith_addr twin;
     if (kith_core_twin(node->core, &twin)) kith_addr_text(&twin, out->twin);
+    kith_core_revoked(node->core, out->revoked, sizeof out->revoked);
 }
 
 static kith_err host_open(void *user, char socket[static KITH_PATH_NAME_MAX], kith_problem *problem)
@@ -94,6 +95,7 @@ bool kith_daemon_of(const kith_node *node, kith_daemon_info *out)
         out->relays[i].connected = d->relays_up >> i & 1;
     }
     memcpy(out->twin, d->twin, sizeof out->twin);
+    memcpy(out->revoked, d->revoked, sizeof out->revoked);
     return true;
 }
 

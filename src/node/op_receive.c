@@ -1,6 +1,7 @@
 /* The operation of receiving: who may send, what is to become of an offer, and when it is over. */
 #include "base/mem.h"
 #include "node/lan.h"
+#include "node/own.h"
 #include "node/receive.h"
 
 #include <string.h>
@@ -169,6 +170,16 @@ static void tell_twin(receive_op *r)
 void kith__receive_twin(kith_core *core)
 {
     for (receive_op *r = core->receiver; r; r = r->older) tell_twin(r);
+}
+
+void kith__receive_revoked(kith_core *core)
+{
+    kith_event event = {.kind = KITH_EVENT_REVOKED};
+    kith_core_revoked(core, event.message, sizeof event.message);
+    for (receive_op *r = core->receiver; r; r = r->older) {
+        event.op = r->op.id;
+        kith__core_emit(core, &event);
+    }
 }
 
 /* ---- beginning ---- */

@@ -81,7 +81,7 @@ void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32
 }
 
 /* The reason is another device's text: it is cleaned, and what is missing is left out. */
-void kith__own_told(kith_core *core, const char *reason)
+void kith__own_told(kith_core *core, const char *reason, bool own)
 {
     char by[KITH_NAME_SIZE] = "", why[KITH_NAME_SIZE] = "", date[KITH_RFC3339_SIZE] = "";
     const char *first = strchr(reason, '\n'), *second = first ? strchr(first + 1, '\n') : NULL;
@@ -95,6 +95,14 @@ void kith__own_told(kith_core *core, const char *reason)
     }
     snprintf(core->own->told, sizeof core->own->told, "this device was revoked%s%s%s%s%s%s", *by ? " by " : "", by,
              *date ? " on " : "", date, *why ? ": " : "", why);
+    bool news = own && !core->own->told_by_own;
+    core->own->told_by_own = core->own->told_by_own || own;
+    if (news) kith__receive_revoked(core);
+}
+
+void kith_core_revoked(const kith_core *core, char *out, size_t size)
+{
+    snprintf(out, size, "%s", core->own && core->own->told_by_own ? core->own->told : "");
 }
 
 void kith__own_told_text(const kith_core *core, char *out, size_t size)

@@ -31,8 +31,10 @@ kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[stat
 bool kith__own_names(const kith_core *core, const uint8_t x25519[static KITH_X25519_SIZE]);
 /* What a revoked device is told: time in ms since 1970, by whom, why, a line each. */
 void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32], char out[static OWN_REASON_MAX]);
-/* Another device told us so; and how that is said to people. */
-void kith__own_told(kith_core *core, const char *reason);
+/* Another device told us so, one of our own (`own`) or, say, one that is paired with; and how that is said to people.
+ * An own one's word is passed on to receivers (op_receive.c), once. */
+void kith__own_told(kith_core *core, const char *reason, bool own);
+void kith__receive_revoked(kith_core *core);
 void kith__own_told_text(const kith_core *core, char *out, size_t size);
 
 /* ---- joining ---- */

@@ -20,6 +20,7 @@ struct own {
     own_job *job;                  /* the one under way; NULL: none */
     bool tend;                     /* this device has something to say of itself */
     char told[OWN_REASON_MAX * 2]; /* that this device is revoked; "": not told so */
+    bool told_by_own;
 };
 
 /* A stream with one own device. */

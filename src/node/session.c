@@ -381,7 +381,8 @@ static void closed(session *s, const kith_quic_event *event)
     kith_err why = s->why ? s->why : event->err;
     if (!s->why && event->by_peer && event->code != KITH_WIRE_OK) why = kith_wire_error_read(event->code);
     if (why == KITH_ERR_CANCELLED || why == KITH_ERR_STATE) why = KITH_ERR_CLOSED;
-    if (why == KITH_ERR_REVOKED && !s->why && may_tell(s)) kith__own_told(s->core, event->reason);
+    bool own = (s->greeted || s->expected) && !s->for_pairing && s->known.kind == KITH_PEER_OWN;
+    if (why == KITH_ERR_REVOKED && !s->why && may_tell(s)) kith__own_told(s->core, event->reason, own);
     kith__core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
     session_end(s, why);
 }

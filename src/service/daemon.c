@@ -138,6 +138,7 @@ static const field hello_fields[] = {
     TEXTS(ANSWER, 15, hello.relays),
     AT(ANSWER, 16, U32, hello.relays_up, UINT32_MAX),
     ARRAY(ANSWER, 17, hello.twin),
+    ARRAY(ANSWER, 18, hello.revoked),
 };
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "a size is written as 64 bits");
 

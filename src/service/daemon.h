@@ -73,6 +73,7 @@ typedef struct kith_daemon_request {
     size_t data_size;
 } kith_daemon_request;
 
+#define KITH_DAEMON_REVOKED 256
 /* The daemon's hello. */
 typedef struct kith_daemon_hello {
     uint32_t protocol;
@@ -82,8 +83,9 @@ typedef struct kith_daemon_hello {
     char folder[KITH_PATH_NAME_MAX]; /* where its own receive puts files; "": it receives nothing */
     char addresses[KITH_DAEMON_ADDRESSES][KITH_ADDRESS_TEXT]; /* up to the first "" */
     char relays[KITH_OPTIONS_RELAYS_MAX][KITH_DAEMON_URL];
-    uint32_t relays_up;           /* bit i: relays[i] serves us */
-    char twin[KITH_ADDRESS_TEXT]; /* where else its identity is announced; "": nowhere */
+    uint32_t relays_up;                /* bit i: relays[i] serves us */
+    char twin[KITH_ADDRESS_TEXT];      /* where else its identity is announced; "": nowhere */
+    char revoked[KITH_DAEMON_REVOKED]; /* that own devices have revoked it, and why; "": they have not said so */
 } kith_daemon_hello;
 
 typedef struct kith_daemon_answer {

@@ -722,6 +722,9 @@ def test_another_of_us():
     has(r.stderr, "announces this device's identity")
     (e,) = [e for e in events(p.locked("receive", "--json").stdout) if e["event"] == "twin"]
     has(e["address"], "192.0.2.9")
+    p = Place(script="receive revoked message=this_device_was_revoked_by_pad\nreceive end\n")
+    has(p.locked("receive", "-q").stderr, "warning: this device was revoked by pad; your other devices do not let it in")
+    equal([e["message"] for e in events(p.locked("receive", "--json").stdout) if e["event"] == "revoked"], ["this device was revoked by pad"])
 
 
 def test_up_tells_systemd():

@@ -65,6 +65,22 @@ def case_told_at_once():
         expect(lost.id not in n.c.devices(), "c does not know")
 
 
+def case_it_says_so_itself():
+    """Who has the revoked device sees it there, too."""
+    with Net() as n:
+        pair(n.a, n.b)
+        up = n.b.kith("up", "--dir", n.b.inbox)
+        up.event("ready")
+        expect(n.b.kith("status").ends(0).event("status")["revoked"] is None, "revoked before it was")
+        n.a.receive().begins()
+        n.b.kith("ping", "-c", "1", n.a.id).ends(0)
+        n.a.kith("revoke", "--yes", "--why", "sold", n.b.id).ends(0)
+        n.b.kith("ping", "-c", "1", n.a.id).ends(4, "sold")
+        n.b.kith("ping", "-c", "1", n.a.id).ends(4, "sold")
+        expect("sold" in up.event("revoked")["message"] and up.count("revoked") == 1, up.said())
+        expect("sold" in n.b.kith("status").ends(0).event("status")["revoked"], "not in the status")
+
+
 def case_stolen_first_device():
     """The thief has the earliest device, and revokes the others: the recovery code takes it out, and them in again."""
     with Net() as n:

@@ -491,7 +491,8 @@ static void daemon_answers(void **state)
                                   .addresses = {"[::1]:1", "::2"},
                                   .relays = {"ws://x"},
                                   .relays_up = 1,
-                                  .twin = "[::3]:3"};
+                                  .twin = "[::3]:3",
+                                  .revoked = "by a"};
     answer("daemon-hello", &a);
     a = (kith_daemon_answer){.kind = KITH_DAEMON_EVENT};
     a.event = (kith_event){.kind = KITH_EVENT_FILE,
