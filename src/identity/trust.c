@@ -12,7 +12,6 @@
 #define V1_MEMBERS    10
 #define UNNAMED       "device"
 #define FIRST_ROOM    8
-#define DIGITS_MAX    ((size_t)2 * KITH_FINGERPRINT_SIZE)
 #define BODY_HEAD_MAX 9 /* the array's head */
 
 /* An array: a set is small, and looking through it costs less than the handshake that asks. */
@@ -111,14 +110,12 @@ static kith_peer *by_local_name(const kith_trust *trust, const char *name)
     return NULL;
 }
 
-/* The hex digits of `text` in lower case, without dashes; false when they are too few or too many, or there is
- * something else. */
-static bool prefix_digits(const char *text, char out[static DIGITS_MAX + 1])
+bool kith_prefix_read(const char *text, char out[static KITH_PREFIX_TEXT_SIZE])
 {
     size_t n = 0;
     for (; *text; text++) {
         if (*text == '-') continue;
-        if (!isxdigit((unsigned char)*text) || n == DIGITS_MAX) return false;
+        if (!isxdigit((unsigned char)*text) || n == KITH_PREFIX_TEXT_SIZE - 1) return false;
         out[n++] = (char)tolower((unsigned char)*text);
     }
     out[n] = 0;
@@ -127,14 +124,14 @@ static bool prefix_digits(const char *text, char out[static DIGITS_MAX + 1])
 
 static bool has_prefix(const uint8_t *bytes, size_t size, const char *digits)
 {
-    char text[DIGITS_MAX + 1];
+    char text[KITH_PREFIX_TEXT_SIZE];
     return strncmp(kith_hex(bytes, size, text), digits, strlen(digits)) == 0;
 }
 
 kith_err kith_trust_find(const kith_trust *trust, const char *text, const kith_peer **found, size_t cap, size_t *count)
 {
     uint8_t uuid[KITH_UUID_SIZE];
-    char digits[DIGITS_MAX + 1];
+    char digits[KITH_PREFIX_TEXT_SIZE];
     const kith_peer *peer = NULL;
     size_t fits = 0;
     if (kith_uuid_parse(text, uuid) == KITH_OK) peer = kith_trust_by_uuid(trust, uuid);
@@ -142,7 +139,7 @@ kith_err kith_trust_find(const kith_trust *trust, const char *text, const kith_p
     if (peer) {
         if (cap) found[0] = peer;
         fits = 1;
-    } else if (prefix_digits(text, digits)) {
+    } else if (kith_prefix_read(text, digits)) {
         for (size_t i = 0; i < trust->count; i++) {
             peer = &trust->peers[i];
             if (!has_prefix(peer->uuid, sizeof peer->uuid, digits) &&

@@ -10,7 +10,6 @@
 #include "node/lan.h"
 #include "node/session.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,15 +21,14 @@
 #define PIN_DEVICES_MAX 64                /* of those announced that are looked at */
 #define PIN_DIALS_MAX   (2 * KITH_SIGHTING_ADDRS_MAX)
 #define PIN_NAMED_MAX   4 /* named when several fit */
-#define DIGITS_MAX      (2 * KITH_FINGERPRINT_SIZE)
 
 typedef enum stage { LOOKING, DIALLING, ASKING, PINNING } stage;
 
 typedef struct pin_op {
     op op;
     stage stage;
-    char digits[DIGITS_MAX + 1]; /* what the device is named by */
-    char name[KITH_NAME_SIZE];   /* "": after its fingerprint */
+    char digits[KITH_PREFIX_TEXT_SIZE]; /* what the device is named by */
+    char name[KITH_NAME_SIZE];          /* "": after its fingerprint */
     bool yes;
     uint64_t begun_ns;
     kith_timer *timer;
@@ -126,9 +124,10 @@ static bool pin_answer(op *o, kith_op question, bool yes)
 
 /* ---- who answers ---- */
 
+/* As far as both go: a fingerprint is announced in part. */
 static bool begins_with(const uint8_t *bytes, size_t size, const char *digits)
 {
-    char text[DIGITS_MAX + 1];
+    char text[KITH_PREFIX_TEXT_SIZE];
     size_t n = strlen(digits);
     kith_hex(bytes, size, text);
     return strncmp(text, digits, n < 2 * size ? n : 2 * size) == 0;
@@ -282,19 +281,6 @@ static void on_timer(void *user)
     kith__core_pump(core);
 }
 
-/* The hex digits of a UUID, or of the beginning of one or of a fingerprint; dashes are skipped. */
-static bool read_digits(const char *text, char out[static DIGITS_MAX + 1])
-{
-    size_t n = 0;
-    for (; *text; text++) {
-        if (*text == '-') continue;
-        if (!isxdigit((unsigned char)*text) || n == DIGITS_MAX) return false;
-        out[n++] = (char)tolower((unsigned char)*text);
-    }
-    out[n] = 0;
-    return n >= KITH_DEVICE_PREFIX_MIN;
-}
-
 void kith_core_pin(kith_core *core, kith_op id, const char *device, const kith_pin_options *options)
 {
     static const op_kind kind = {
@@ -307,7 +293,7 @@ void kith_core_pin(kith_core *core, kith_op id, const char *device, const kith_p
         return;
     }
     const char *wrong = NULL;
-    if (!read_digits(device, p->digits))
+    if (!kith_prefix_read(device, p->digits))
         wrong = "a device that is not known here has no name yet: say its id, or 4 digits or more of its fingerprint";
     else if (options->name && kith_name_check(options->name, strlen(options->name), p->name))
         wrong = "a device's name is 1 to 63 bytes of text without control characters";

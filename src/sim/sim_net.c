@@ -345,14 +345,20 @@ bool kith__sim_is_cut(kith_sim *sim, const kith_sim_host *a, const kith_sim_host
     return pair && (pair->cut || (kind == SIM_UDP && pair->cut_udp) || (kind == SIM_TCP && pair->cut_tcp));
 }
 
+static kith_err both_ways(kith_sim_host *a, kith_sim_host *b, sim_pair **there, sim_pair **back)
+{
+    if (a == b) return KITH_ERR_ARG;
+    kith_err err = pair_of(a, b, there);
+    if (!err) err = pair_of(b, a, back);
+    if (!err) *there = kith__sim_pair_find(a->sim, a, b); /* the second may have moved the first */
+    return err;
+}
+
 kith_err kith_sim_partition(kith_sim_host *a, kith_sim_host *b, bool on)
 {
     sim_pair *there, *back;
-    if (a == b) return KITH_ERR_ARG;
-    kith_err err = pair_of(a, b, &there);
-    if (!err) err = pair_of(b, a, &back);
+    kith_err err = both_ways(a, b, &there, &back);
     if (err) return err;
-    there = kith__sim_pair_find(a->sim, a, b); /* the second may have moved the first */
     there->cut = back->cut = on;
     kith__sim_note(a->sim, on ? "cut" : "heal", a, b->id, NULL, 0);
     kith__sim_lan_moved(a);
@@ -363,11 +369,8 @@ kith_err kith_sim_partition(kith_sim_host *a, kith_sim_host *b, bool on)
 kith_err kith_sim_firewall(kith_sim_host *a, kith_sim_host *b, bool udp, bool tcp)
 {
     sim_pair *there, *back;
-    if (a == b) return KITH_ERR_ARG;
-    kith_err err = pair_of(a, b, &there);
-    if (!err) err = pair_of(b, a, &back);
+    kith_err err = both_ways(a, b, &there, &back);
     if (err) return err;
-    there = kith__sim_pair_find(a->sim, a, b); /* the second may have moved the first */
     there->cut_udp = back->cut_udp = udp;
     there->cut_tcp = back->cut_tcp = tcp;
     kith__sim_note(a->sim, (const char *[]){"all passes", "no TCP", "no UDP", "neither"}[2 * udp + tcp], a, b->id, NULL,
