@@ -131,7 +131,9 @@ def case_ended_under_a_command():
     with Net() as n:
         pair(n.a, n.b)
         daemon = up(n.a)
-        ping = n.a.kith("ping", n.b.id)
+        n.b.receive()
+        ping = n.a.kith("ping", "-c", "1000", n.b.id)
+        ping.event("pong")  # it is the daemon's by now
         n.a.kith("down").ends(0)
         daemon.ends(0)
         ping.ends(3, "kith up")
