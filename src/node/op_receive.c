@@ -82,13 +82,20 @@ kith_err kith__receive_serve(channel *c)
     return err ? err : kith__transfer_new(r, TRANSFER_ID_BASE * r->op.id + ++r->last_id, c);
 }
 
+/* Whether a person who was asked about the one has seen the other: its name, too. */
+static bool same_offer(const transfer *a, const transfer *b)
+{
+    const kith_file_header *x = kith_file_rx_header(a->rx), *y = kith_file_rx_header(b->rx);
+    return memcmp(&a->config.id, &b->config.id, sizeof a->config.id) == 0 && strcmp(x->name, y->name) == 0 &&
+           x->executable == y->executable;
+}
+
 /* What is under way of the same file from the same device. */
-static transfer *under_way(transfer *t)
+static transfer *under_way(const transfer *t)
 {
     KITH_EACH (at, &t->op->transfers) {
         transfer *other = KITH_OF(at, transfer, link);
-        bool same = memcmp(&other->config.id, &t->config.id, sizeof t->config.id) == 0;
-        if (other != t && same && kith__transfer_can_continue(other)) return other;
+        if (other != t && kith__transfer_can_continue(other) && same_offer(other, t)) return other;
     }
     return NULL;
 }
