@@ -343,25 +343,6 @@ kith_err kith_home_init(kith_home *home, const kith_home_init_options *options, 
     return err;
 }
 
-kith_err kith_home_change_password(kith_home *home, kith_bytes old_password, kith_bytes new_password,
-                                   kith_kdf_params kdf, kith_rng *rng, kith_problem *problem)
-{
-    kith_identity found = {0};
-    kith_file *lock = NULL;
-    uint8_t *seed = NULL;
-    *problem = (kith_problem){0};
-    kith_err err = kith__home_lock(home, &lock, problem);
-    if (!err) err = kith__home_need_identity(home, &found, problem);
-    if (!err) err = kith__home_open_keys(home, &found.keys, old_password, &seed, problem);
-    if (!err && !kith__no_kdf(&kdf)) found.keys.kdf = kdf;
-    if (!err) err = kith__home_seal_keys(&found.keys, new_password, seed, rng, problem);
-    if (!err) err = kith__home_write_keys(home, &found, problem);
-    kith_secret_free(seed);
-    kith__identity_done(&found);
-    home->env->file->close(lock);
-    return err;
-}
-
 /* The seed that this device deposited, in guarded memory: release with kith_secret_free. */
 static kith_err open_own_deposit(const kith_home *home, const kith_identity *found, const uint8_t *code, uint8_t **out,
                                  kith_problem *problem)
@@ -375,8 +356,9 @@ static kith_err open_own_deposit(const kith_home *home, const kith_identity *fou
     return err;
 }
 
-kith_err kith_home_reset_password(kith_home *home, const uint8_t code[static KITH_RECOVERY_CODE_SIZE],
-                                  kith_bytes new_password, kith_kdf_params kdf, kith_rng *rng, kith_problem *problem)
+/* The keys, opened with the recovery code, or with the old password where that is NULL, under a new password. */
+static kith_err seal_anew(kith_home *home, kith_bytes old_password, const uint8_t *code, kith_bytes new_password,
+                          kith_kdf_params kdf, kith_rng *rng, kith_problem *problem)
 {
     kith_identity found = {0};
     kith_file *lock = NULL;
@@ -384,7 +366,9 @@ kith_err kith_home_reset_password(kith_home *home, const uint8_t code[static KIT
     *problem = (kith_problem){0};
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = kith__home_need_identity(home, &found, problem);
-    if (!err) err = open_own_deposit(home, &found, code, &seed, problem);
+    if (!err)
+        err = code ? open_own_deposit(home, &found, code, &seed, problem)
+                   : kith__home_open_keys(home, &found.keys, old_password, &seed, problem);
     if (!err && !kith__no_kdf(&kdf)) found.keys.kdf = kdf;
     if (!err) err = kith__home_seal_keys(&found.keys, new_password, seed, rng, problem);
     if (!err) err = kith__home_write_keys(home, &found, problem);
@@ -392,6 +376,18 @@ kith_err kith_home_reset_password(kith_home *home, const uint8_t code[static KIT
     kith__identity_done(&found);
     home->env->file->close(lock);
     return err;
+}
+
+kith_err kith_home_change_password(kith_home *home, kith_bytes old_password, kith_bytes new_password,
+                                   kith_kdf_params kdf, kith_rng *rng, kith_problem *problem)
+{
+    return seal_anew(home, old_password, NULL, new_password, kdf, rng, problem);
+}
+
+kith_err kith_home_reset_password(kith_home *home, const uint8_t code[static KITH_RECOVERY_CODE_SIZE],
+                                  kith_bytes new_password, kith_kdf_params kdf, kith_rng *rng, kith_problem *problem)
+{
+    return seal_anew(home, (kith_bytes){0}, code, new_password, kdf, rng, problem);
 }
 
 kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *problem)

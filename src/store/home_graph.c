@@ -226,15 +226,15 @@ kith_err kith_home_tend_graph(kith_home *home, const uint8_t *seed, kith_rng *rn
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = kith__home_need_identity(home, &identity, problem);
     if (!err) err = read_graph(home, false, &graph, &old, &old_size, problem);
-    bool new = !err &&kith_graph_count(graph) == 0;
+    bool none = !err && kith_graph_count(graph) == 0;
     if (!err) {
         own_entry(&identity, &self);
         kith_graph_author author = {.seed = seed, .self = &self, .now_ms = now_ms};
-        err = new ? found(graph, &author, NULL, rng) : speak(graph, &author, rng);
+        err = none ? found(graph, &author, NULL, rng) : speak(graph, &author, rng);
         if (err) kith__say_plain(problem, err);
     }
     if (!err) err = write_graph(home, graph, old, old_size, problem);
-    if (!err) *founded = new;
+    if (!err) *founded = none;
     kith_graph_free(graph);
     kith_free(old);
     kith__identity_done(&identity);
