@@ -90,24 +90,39 @@ static bool same_offer(const transfer *a, const transfer *b)
            x->executable == y->executable;
 }
 
-/* What is under way of the same file from the same device. */
+/* What is under way of the same file from the same device, with whichever receive began it. */
 static transfer *under_way(const transfer *t)
 {
-    KITH_EACH (at, &t->op->transfers) {
-        transfer *other = KITH_OF(at, transfer, link);
-        if (other != t && kith__transfer_can_continue(other) && same_offer(other, t)) return other;
+    for (receive_op *r = t->op->op.core->receiver; r; r = r->older) {
+        if (r->over) continue;
+        KITH_EACH (at, &r->transfers) {
+            transfer *other = KITH_OF(at, transfer, link);
+            if (other != t && kith__transfer_can_continue(other) && same_offer(other, t)) return other;
+        }
     }
     return NULL;
 }
 
+/* It holds no buffer of the receive that it came to, since it has not begun. */
+static void hand_over(transfer *t, receive_op *to)
+{
+    t->op->count--;
+    kith_list_remove(&t->link);
+    t->op = to;
+    t->config.folder = to->folder;
+    kith_list_append(&to->transfers, &t->link);
+    to->count++;
+}
+
 void kith__receive_offered(transfer *t)
 {
-    const receive_op *r = t->op;
     transfer *before = under_way(t);
     if (before) {
+        if (before->op != t->op) hand_over(t, before->op);
         kith__transfer_continue(t, before);
         return;
     }
+    const receive_op *r = t->op;
     bool yes = r->yes && !t->verdict_said; /* for contacts; not where ASK was said of this one */
     if (!r->ask && (yes || t->verdict == KITH_ALLOW)) {
         kith__transfer_begin(t);

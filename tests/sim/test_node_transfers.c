@@ -507,6 +507,34 @@ static void one_that_goes_over(void **state)
     }
 }
 
+/* It goes on where it began, also when another receive has come since, which takes what is new. */
+static void one_that_goes_over_stays_with_its_receive(void **state)
+{
+    (void)state;
+    world w;
+    world_make(&w, KITH_PEER_OWN);
+    assert_ok(kith_sim_put_folder(w.node.host, "/else", 0755));
+    kith_op first_receive = receive(&w, false);
+    line *l = connect_and_wait(&w);
+    kith_stream *first = offer(&w, l, "file", FILE_4M, 1);
+    assert_non_null(first);
+    run(&w, KITH_SIM_S);
+    kith_receive_options other = {.size = sizeof other, .folder = "/else"};
+    kith_core_receive(w.node.core, ++w.node.last_op, &other);
+    kith_stream_reset(first, KITH_WIRE_SUPERSEDED);
+    kith_stream_stop(first, KITH_WIRE_SUPERSEDED);
+    quic_env_flush(&w.bad.quic);
+    run(&w, KITH_SIM_S);
+    assert_non_null(offer(&w, l, "file", FILE_4M, 1));
+    run(&w, 20 * KITH_SIM_S);
+    assert_int_equal(count_events(&w.node, KITH_EVENT_START), 1);
+    assert_int_equal(count_events(&w.node, KITH_EVENT_FAILED), 0);
+    hang_up(&w.bad, l, 0);
+    run(&w, KITH_SIM_S);
+    assert_int_equal(last_event(&w.node, KITH_EVENT_FAILED)->op, first_receive);
+    world_free(&w);
+}
+
 /* Nothing more is taken from somebody who was forgotten meanwhile. */
 static void forgotten_while_sending(void **state)
 {
@@ -606,6 +634,7 @@ int main(void)
         TEST(begun_chunks_do_not_starve_others),
         TEST(the_same_file_again),
         TEST(one_that_goes_over),
+        TEST(one_that_goes_over_stays_with_its_receive),
         TEST(forgotten_while_sending),
         TEST(ended_at_every_moment),
     };
