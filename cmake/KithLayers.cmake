@@ -16,9 +16,15 @@ set(KITH_USES_io base wire env)
 set(KITH_USES_sim base wire env)
 set(KITH_USES_node base wire crypto identity discovery path quic env store service io)
 
+# The layers that bytes of a transfer go through are compiled for speed, all else for size.
+set(KITH_FAST_LAYERS base wire crypto path quic service relay io)
+add_library(kith_small INTERFACE)
+target_compile_options(kith_small INTERFACE $<$<CONFIG:RelWithDebInfo>:-Os>)
+
 add_library(kith_flags INTERFACE)
 target_compile_options(kith_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
   -Wvla -Wundef -Wpointer-arith -fvisibility=hidden -fno-common -ffunction-sections -fdata-sections
+  -fno-asynchronous-unwind-tables # a ninth of the size; debuggers have .debug_frame
   $<$<BOOL:${KITH_WERROR}>:-Werror> $<$<CONFIG:RelWithDebInfo>:-fstack-protector-strong>)
 target_compile_definitions(kith_flags INTERFACE _GNU_SOURCE KITH_VERSION="${PROJECT_VERSION}"
   $<$<CONFIG:RelWithDebInfo>:_FORTIFY_SOURCE=2>)
@@ -44,6 +50,9 @@ foreach(layer IN LISTS KITH_LAYERS)
   add_library(kith_${layer} OBJECT ${layer_sources})
   target_link_libraries(kith_${layer} PRIVATE kith_flags ${KITH_LIBRARIES})
   target_include_directories(kith_${layer} SYSTEM PRIVATE ${KITH_BLAKE3_DIR})
+  if(NOT layer IN_LIST KITH_FAST_LAYERS)
+    target_link_libraries(kith_${layer} PRIVATE kith_small)
+  endif()
 endforeach()
 
 # kith_link_layers(target layer...): the objects of these layers, of all they use, and the libraries.
