@@ -151,12 +151,12 @@ static void whole(session *s, const kith_event *event)
     r->files++;
     if (t && t->progress.started_ns && !r->asking) progress_update(&t->progress, event->bytes_total, now_ns());
     out_name(slash ? slash + 1 : *event->path_name ? event->path_name : event->name, name, sizeof name);
-    out_line("%s %s", name, out_bytes((double)event->bytes_total, size));
+    out_line("%s (%s) from %s", name, out_bytes((double)event->bytes_total, size), event->device.name);
     if (event->already) out_say("%s was here already, the same: nothing was written.", name);
-    out_event(json_pack("{s:s, s:o, s:I, s:s, s:o, s:b, s:I}", "event", "file", "name", out_json_text(event->name),
+    out_event(json_pack("{s:s, s:o, s:I, s:s, s:o, s:b, s:I, s:o}", "event", "file", "name", out_json_text(event->name),
                         "size", (json_int_t)event->bytes_total, "hash", event->hash, "file",
                         out_json_text(event->path_name), "already", event->already, "transfer",
-                        (json_int_t)event->transfer));
+                        (json_int_t)event->transfer, "device", out_json_device(&event->device)));
     json_done(event, event->seconds > 0 ? event->seconds : t ? progress_seconds(&t->progress, now_ns()) : 0);
     let_go(s, event->transfer);
 }
@@ -179,9 +179,9 @@ static void failed(session *s, const kith_event *event)
     out_status("");
     if (!r->once) {
         if (!goes_on || out()->verbose) out_say("%s", r->message);
-        out_event(json_pack("{s:s, s:o, s:i, s:o, s:I}", "event", "failed", "name", out_json_text(event->name), "code",
-                            kith_err_exit(event->err), "message", out_json_text(message), "transfer",
-                            (json_int_t)event->transfer));
+        out_event(json_pack("{s:s, s:o, s:i, s:o, s:I, s:o}", "event", "failed", "name", out_json_text(event->name),
+                            "code", kith_err_exit(event->err), "message", out_json_text(message), "transfer",
+                            (json_int_t)event->transfer, "device", out_json_device(&event->device)));
     }
     let_go(s, event->transfer);
 }

@@ -18,6 +18,8 @@ import termios
 import time
 
 KITH = os.path.abspath(sys.argv[1])
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PRINTED = {}  # by command and event: the members of what any test saw
 PATIENCE = 60  # seconds until a hanging test is a failed one
 CODE = " ".join(["acid acorn apple april banana cherry grape lemon melon orange peach tender"] * 2)  # the fake's recovery code
 WORDS = "acid acorn apple april banana cherry"
@@ -50,8 +52,11 @@ class Place:
 
     def run(self, *words, input="", env=(), **kwargs):
         """Without a terminal."""
-        return subprocess.run([KITH, *words], input=input, capture_output=True, text=True, cwd=self.dir, timeout=PATIENCE,
+        done = subprocess.run([KITH, *words], input=input, capture_output=True, text=True, cwd=self.dir, timeout=PATIENCE,
                               env={**self.env, **dict(env)}, start_new_session=True, **kwargs)
+        if "--json" in words:
+            note_printed(words, done.stdout)
+        return done
 
     def locked(self, *words, **kwargs):
         """With the password from its file."""
@@ -142,6 +147,19 @@ class Terminal:
             os.kill(self.pid, signal.SIGKILL)
             raise AssertionError(f"it does not end; it said {self.seen!r}")
         return self.status
+
+
+def note_printed(words, text):
+    """For test_json_is_documented."""
+    command = next((w for w in words if page(w).exists()), None)
+    for line in text.splitlines() if command else []:
+        if line.startswith("{"):
+            e = json.loads(line)
+            PRINTED.setdefault((command, e["event"]), set()).update(e)
+
+
+def page(command):
+    return ROOT / f"docs/man/kith-{command}.1.scd"
 
 
 def events(text):
@@ -1300,7 +1318,7 @@ receive failed transfer=10 name=c err=-43
 def test_receive():
     p = Place(script=RECEIVE + "receive end err=-46\n")
     r = p.locked("receive", "--conflict", "skip", "--from", "laptop")
-    equal((r.returncode, r.stdout), (130, "a\\x1bb (2).txt 2.0 KiB\n"))
+    equal((r.returncode, r.stdout), (130, "a\\x1bb (2).txt (2.0 KiB) from laptop\n"))
     has(r.stderr, f"Receiving into {os.path.realpath(p.dir)} until Ctrl-C.")
     has(r.stderr, "c: the connection was lost\n")
     has(p.trace(), f"receive {os.path.realpath(p.dir)} from=01890000-0000-7000-8000-0000000000aa yes=0 once=0 conflict=1")
@@ -1309,6 +1327,7 @@ def test_receive():
     equal([x["event"] for x in e], "ready start progress file done failed error".split())
     equal({k: e[3][k] for k in ("name", "size", "hash")}, {"name": "a\x1bb.txt", "size": 2048, "hash": "abcd"})
     equal((e[5]["code"], e[6]["code"]), (3, 130))
+    equal([x["device"]["name"] for x in e if "device" in x], ["laptop"] * 3)  # start, file, failed: who sends it
 
 
 def test_receive_once():
@@ -1319,7 +1338,7 @@ def test_receive_once():
     equal(events(p.locked("--json", "receive", "--once").stdout)[-1]["code"], 5)
     p = Place(script="receive start transfer=3 name=c total=1\nreceive file transfer=3 name=c total=1 already=1\nreceive end\n")
     r = p.locked("receive", "--once")
-    equal((r.returncode, r.stdout), (0, "c 1 B\n"))
+    equal((r.returncode, r.stdout), (0, "c (1 B) from laptop\n"))
     has(r.stderr, "was here already")
     # What began over one way and goes on over a better one is one file, and no failure, whichever is told first.
     anew = "receive failed transfer=3 name=c err=-3\n"
@@ -1327,19 +1346,20 @@ def test_receive_once():
     for rest in (anew + there, there + anew):
         p = Place(script="receive start transfer=3 name=c total=9\n" + rest + "receive end\n")
         r = p.locked("receive", "--once")
-        equal((r.returncode, r.stdout, r.stderr.count("anew")), (0, "c 9 B\n", 0), r.stderr)
+        equal((r.returncode, r.stdout, r.stderr.count("anew")), (0, "c (9 B) from laptop\n", 0), r.stderr)
         equal(p.locked("receive").stderr.count("anew"), 0)
 
 
 def test_receive_asks():
     offer = "receive offer transfer=7 device=phone trust=contact name=pic%0a.jpg total=4096\n"
-    p = Place(script=offer + "receive start transfer=7 name=pic total=4096\nreceive file transfer=7 name=pic total=4096\nreceive end\n")
+    p = Place(script=offer + "receive start transfer=7 name=pic total=4096\n"
+              "receive file transfer=7 name=pic total=4096 device=phone\nreceive end\n")
     t = p.terminal("--password-file", str(p.password), "receive", "--once")
     t.expect("phone wants to send 1 file, 4.0 KiB: pic\\x0a.jpg\r\n")
     t.expect("[y/N] ")
     t.type("y\n")
     equal(t.wait(), 0)
-    equal(t.out, "pic 4.0 KiB\n")
+    equal(t.out, "pic (4.0 KiB) from phone\n")
     has(p.trace(), "answer yes")
     p = Place(script=offer + "receive failed transfer=7 name=pic err=-28 message=x\nreceive end\n")
     t = p.terminal("--password-file", str(p.password), "receive", "--once")
@@ -1472,6 +1492,35 @@ def test_completion():
         if shutil.which(shell):
             r = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True)
             equal((r.returncode, r.stderr), (0, ""), shell)
+
+
+# ---- after all of them: what the others saw ----
+
+def json_section(command, seen=()):
+    """What the manual page says of JSON, and what the pages say that it refers to."""
+    text = page(command).read_text().partition("\n# JSON\n")[2].partition("\n# ")[0]
+    further = {w for w in re.findall(r"\*kith[ -]([a-z]+)\*", text) if page(w).exists()} - {command, *seen}
+    return text + "".join(json_section(w, (command, *seen, *further)) for w in sorted(further))
+
+
+def test_json_is_documented():
+    """Each event that a command prints, and each member of it, is in its manual page."""
+    common = {"event", "error"}  # kith(1) has these: "code", "message"
+    missing = set()
+    for (command, event), members in PRINTED.items():
+        text = json_section(command)
+        if event in common:
+            continue
+        if f'"event":"{event}"' not in text:
+            missing.add(f"kith-{command}(1): event {event}")
+        missing |= {f"kith-{command}(1): {event}: {m}" for m in members - common if f'"{m}"' not in text}
+    for source in sorted((ROOT / "cli").glob("cmd_*.c")):  # those that no test has seen
+        command = source.stem[4:]
+        for event in re.findall(r'"event", "([a-z_]+)"', source.read_text()):
+            if f'"event":"{event}"' not in json_section(command):
+                missing.add(f"kith-{command}(1): event {event}")
+    has((ROOT / "docs/man/kith.1.scd").read_text(), '{"event":"error","code":N,"message":...}')
+    assert not missing, "\n" + "\n".join(sorted(missing))
 
 
 def main():
