@@ -4,18 +4,32 @@
 
 #include <string.h>
 
-/* On an error nothing is said yet: `problem` has it. */
-static int change(session *s, const secret *old, const char *code, const secret *fresh, kith_err *err,
-                  kith_problem *problem)
+/* What opens the keys, known to be right before a new password is asked for. */
+static int prove(session *s, kith_password_change *how, secret *old, char code[KITH_RECOVERY_TEXT])
 {
-    kith_password_change how = {.size = sizeof how,
-                                .old_password = old->data,
-                                .old_password_size = old->size,
-                                .recovery_code = code,
-                                .new_password = fresh->data,
-                                .new_password_size = fresh->size};
-    *err = kith_change_password(s->home, &how, problem);
-    if (*err) return kith_err_exit(*err);
+    kith_problem problem;
+    kith_err err = KITH_OK;
+    int tries = 0;
+    how->check = true;
+    do {
+        int status = how->recovery_code ? code_recovery(s, code) : session_password(s, false, old);
+        if (status) return status;
+        how->old_password_size = old->size;
+        err = kith_change_password(s->home, how, &problem);
+    } while (session_try_again(s, err, &tries));
+    how->check = false;
+    return err ? out_problem(err, problem.message) : 0;
+}
+
+static int change(session *s, kith_password_change *how, secret *fresh)
+{
+    kith_problem problem;
+    int status = session_new_password(s, fresh);
+    if (status) return status;
+    how->new_password = fresh->data;
+    how->new_password_size = fresh->size;
+    kith_err err = kith_change_password(s->home, how, &problem);
+    if (err) return out_problem(err, problem.message);
     out_say("The password is changed.  What runs goes on; backups made before open with the old one.");
     out_event(json_pack("{s:s}", "event", "password_changed"));
     return 0;
@@ -35,18 +49,13 @@ static int run(const cli_args *a)
     if (err) return out_problem(err, problem.message);
     secret_init(&old);
     secret_init(&fresh);
-    status = recovery ? code_recovery(&s, code) : session_password(&s, false, &old);
-    if (!status) status = session_new_password(&s, &fresh);
-    if (!status) status = change(&s, &old, recovery ? code : NULL, &fresh, &err, &problem);
-    for (int tries = 0; !recovery && session_try_again(&s, err, &tries);) { /* the new one is known already */
-        err = KITH_OK;
-        status = session_password(&s, false, &old);
-        if (!status) status = change(&s, &old, NULL, &fresh, &err, &problem);
-    }
+    kith_password_change how = {.size = sizeof how, .old_password = old.data, .recovery_code = recovery ? code : NULL};
+    status = prove(&s, &how, &old, code);
+    if (!status) status = change(&s, &how, &fresh);
     secret_done(&old);
     secret_done(&fresh);
     explicit_bzero(code, sizeof code);
-    return err ? out_problem(err, problem.message) : status;
+    return status;
 }
 
 static const cli_option options[] = {

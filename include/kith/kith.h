@@ -158,7 +158,8 @@ KITH_API KITH_MUST_CHECK kith_err kith_permit(const char *home, const char *id, 
 KITH_API KITH_MUST_CHECK kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, size_t cap,
                                                size_t *count, kith_problem *problem);
 
-/* What kith_change_password is given; `size`, the new password, and the old one or the code are needed. */
+/* What kith_change_password is given; `size`, the new password (but see `check`), and the old one or the code are
+ * needed. */
 typedef struct kith_password_change {
     size_t size;
     const void *old_password;
@@ -166,6 +167,7 @@ typedef struct kith_password_change {
     const char *recovery_code; /* NULL: the old password is known */
     const void *new_password;
     size_t new_password_size;
+    bool check; /* change nothing, and look at no new password: only say whether the old one, or the code, is right */
 } kith_password_change;
 /* Change this device's password: `old_password` opens the keys, or `recovery_code` does (its words; then the old one is
  * not looked at).  Running nodes go on.  PASSWORD; CODE: not the code in force, or no code at all, and the problem says

@@ -145,8 +145,11 @@ kith_err kith_change_password(const char *home, const kith_password_change *chan
     if (!err) {
         const kith_bytes old = {c.old_password, c.old_password_size}, fresh = {c.new_password, c.new_password_size};
         seed_rng(&v, &rng);
-        err = c.recovery_code ? kith_home_reset_password(v.home, code, fresh, as_before, &rng, problem)
-                              : kith_home_change_password(v.home, old, fresh, as_before, &rng, problem);
+        if (c.check)
+            err = kith_home_check_password(v.home, old, c.recovery_code ? code : NULL, problem);
+        else
+            err = c.recovery_code ? kith_home_reset_password(v.home, code, fresh, as_before, &rng, problem)
+                                  : kith_home_change_password(v.home, old, fresh, as_before, &rng, problem);
         kith_rng_done(&rng);
         kith__visit_leave(&v);
     }

@@ -356,7 +356,15 @@ static kith_err open_own_deposit(const kith_home *home, const kith_identity *fou
     return err;
 }
 
-/* The keys, opened with the recovery code, or with the old password where that is NULL, under a new password. */
+/* The keys, opened with the recovery code, or with the password where that is NULL. */
+static kith_err open_either(const kith_home *home, const kith_identity *found, kith_bytes password, const uint8_t *code,
+                            uint8_t **seed, kith_problem *problem)
+{
+    return code ? open_own_deposit(home, found, code, seed, problem)
+                : kith__home_open_keys(home, &found->keys, password, seed, problem);
+}
+
+/* The same, under a new password. */
 static kith_err seal_anew(kith_home *home, kith_bytes old_password, const uint8_t *code, kith_bytes new_password,
                           kith_kdf_params kdf, kith_rng *rng, kith_problem *problem)
 {
@@ -366,15 +374,25 @@ static kith_err seal_anew(kith_home *home, kith_bytes old_password, const uint8_
     *problem = (kith_problem){0};
     kith_err err = kith__home_lock(home, &lock, problem);
     if (!err) err = kith__home_need_identity(home, &found, problem);
-    if (!err)
-        err = code ? open_own_deposit(home, &found, code, &seed, problem)
-                   : kith__home_open_keys(home, &found.keys, old_password, &seed, problem);
+    if (!err) err = open_either(home, &found, old_password, code, &seed, problem);
     if (!err && !kith__no_kdf(&kdf)) found.keys.kdf = kdf;
     if (!err) err = kith__home_seal_keys(&found.keys, new_password, seed, rng, problem);
     if (!err) err = kith__home_write_keys(home, &found, problem);
     kith_secret_free(seed);
     kith__identity_done(&found);
     home->env->file->close(lock);
+    return err;
+}
+
+kith_err kith_home_check_password(kith_home *home, kith_bytes password, const uint8_t *code, kith_problem *problem)
+{
+    kith_identity found = {0};
+    uint8_t *seed = NULL;
+    *problem = (kith_problem){0};
+    kith_err err = kith__home_need_identity(home, &found, problem);
+    if (!err) err = open_either(home, &found, password, code, &seed, problem);
+    kith_secret_free(seed);
+    kith__identity_done(&found);
     return err;
 }
 

@@ -79,6 +79,10 @@ KITH_MUST_CHECK kith_err kith_home_change_password(kith_home *home, kith_bytes o
 KITH_MUST_CHECK kith_err kith_home_reset_password(kith_home *home, const uint8_t code[static KITH_RECOVERY_CODE_SIZE],
                                                   kith_bytes new_password, kith_kdf_params kdf, kith_rng *rng,
                                                   kith_problem *problem);
+/* Whether the password, or the recovery code where that is not NULL, would do for the two above; nothing is changed.
+ * PASSWORD; CODE; STATE. */
+KITH_MUST_CHECK kith_err kith_home_check_password(kith_home *home, kith_bytes password, const uint8_t *code,
+                                                  kith_problem *problem);
 /* Call this device something else; the other members of device.json stay.  ARG; UNSUPPORTED when the file is another
  * program's (kith_home_refer). */
 KITH_MUST_CHECK kith_err kith_home_set_name(kith_home *home, const char *name, kith_problem *problem);

@@ -136,12 +136,12 @@ kith_err kith_change_password(const char *home, const kith_password_change *c, k
     if (c->size != sizeof *c) return problem_set(problem, KITH_ERR_ARG, "size");
     if (!read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
     fake_code(code);
-    trace("passwd recovery=%d", c->recovery_code != NULL);
+    if (!c->check) trace("passwd recovery=%d", c->recovery_code != NULL);
     if (c->recovery_code && !has_recovery(home)) return problem_set(problem, KITH_ERR_STATE, "no code");
     if (c->recovery_code && strcmp(c->recovery_code, code) != 0) return problem_set(problem, KITH_ERR_CODE, NULL);
     if (!c->recovery_code && !right(secret, c->old_password, c->old_password_size))
         return problem_set(problem, KITH_ERR_PASSWORD, NULL);
-    write_identity(home, name, c->new_password, c->new_password_size);
+    if (!c->check) write_identity(home, name, c->new_password, c->new_password_size);
     return KITH_OK;
 }
 

@@ -475,6 +475,7 @@ def test_passwd():
     p = Place()
     (p.dir / "new").write_text("better\n")
     (p.dir / "code").write_text(CODE + "\n")
+    has(p.locked("passwd").stderr, "--new-password-file FILE")
     r = p.locked("passwd", "--new-password-file", "new")
     equal((r.returncode, r.stdout), (0, ""))
     equal((p.home / "identity").read_text(), "desk\nbetter\n")
@@ -482,7 +483,6 @@ def test_passwd():
     equal(r.returncode, 4)
     has(r.stderr, "wrong password")
     equal(p.run("passwd", "--new-password-file", "new").returncode, 2)
-    has(p.locked("passwd").stderr, "--new-password-file FILE")
     r = p.run("passwd", "--password-file", "-", "--new-password-file", "-", input="better\nbest\n")  # a line each
     equal((r.returncode, (p.home / "identity").read_text()), (0, "desk\nbest\n"))
     r = p.run("passwd", "--recovery", "--code-file", "code", "--new-password-file", "new")
@@ -524,13 +524,16 @@ def test_passwd_asks():
     t = p.terminal("passwd")
     t.expect("This device's password: ")
     t.type_blind("wrong\n")
+    t.expect("try again")  # before a new one is asked for
+    t.expect("This device's password: ")
+    t.type_blind("one\n")
     for _ in range(2):
         t.expect(": ")
         t.type_blind("one\n")
-    t.expect("try again")
-    t.expect("This device's password: ")
-    t.type_blind("one\n")
     equal(t.wait(), 0)
+    (p.dir / "other").write_text(CODE.replace("cherry", "peach", 1) + "\n")
+    r = p.run("passwd", "--code-file", "other")  # the code, too, before there is nobody to ask for a new password
+    equal(r.returncode, 4, r.stderr)
     t = p.terminal("passwd")
     t.expect("This device's password: ")
     t.type_blind("one\n")

@@ -110,12 +110,18 @@ static void a_forgotten_password(void **state)
     kith_home *home = made("desk", code, &self);
     assert_int_equal(kith_home_reset_password(home, new_code, OTHER, as_was, &rng, &problem), KITH_ERR_CODE);
     says("not the recovery code");
+    assert_int_equal(kith_home_check_password(home, PASSWORD, new_code, &problem), KITH_ERR_CODE);
+    assert_ok(kith_home_check_password(home, OTHER, code, &problem));
+    assert_int_equal(kith_home_check_password(home, OTHER, NULL, &problem), KITH_ERR_PASSWORD);
+    assert_ok(kith_home_check_password(home, PASSWORD, NULL, &problem));
+    opens(home, PASSWORD, &self);
     assert_int_equal(kith_home_reset_password(home, code, (kith_bytes){"", 0}, as_was, &rng, &problem), KITH_ERR_ARG);
     opens(home, PASSWORD, &self);
     assert_ok(kith_home_reset_password(home, code, OTHER, as_was, &rng, &problem));
     opens(home, OTHER, &self);
     kith_home_close(home);
     home = made("bare", NULL, &self);
+    assert_int_equal(kith_home_check_password(home, OTHER, code, &problem), KITH_ERR_STATE);
     assert_int_equal(kith_home_reset_password(home, code, OTHER, as_was, &rng, &problem), KITH_ERR_STATE);
     says("kith recovery new");
     kith_home_close(home);
