@@ -63,8 +63,7 @@ static kith_err check_remains(const kith_home *home, const char *missing, const 
     return KITH_OK;
 }
 
-/* Where device.json is: NULL when it is in the home.  Only its form is looked at. */
-static kith_err find_device(const kith_home *home, char **elsewhere, kith_problem *problem)
+kith_err kith__home_find_device(const kith_home *home, char **elsewhere, kith_problem *problem)
 {
     kith_reason reason;
     uint8_t *data = NULL;
@@ -81,7 +80,7 @@ kith_err kith__home_read_device(const kith_home *home, kith_identity *out, kith_
 {
     kith_reason reason;
     char *elsewhere = NULL;
-    kith_err err = find_device(home, &elsewhere, problem);
+    kith_err err = kith__home_find_device(home, &elsewhere, problem);
     if (err) return err;
     out->elsewhere = elsewhere;
     const char *name = elsewhere ? elsewhere : KITH_DEVICE_NAME;

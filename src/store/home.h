@@ -103,14 +103,15 @@ KITH_MUST_CHECK kith_err kith_home_load_trust(kith_home *home, kith_trust **out,
 typedef kith_err kith_home_trust_fn(kith_trust *trust, void *user);
 KITH_MUST_CHECK kith_err kith_home_update_trust(kith_home *home, kith_home_trust_fn *fn, void *user,
                                                 kith_problem *problem);
-/* Whether trust.cbor, graph.cbor or device.json (the home's own) is another file than when this was last asked with
- * this stamp (zeroed at first: true): cheap, for polling. */
-#define KITH_HOME_STAMPED 3
+/* Whether trust.cbor, graph.cbor, device.json or the application's file that it refers to is another than when this was
+ * last asked with this stamp (zeroed at first: true): cheap, for polling. */
+typedef struct kith_file_stamp { /* no padding; all 0: no file */
+    uint64_t inode, size;
+    int64_t modified_ns, changed_ns;
+} kith_file_stamp;
 typedef struct kith_home_stamp {
-    struct { /* no padding */
-        uint64_t inode, size;
-        int64_t modified_ns, changed_ns;
-    } of[KITH_HOME_STAMPED];
+    kith_file_stamp trust, graph, device, theirs;
+    char elsewhere[KITH_PATH_NAME_MAX]; /* where the application's is; "": there is none */
     bool asked;
 } kith_home_stamp;
 bool kith_home_trust_changed(kith_home *home, kith_home_stamp *stamp);

@@ -77,6 +77,9 @@ typedef struct kith_identity {
 } kith_identity;
 
 void kith__identity_done(kith_identity *identity); /* zeroed is fine */
+/* Where device.json is, in *elsewhere, to release with kith_free: untouched when it is in the home.  Only its form is
+ * looked at.  NO_FILE without a message. */
+KITH_MUST_CHECK kith_err kith__home_find_device(const kith_home *home, char **elsewhere, kith_problem *problem);
 /* device.json alone; NO_FILE without a message when the home has none. */
 KITH_MUST_CHECK kith_err kith__home_read_device(const kith_home *home, kith_identity *out, kith_problem *problem);
 KITH_MUST_CHECK kith_err kith__home_read_identity(const kith_home *home, kith_identity *out, kith_problem *problem);

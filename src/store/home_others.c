@@ -84,23 +84,41 @@ kith_err kith_home_update_trust(kith_home *home, kith_home_trust_fn *fn, void *u
     return err;
 }
 
-bool kith_home_trust_changed(kith_home *home, kith_home_stamp *stamp)
+/* Is it another file than before? */
+static bool stamp_one(const kith_home *home, const char *name, kith_file_stamp *stamp)
 {
-    static const char *const names[KITH_HOME_STAMPED] = {KITH_TRUST_NAME, KITH_GRAPH_NAME, KITH_DEVICE_NAME};
-    kith_home_stamp now = {.asked = true};
-    bool same = stamp->asked;
-    for (size_t i = 0; i < KITH_HOME_STAMPED; i++) {
-        kith_file_info info;
-        if (kith__home_stat(home, names[i], &info) == KITH_OK) {
-            now.of[i].inode = info.inode;
-            now.of[i].size = info.size;
-            now.of[i].modified_ns = info.modified_ns;
-            now.of[i].changed_ns = info.changed_ns;
-        }
-        same = same && memcmp(&stamp->of[i], &now.of[i], sizeof now.of[i]) == 0;
-    }
+    kith_file_stamp now = {0};
+    kith_file_info info;
+    if (*name && kith__home_stat(home, name, &info) == KITH_OK)
+        now = (kith_file_stamp){info.inode, info.size, info.modified_ns, info.changed_ns};
+    bool same = memcmp(stamp, &now, sizeof now) == 0;
     *stamp = now;
     return !same;
+}
+
+/* One that cannot be told is not watched. */
+static void find_elsewhere(const kith_home *home, kith_home_stamp *stamp)
+{
+    kith_problem ignored;
+    char *path = NULL;
+    *stamp->elsewhere = 0;
+    if (kith__home_find_device(home, &path, &ignored) == KITH_OK && path && strlen(path) < sizeof stamp->elsewhere)
+        strcpy(stamp->elsewhere, path);
+    kith_free(path);
+}
+
+bool kith_home_trust_changed(kith_home *home, kith_home_stamp *stamp)
+{
+    bool changed = !stamp->asked;
+    changed |= stamp_one(home, KITH_TRUST_NAME, &stamp->trust);
+    changed |= stamp_one(home, KITH_GRAPH_NAME, &stamp->graph);
+    if (stamp_one(home, KITH_DEVICE_NAME, &stamp->device) || !stamp->asked) {
+        find_elsewhere(home, stamp);
+        changed = true;
+    }
+    changed |= stamp_one(home, stamp->elsewhere, &stamp->theirs);
+    stamp->asked = true;
+    return changed;
 }
 
 kith_err kith_home_load_seen(kith_home *home, kith_seen **out)

@@ -5,6 +5,7 @@
 #include "identity/graph_derive.h"
 #include "node/own.h"
 #include "service/trust_message.h"
+#include "store/atomic.h"
 
 #include <stdlib.h>
 
@@ -209,6 +210,41 @@ static void a_new_name_is_said(void **state)
     size_t records = records_of(&w, 1);
     kith_sim_run_for(w.sim, 10 * KITH_SIM_S);
     assert_int_equal(records_of(&w, 1), records); /* said once */
+    end_world(&w);
+}
+
+static void write_app_file(victim *v, const char *name)
+{
+    char id[KITH_UUID_TEXT_SIZE], text[200];
+    int size =
+        snprintf(text, sizeof text, "{\"id\": \"%s\", \"name\": \"%s\"}", kith_uuid_text(v->self.device.id, id), name);
+    assert_ok(kith_atomic_write(v->env, kith_home_folder(v->home), "app.json", 0600, text, (size_t)size));
+}
+
+/* The same in the device.json of an application: while the node runs its home begins to refer to that, and then the
+ * application gives the device another name, twice. */
+static void a_new_name_in_an_applications_file_is_said(void **state)
+{
+    (void)state;
+    static world w;
+    kith_problem problem;
+    char id[KITH_UUID_TEXT_SIZE], path[256];
+    make_world(&w, 5, 2);
+    assert_ok(pair(&w, 0, 1, false));
+    forget_events(&w.v[0]);
+    kith_core_ping(w.v[0].core, w.op++, kith_uuid_text(w.v[1].self.device.id, id), 20);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    write_app_file(&w.v[1], "theirs");
+    snprintf(path, sizeof path, "%s/app.json", kith_home_folder(w.v[1].home));
+    assert_ok(kith_home_refer(w.v[1].home, path, &problem));
+    kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+    called(&w, 0, 1, "theirs");
+    write_app_file(&w.v[1], "renamed");
+    kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+    called(&w, 0, 1, "renamed");
+    write_app_file(&w.v[1], "again");
+    kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+    called(&w, 0, 1, "again");
     end_world(&w);
 }
 
@@ -505,11 +541,15 @@ static void nobody_serves_a_revoked_device(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(pairing_makes_one_network),      TEST(a_new_name_is_said),
-        TEST(who_has_others_stays),           TEST(a_revoked_device_is_refused_and_told),
-        TEST(bad_words_do_nothing),           TEST(contacts_are_not_told),
-        TEST(nobody_serves_a_revoked_device), TEST(what_cannot_be_taken_is_not_asked_for_again),
-        TEST(who_asks_and_does_not_take)};
+    const struct CMUnitTest tests[] = {TEST(pairing_makes_one_network),
+                                       TEST(a_new_name_is_said),
+                                       TEST(a_new_name_in_an_applications_file_is_said),
+                                       TEST(who_has_others_stays),
+                                       TEST(a_revoked_device_is_refused_and_told),
+                                       TEST(bad_words_do_nothing),
+                                       TEST(contacts_are_not_told),
+                                       TEST(nobody_serves_a_revoked_device),
+                                       TEST(what_cannot_be_taken_is_not_asked_for_again),
+                                       TEST(who_asks_and_does_not_take)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
