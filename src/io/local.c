@@ -164,9 +164,11 @@ static ssize_t send_some(kith_local *l, packet *p)
     return n;
 }
 
+/* It may have been a pairing code, or what applications say to each other: nothing of it stays. */
 static void packet_free(packet *p)
 {
     if (p->fd >= 0) close(p->fd);
+    kith_wipe(p->data, p->size);
     kith_free(p);
 }
 
@@ -187,7 +189,7 @@ static void flush(kith_local *l)
         if (p->sent < p->size) continue;
         l->queue = p->next;
         if (!l->queue) l->queue_end = &l->queue;
-        kith_free(p);
+        packet_free(p);
     }
     bool writing = l->queue != NULL;
     if (writing == l->writing) return;
@@ -198,13 +200,15 @@ static void flush(kith_local *l)
 void kith_local_send(kith_local *l, uint8_t *room, size_t size, int fd)
 {
     packet *p = room ? (packet *)(void *)(room - KITH_LOCAL_HEAD - offsetof(packet, data)) : NULL;
+    if (p) *p = (packet){.size = KITH_LOCAL_HEAD + size, .fd = fd};
     if (!p || l->why || l->told || size > l->message_max || l->queued + size > KITH_LOCAL_QUEUE_MAX) {
         if (!l->why && !l->told) kith_local_fail(l, p ? KITH_ERR_LIMIT : KITH_ERR_NOMEM);
-        if (fd >= 0) close(fd);
-        kith_free(p);
+        if (p)
+            packet_free(p);
+        else if (fd >= 0)
+            close(fd);
         return;
     }
-    *p = (packet){.size = KITH_LOCAL_HEAD + size, .fd = fd};
     for (int i = 0; i < KITH_LOCAL_HEAD; i++) p->data[i] = (uint8_t)(size >> (24 - 8 * i));
     *l->queue_end = p;
     l->queue_end = &p->next;
@@ -263,6 +267,7 @@ static void deliver(kith_local *l)
     l->body = NULL;
     l->body_size = l->body_room = l->body_got = l->head_size = 0;
     if (!l->events->message(l->user, body, size) && !l->closed) kith_local_fail(l, KITH_ERR_PROTOCOL);
+    kith_wipe(body, size);
     kith_free(body);
 }
 
@@ -310,6 +315,7 @@ static bool read_some(kith_local *l)
     take_fds(l, &message);
     if (n == 0) kith_local_fail(l, KITH_ERR_CLOSED);
     take_bytes(l, bytes, (size_t)n);
+    kith_wipe(bytes, (size_t)n);
     return n > 0;
 }
 
@@ -362,6 +368,7 @@ void kith_local_close(kith_local *l)
         packet_free(p);
     }
     while (l->fd_count) close(l->fds[--l->fd_count]);
+    if (l->body) kith_wipe(l->body, l->body_got);
     kith_free(l->body);
     l->body = NULL;
     uv_close((uv_handle_t *)&l->poll, local_closed);

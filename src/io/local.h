@@ -56,10 +56,11 @@ typedef struct kith_local_events {
 /* A connected socket, the object's from here on unless this fails: NOMEM.  A message is at most `message_max` bytes. */
 KITH_MUST_CHECK kith_err kith_local_open(kith_env *env, int fd, size_t message_max, const kith_local_events *events,
                                          void *user, kith_local **out);
-/* Memory for a message of at most `size` bytes, to be handed to kith_local_send or kith_free; NULL: no memory. */
+/* Memory for a message of at most `size` bytes, to be handed to kith_local_send; NULL: no memory. */
 uint8_t *kith_local_room(size_t size);
-/* Send the message: the first `size` bytes of such memory, which is the object's from here on; NULL: there was no
- * memory, and the connection fails.  `fd` (-1: none) is the object's, too.  What cannot be sent is told by `ended`. */
+/* Send the message: the first `size` bytes of such memory, which is the object's from here on, and wiped once it is
+ * sent (so is what came, once it was taken); NULL: there was no memory, and the connection fails.  `fd` (-1: none) is
+ * the object's, too.  What cannot be sent is told by `ended`. */
 void kith_local_send(kith_local *l, uint8_t *room, size_t size, int fd);
 /* In `message`, for one with which a descriptor comes: the caller's from here on; -1: none came. */
 int kith_local_take_fd(kith_local *l);

@@ -74,6 +74,7 @@ static void say(visitor *v, int fd)
     size_t size = kith_daemon_answer_write(&d->answer, d->bytes, sizeof d->bytes);
     uint8_t *room = size ? kith_local_room(size) : NULL;
     if (room) memcpy(room, d->bytes, size);
+    kith_wipe(d->bytes, size); /* it may have been a pairing code */
     kith_local_send(v->local, room, size, fd);
 }
 
@@ -84,6 +85,7 @@ static void on_event(void *user, const kith_event *event)
     v->door->answer.kind = KITH_DAEMON_EVENT;
     v->door->answer.event = *event;
     say(v, -1);
+    kith_wipe(v->door->answer.event.words, sizeof event->words);
 }
 
 static bool on_incoming(void *user, const kith_event *event)

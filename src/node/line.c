@@ -175,7 +175,10 @@ static bool on_answer(void *user, uint8_t *data, size_t size)
     kith_talk_message *message;
     if (kith_daemon_answer_read(data, size, a)) return false;
     switch (a->kind) {
-    case KITH_DAEMON_EVENT: on_event(l, &a->event); return true;
+    case KITH_DAEMON_EVENT:
+        on_event(l, &a->event);
+        kith_wipe(a->event.words, sizeof a->event.words);
+        return true;
     case KITH_DAEMON_CONFIRMED: l->sink->talk->confirmed(l->user, a->op, (size_t)a->costs); return true;
     case KITH_DAEMON_STATUS: l->sink->talk->status(l->user, a->op, &a->info, a->finishing); return true;
     case KITH_DAEMON_DATAGRAM: l->sink->talk->datagram(l->user, a->op, a->data, a->data_size); return true;
@@ -256,7 +259,8 @@ static void send_request(line *l, const kith_daemon_request *r, int fd, const ki
     size_t size = kith_daemon_request_write(&sent, l->bytes, sizeof l->bytes);
     uint8_t *room = size ? kith_local_room(size) : NULL;
     if (room) memcpy(room, l->bytes, size);
-    if (!size) { /* a text of the caller's is too long */
+    kith_wipe(l->bytes, size); /* it may have been a pairing code */
+    if (!size) {               /* a text of the caller's is too long */
         if (fd >= 0) close(fd);
         if (!kith_daemon_begins(r->kind)) return;
         forget(l, r->op);

@@ -79,6 +79,21 @@ def case_commands_are_requests():
         n.a.kith("pair", "--yes").ends(4, "password")
 
 
+def case_words_do_not_stay():
+    """A code went through both daemons, and is in the memory of neither afterwards."""
+    with Net() as n:
+        for d in (n.a, n.b):
+            d.init()
+        daemons = [up(n.a), up(n.b)]
+        p = n.a.kith("pair", "--yes")
+        words = p.event("code")["words"]
+        expect(daemons[0].remembers(words), "it is not looked for where it is")  # now it waits for who knows it
+        join(n.b, words, "--yes").ends(0)
+        p.ends(0)
+        for daemon in daemons:
+            expect(not daemon.remembers(words), f"{daemon.name} still has the words")
+
+
 def case_several_at_once_and_paths():
     """Two commands at a time, from wherever they are called."""
     with Net() as n:

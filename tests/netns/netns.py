@@ -222,6 +222,23 @@ class Process:
                 return int(line.split()[1])
         return 0
 
+    def remembers(self, text):
+        """Whether the text is in its memory, where it can write."""
+        wanted = text.encode()
+        with open(f"/proc/{self.pid}/mem", "rb", 0) as memory:
+            for line in pathlib.Path(f"/proc/{self.pid}/maps").read_text().splitlines():
+                area, rights = line.split()[:2]
+                start, end = (int(x, 16) for x in area.split("-"))
+                if not rights.startswith("rw"):
+                    continue
+                memory.seek(start)
+                try:
+                    if wanted in memory.read(end - start):
+                        return True
+                except OSError:
+                    pass  # guarded
+        return False
+
     def reset_peak(self):
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
