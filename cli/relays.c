@@ -54,7 +54,9 @@ int relays_token(relays *r, const session *s)
     int fd = open(r->token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         kith_err err = errno == ENOENT ? KITH_ERR_NO_FILE : errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO;
-        return out_error(kith_err_exit(err), "the token file %s cannot be opened: %s", shown, strerror(errno));
+        return out_error(kith_err_exit(err),
+                         "the token file %s cannot be opened: %s; name another with --relay-token-file", shown,
+                         strerror(errno));
     }
     int status = session_first_line(s, fd, shown, "a relay's token", r->token, sizeof r->token - 1, &size);
     close(fd);

@@ -127,7 +127,9 @@ static int password_from_file(const session *s, const char *path, secret *out)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         kith_err err = errno == ENOENT ? KITH_ERR_NO_FILE : errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO;
-        return out_error(kith_err_exit(err), "the password file %s cannot be opened: %s", shown, strerror(errno));
+        return out_error(kith_err_exit(err),
+                         "the password file %s cannot be opened: %s; name another, or none to be asked", shown,
+                         strerror(errno));
     }
     if (!fstat(fd, &info) && S_ISREG(info.st_mode) && (info.st_mode & (S_IRGRP | S_IROTH)))
         out_warn("warning: others can read the password file %s: \"chmod 600\" it", shown);

@@ -46,15 +46,15 @@ extern "C" {
       "the server's certificate is not good: it is another name's, out of date, or not signed by who is trusted")      \
     X(CORRUPT, -60, 5, "data failed verification")                                                                     \
     X(CHANGED, -61, 1, "the file changed while it was sent: send it again")                                            \
-    X(IO, -70, 7, "reading or writing the disk failed")                                                                \
+    X(IO, -70, 7, "reading or writing the disk failed: the system's log (`dmesg`) may say why")                        \
     X(NO_SPACE, -71, 7, "no space left on the disk: make room and run the same command again")                         \
     X(PERMISSION, -72, 7, "no permission")                                                                             \
     X(EXISTS, -73, 7, "there already")                                                                                 \
     X(NO_FILE, -74, 7, "no such file or folder")                                                                       \
     X(DAMAGED, -75, 7, "the file is damaged")                                                                          \
-    X(EXPOSED, -76, 7, "the file can be read by others")                                                               \
+    X(EXPOSED, -76, 7, "the file can be read by others: `chmod 600` it")                                               \
     X(NO_IDENTITY, -77, 7, "this device has no identity yet: run `kith init`")                                         \
-    X(LOCKED, -78, 7, "in use by another process")                                                                     \
+    X(LOCKED, -78, 7, "in use by another process: try again when that is done")                                        \
     X(REMOTE_STORAGE, -79, 1, "the other device could not store it")                                                   \
     X(NOT_REGULAR, -80, 2, "not a regular file")                                                                       \
     X(AMBIGUOUS, -81, 2, "more than one device fits: say more of its name or id")

@@ -54,11 +54,14 @@ static kith_err check_remains(const kith_home *home, const char *missing, const 
         if (!err) err = kith__home_stat(home, missing, &info);
         if (!err) return KITH_ERR_AGAIN;
         if (err != KITH_ERR_NO_FILE) return kith__say_disk(home, remains[i], "looking at", err, problem);
+        bool with_keys = strcmp(remains[i], KITH_KEYS_NAME) == 0; /* a restore makes both, or neither */
         return kith__say(
             problem, KITH_ERR_DAMAGED,
-            "%s is missing although %s is there: put it back from a backup. To give this device a new identity "
-            "instead, move %s away first; then every device has to be paired again.",
-            kith__home_path(home, missing).text, remains[i], remains[i]);
+            "%s is missing although %s is there: put it back, or %s with `kith restore` from a backup. To give this "
+            "device a new identity instead, move the whole folder away and run `kith init`; then every device has to "
+            "be paired again.",
+            kith__home_path(home, missing).text, remains[i],
+            with_keys ? "move " KITH_KEYS_NAME " away, too, and bring both back" : "bring it back");
     }
     return KITH_OK;
 }
@@ -87,14 +90,27 @@ kith_err kith__home_read_device(const kith_home *home, kith_identity *out, kith_
     const kith_home_file file = {name, KITH_DEVICE_FILE_MAX, elsewhere ? KITH_OTHERS_WRITE : KITH_OTHERS_ANY};
     err = kith__home_read(home, &file, &out->device_data, &out->device_size, problem);
     if (err == KITH_ERR_NO_FILE && elsewhere)
-        err = kith__say(problem, KITH_ERR_DAMAGED,
-                        "%s is missing, where the application's device file was: put it back, or say where it is now",
-                        kith__home_path(home, name).text);
+        err = kith__say(
+            problem, KITH_ERR_DAMAGED,
+            "%s is missing, where the application's device file was: put it back, or let the application say where it "
+            "is now",
+            kith__home_path(home, name).text);
     if (!err && (err = kith_device_decode(out->device_data, out->device_size, &out->device, &reason)) != KITH_OK)
         err = kith__say_decode(home, name, err, &reason, problem);
     kith_free(elsewhere);
     out->has_device = !err;
     return err;
+}
+
+/* device.json and network_keys.json do not belong together. */
+static kith_err say_mismatch(const kith_home *home, const kith_identity *found, const char *between, const char *after,
+                             kith_problem *problem)
+{
+    const kith_path_text path = kith__home_path(home, KITH_DEVICE_NAME);
+    return kith__say(problem, KITH_ERR_DAMAGED, "%s %s %s %s: put back the two that belong together%s",
+                     found->elsewhere ? "the application's device file" : path.text, between, KITH_KEYS_NAME, after,
+                     found->elsewhere ? ""
+                                      : ", or move both away and bring them back with `kith restore` from a backup");
 }
 
 /* Keys that are inside device.json: alone, or left there when their removal was interrupted. */
@@ -106,9 +122,7 @@ static kith_err read_flattened(const kith_home *home, kith_identity *out, kith_p
     if (err == KITH_ERR_NOT_FOUND) return KITH_OK;
     if (err) return kith__say_decode(home, KITH_DEVICE_NAME, err, &reason, problem);
     if (out->has_keys && memcmp(inside.public_key, out->keys.public_key, sizeof inside.public_key) != 0)
-        return kith__say(problem, KITH_ERR_DAMAGED,
-                         "the keys inside %s are others than those of %s: put back the two that belong together",
-                         kith__home_path(home, KITH_DEVICE_NAME).text, KITH_KEYS_NAME);
+        return say_mismatch(home, out, "has other keys in it than", "has", problem);
     if (!out->has_keys) out->keys = inside;
     out->flattened = !out->elsewhere || !out->has_keys; /* from elsewhere they are copied, once */
     out->has_keys = true;
@@ -130,9 +144,7 @@ static kith_err read_both(const kith_home *home, kith_identity *out, kith_proble
     if ((err = read_flattened(home, out, problem)) != KITH_OK) return err;
     if (!out->has_keys) return check_remains(home, KITH_KEYS_NAME, after_device + 1, 3, problem);
     if (memcmp(out->keys.device_id, out->device.id, sizeof out->device.id) != 0)
-        return kith__say(problem, KITH_ERR_DAMAGED,
-                         "%s and %s are of two different devices: put back the two that belong together",
-                         kith__home_path(home, KITH_DEVICE_NAME).text, KITH_KEYS_NAME);
+        return say_mismatch(home, out, "and", "are of two different devices", problem);
     return KITH_OK;
 }
 
@@ -452,7 +464,7 @@ static kith_err check_referred(const kith_home *home, const char *path, const ki
     kith_free(data);
     kith__identity_done(&found);
     if (err || !other) return err;
-    return kith__say(problem, KITH_ERR_DAMAGED, "%s is another device than the one of %s",
+    return kith__say(problem, KITH_ERR_DAMAGED, "%s is another device than the one of %s: choose another home for it",
                      kith__home_path(home, path).text, kith__home_path(home, "").text);
 }
 

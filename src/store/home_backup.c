@@ -117,6 +117,8 @@ static kith_err write_new(const kith_home *home, const char *path, const void *d
     if (err == KITH_ERR_EXISTS)
         return kith__say(problem, err, "%s is there already, and a backup overwrites nothing: choose another name",
                          shown.text);
+    if (err == KITH_ERR_NO_FILE)
+        return kith__say(problem, err, "the folder of %s is not there: make it, or choose another place", shown.text);
     if (err == KITH_ERR_ARG) return kith__say(problem, err, "%s is no name for a file", shown.text);
     return err ? kith__say(problem, err, "writing %s: %s", shown.text, kith_err_text(err)) : KITH_OK;
 }

@@ -48,22 +48,6 @@ kith_path_text kith__home_path(const kith_home *home, const char *name)
     return *name == '/' ? kith__path_text(name, "") : kith__path_text(home->folder, name);
 }
 
-/* What the disk said, with the name of the file it said it of. */
-kith_err kith__say_disk(const kith_home *home, const char *name, const char *doing, kith_err err, kith_problem *problem)
-{
-    kith_path_text path = kith__home_path(home, name);
-    switch (err) {
-    case KITH_ERR_NOMEM: return kith__say_plain(problem, err);
-    case KITH_ERR_PERMISSION:
-        return kith__say(problem, err,
-                         "no permission while %s %s: run as the user it belongs to, or give it back with `chown`",
-                         doing, path.text);
-    case KITH_ERR_NOT_REGULAR:
-        return kith__say(problem, KITH_ERR_DAMAGED, "%s is not a regular file: move it away", path.text);
-    default: return kith__say(problem, err, "%s %s: %s", doing, path.text, kith_err_text(err));
-    }
-}
-
 /* What helps against a damaged file. */
 static const char *cure_of(const char *name)
 {
@@ -79,7 +63,24 @@ static const char *cure_of(const char *name)
     };
     for (size_t i = 0; i < sizeof cures / sizeof *cures; i++)
         if (strcmp(name, cures[i].name) == 0) return cures[i].cure;
-    return "put back a copy from a backup";
+    if (*name == '/') return "the application whose file it is has to put it right";
+    return "move it away, then run the same command again";
+}
+
+/* What the disk said, with the name of the file it said it of. */
+kith_err kith__say_disk(const kith_home *home, const char *name, const char *doing, kith_err err, kith_problem *problem)
+{
+    kith_path_text path = kith__home_path(home, name);
+    switch (err) {
+    case KITH_ERR_NOMEM: return kith__say_plain(problem, err);
+    case KITH_ERR_PERMISSION:
+        return kith__say(problem, err,
+                         "no permission while %s %s: run as the user it belongs to, or give it back with `chown`",
+                         doing, path.text);
+    case KITH_ERR_NOT_REGULAR:
+        return kith__say(problem, KITH_ERR_DAMAGED, "%s is not a regular file: %s", path.text, cure_of(name));
+    default: return kith__say(problem, err, "%s %s: %s", doing, path.text, kith_err_text(err));
+    }
 }
 
 kith_err kith__say_decode(const kith_home *home, const char *name, kith_err err, const kith_reason *reason,

@@ -64,6 +64,8 @@ static kith_err say_backup(const restore *r, kith_err err, const kith_reason *re
         return kith__say(r->problem, err, "%s was made when there was no recovery code: only its password opens it",
                          shown.text);
     case KITH_ERR_ARG: return kith__say(r->problem, err, "the password is empty");
+    case KITH_ERR_NO_FILE:
+        return kith__say(r->problem, err, "there is no file %s: say where the backup is", shown.text);
     default: return kith__say(r->problem, err, "reading %s: %s", shown.text, kith_err_text(err));
     }
 }
@@ -233,10 +235,13 @@ static kith_err plan(restore *r)
     return KITH_OK;
 }
 
-static kith_err say_there(const restore *r)
+static kith_err say_there(const restore *r, const char *name)
 {
-    return kith__say(r->problem, KITH_ERR_EXISTS, "there is an identity in %s already. Nothing was changed.",
-                     kith__home_path(r->home, "").text);
+    return kith__say(
+        r->problem, KITH_ERR_EXISTS,
+        "%s is there already, and with it an identity: move it away first, or restore into another folder. "
+        "Nothing was changed.",
+        kith__home_path(r->home, name).text);
 }
 
 /* A device.json that stays has to be this device's, and without keys of its own. */
@@ -248,7 +253,7 @@ static kith_err check_device(const restore *r)
     kith_err err = kith__home_read_device(r->home, &found, r->problem);
     if (!err &&
         kith_keys_decode_flattened(found.device_data, found.device_size, &inside, &reason) != KITH_ERR_NOT_FOUND)
-        err = say_there(r);
+        err = say_there(r, KITH_DEVICE_NAME);
     if (!err && memcmp(found.device.id, r->device.id, sizeof r->device.id) != 0)
         err = kith__say(r->problem, KITH_ERR_EXISTS, "%s is of another device than the backup: move it away first",
                         kith__home_path(r->home, KITH_DEVICE_NAME).text);
@@ -260,7 +265,7 @@ static kith_err check_home(const restore *r)
 {
     kith_file_info info;
     kith_err err = kith__home_stat(r->home, KITH_KEYS_NAME, &info);
-    if (!err) return say_there(r);
+    if (!err) return say_there(r, KITH_KEYS_NAME);
     if (err != KITH_ERR_NO_FILE) return kith__say_disk(r->home, KITH_KEYS_NAME, "looking at", err, r->problem);
     return r->making[KITH_BACKUP_DEVICE] ? KITH_OK : check_device(r);
 }

@@ -66,7 +66,7 @@ def case_spoiled_files():
 
 
 def case_what_the_message_says_helps():
-    """Each file of the home damaged, and then done as the message says."""
+    """Each file of the home damaged or gone, and then done as the message says."""
     with Net() as n:
         pair(n.a, n.b)
         n.b.receive().begins()
@@ -76,6 +76,18 @@ def case_what_the_message_says_helps():
         n.a.kith("ping", "-c", "2", n.b.id).ends(0)
         eventually(lambda: len(history()) == 3, "b has not left its key")
         before, away = history(), n.folder / "away"
+        for gone, says, moved in ((("device.json",), "move network_keys.json away, too.*restore", True),
+                                  (("network_keys.json",), "bring it back with `kith restore`", False),
+                                  (("graph.cbor", "device.json"), "network_keys.json is there.*restore", True)):
+            for file in gone:
+                (n.a.home / file).unlink()
+            n.a.kith("status").ends(7, f"missing although.*{says}")
+            if moved:
+                n.a.kith("restore", backup).ends(7, "network_keys.json is there already")
+                (n.a.home / "network_keys.json").rename(away)
+            n.a.kith("restore", backup).ends(0)
+            n.a.kith("ping", "-c", "2", n.b.id).ends(0)
+            expect(history() == before, f"after {gone}: {history()}")
         for file, says, moved in (("device.json", "restore", ("device.json", "network_keys.json")),
                                   ("network_keys.json", "restore", ("network_keys.json",)),
                                   ("graph.cbor", "comes back", ("graph.cbor",)),
