@@ -60,6 +60,22 @@ static kith_err take_master(const kith_home *home, const kith_identity *identity
     return err;
 }
 
+/* What is damaged now would be so when it is needed. */
+static kith_err check_files(const kith_home *home, const content *c, kith_problem *problem)
+{
+    const uint8_t *graph_data = c->parts[KITH_BACKUP_GRAPH], *trust_data = c->parts[KITH_BACKUP_TRUST];
+    kith_graph *graph = NULL;
+    kith_trust *trust = NULL;
+    kith_reason reason;
+    kith_err err =
+        graph_data ? kith_graph_decode(graph_data, c->sizes[KITH_BACKUP_GRAPH], false, &graph, &reason) : KITH_OK;
+    kith_graph_free(graph);
+    if (err) return kith__say_decode(home, KITH_GRAPH_NAME, err, &reason, problem);
+    if (trust_data) err = kith_trust_decode(trust_data, c->sizes[KITH_BACKUP_TRUST], &trust, &reason);
+    kith_trust_free(trust);
+    return err ? kith__say_decode(home, KITH_TRUST_NAME, err, &reason, problem) : KITH_OK;
+}
+
 static kith_err take_files(const kith_home *home, content *out, kith_problem *problem)
 {
     for (size_t i = 0; i < KITH_BACKUP_PARTS; i++) {
@@ -67,7 +83,7 @@ static kith_err take_files(const kith_home *home, content *out, kith_problem *pr
         kith_err err = kith__home_read(home, &sources[i], &out->parts[i], &out->sizes[i], problem);
         if (err && err != KITH_ERR_NO_FILE) return err;
     }
-    return KITH_OK;
+    return check_files(home, out, problem);
 }
 
 /* All of it, as it is at one moment. */

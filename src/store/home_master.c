@@ -62,14 +62,13 @@ kith_err kith__home_open_deposit(const kith_master *master, const uint8_t uuid[s
     return err ? kith__say_plain(problem, err) : KITH_OK;
 }
 
-/* One of a newer version is not ours to replace; a damaged one is: it is derived. */
+/* One that cannot be read is not replaced, although it is derived: nothing in a home goes unsaid. */
 kith_err kith__home_write_master(const kith_home *home, const kith_master *master, kith_problem *problem)
 {
     kith_master *was = NULL;
     uint8_t *old = NULL, *data = NULL;
     size_t old_size = 0, size = 0;
     kith_err err = read_master(home, &was, &old, &old_size, problem);
-    if (err == KITH_ERR_DAMAGED) err = KITH_OK;
     if (!err && (err = kith_master_encode(master, &data, &size)) != KITH_OK) err = kith__say_plain(problem, err);
     bool same = !err && old && old_size == size && memcmp(old, data, size) == 0;
     if (!err && !same) err = kith__home_write(home, KITH_MASTER_NAME, data, size, problem);

@@ -38,11 +38,10 @@ def spoil(device, name, how):
 
 
 def case_spoiled_files():
-    spoiled = [(name, how) for name in ("device.json", "network_keys.json", "trust.cbor")
-               for how in ("empty", "truncated", "damaged")]
-    spoiled += [("device.json", "newer"), ("network_keys.json", "newer"), ("device.json", "gone"),
-                ("network_keys.json", "readable by others"), ("device.json", "readable by others"),
-                ("trust.cbor", "readable by others"), ("trust.cbor", "writable by others")]
+    names = ("device.json", "network_keys.json", "trust.cbor", "graph.cbor", "master_key.json")
+    spoiled = [(name, how) for name in names for how in ("truncated", "damaged", "readable by others")]
+    spoiled += [(name, "newer") for name in names if name.endswith(".json")]
+    spoiled += [("network_keys.json", "empty"), ("trust.cbor", "empty"), ("device.json", "gone"), ("trust.cbor", "writable by others")]
     with Net() as n:
         know(n.a, n.b)
         whole = snapshot(n.a.home)
@@ -52,11 +51,12 @@ def case_spoiled_files():
             data, mode = path.read_bytes(), path.stat().st_mode & 0o777
             spoil(n.a, name, how)
             before = snapshot(n.a.home)
-            p = n.a.receive("--once", "--timeout", "1")
-            status, said = p.end(), p.said()
-            if status != 7 or name not in said:
-                wrong.append(f"{name} {how}: exit status {status}\n{said}")
-            if snapshot(n.a.home) != before:
+            # Of those that ask for the password, one with a node of its own and one that only reads the files.
+            for p in (n.a.receive("--once", "--timeout", "1"), n.a.kith("backup", n.folder / "backup")):
+                status, said = p.end(), p.said()
+                if status != 7 or name not in said:
+                    wrong.append(f"{name} {how}: exit status {status}\n{said}")
+            if snapshot(n.a.home) != before or (n.folder / "backup").exists():
                 wrong.append(f"{name} {how}: the home changed")
             path.write_bytes(data)
             path.chmod(mode)
