@@ -18,12 +18,14 @@
  * has the whole table.
  *
  * What a call is given (text, options, passwords, messages) is copied where it is needed longer: the caller may release
- * it when the call returns.  Pointers must not be NULL unless it is said that they may.  Outputs belong to the caller
- * and, on failure, are as they were, except kith_problem, which then says why.
+ * it when the call returns.  A NULL is answered with ARG (false, 0, -1 by functions that answer with no kith_err) where
+ * it is not said that it may be, and so is a `size` that was not set.  Outputs belong to the caller and, on failure,
+ * are as they were, except kith_problem, which then says why.
  *
  * Text is UTF-8 with a NUL.  What a peer chose (names) is checked to be UTF-8 without control characters except file
  * names, which are data: print those through kith_printable_name.  Structures whose first member is `size` must have it
- * set to sizeof: that is how they grow. */
+ * set to sizeof: that is how they grow, whichever of program and library is the older one (to a library that does not
+ * know what an option asks for that is ARG); the others stay as they are while the soname does. */
 #ifndef KITH_KITH_H
 #define KITH_KITH_H
 
@@ -325,8 +327,9 @@ typedef struct kith_options {
     const char *listen; /* "ADDR:PORT"; NULL: any address, a port picked */
     bool no_lan;        /* neither announce nor look on the local network */
     kith_level log_level;
-    void (*log)(void *user, kith_level level,
-                const char *line); /* from the node's thread; never a secret; NULL: silent */
+    /* A line without newline, good while it runs, never a secret; NULL: silent.  Called from the node's thread, and
+     * while kith_open runs from its caller's: it must neither wait for an event nor close the node. */
+    void (*log)(void *user, kith_level level, const char *line);
     void *log_user;
     /* Relays ("wss://relay.example", "ws://..."), over which devices that are not near find each other; copied.  At
      * most KITH_OPTIONS_RELAYS_MAX; 0: none are used. */
@@ -370,7 +373,7 @@ typedef enum kith_event_kind {
     KITH_EVENT_PAIRED,    /* pair, join, pin: device; already = it was paired before */
     KITH_EVENT_PONG,      /* ping: rtt_ns, path, scope, address */
     KITH_EVENT_SIGHTED,   /* look, nearby: device (look: known to this home) is on the local network: address.  Says
-                             nothing about who   it really is */
+                             nothing about who it really is */
     KITH_EVENT_CONNECTED, /* send, connections: the device answered, at first and after each return: device, path,
                              address */
     KITH_EVENT_WAITING,   /* send, connections: the device went away; going on when it is back: err */
@@ -418,8 +421,8 @@ typedef struct kith_event {
     int64_t expires_ms; /* since 1970 UTC */
     bool already;       /* it was so before */
     uint64_t rtt_ns;    /* there and back */
-    char path[8];       /* "udp", "tcp" */
-    char scope[16];     /* "lan", "internet" */
+    char path[8];       /* "udp", "tcp", "relay" */
+    char scope[16];     /* "lan", "internet", "relay" */
     char address[KITH_ADDRESS_TEXT];
     char name[KITH_FILE_NAME_TEXT];     /* as the sender says it: show it through kith_printable_name; or a topic */
     char path_name[KITH_PATH_NAME_MAX]; /* where the file is now */
@@ -597,10 +600,11 @@ KITH_API KITH_MUST_CHECK kith_err kith_serve(kith_node *node, const char *topic,
  * half of it was); STATE: the connection is being finished; NOT_FOUND: no connection, or over; ARG: NULL with a size;
  * NOMEM. */
 KITH_API KITH_MUST_CHECK kith_err kith_send_message(kith_node *node, kith_op connection, const void *data, size_t size);
-/* Send bytes that may be lost, or come in another order than they were sent: for what is of no use late.  What is sent
- * while the connection is away is lost (LOST), and so is the oldest when more than KITH_DATAGRAMS_MAX wait at either
- * end.  LIMIT: larger than what the path carries now, which is at least KITH_DATAGRAM_SIZE_SAFE between nodes of this
- * library; NOT_FOUND; NOMEM. */
+/* Send bytes that may be lost, or come in another order than they were sent: for what is of no use late; they are
+ * copied. LOST: the connection is away, or this thread is faster than the node (KITH_DATAGRAMS_MAX wait for it).  Of
+ * those that wait for the network, or for the application there, the oldest of more than KITH_DATAGRAMS_MAX is dropped,
+ * which nobody is told.  LIMIT: larger than what the path carries now, which is at least KITH_DATAGRAM_SIZE_SAFE
+ * between nodes of this library; NOT_FOUND: no connection, or over; ARG: NULL with a size; NOMEM. */
 #define KITH_DATAGRAM_SIZE_SAFE 1100
 #define KITH_DATAGRAMS_MAX      64
 KITH_API KITH_MUST_CHECK kith_err kith_send_datagram(kith_node *node, kith_op connection, const void *data,
@@ -618,8 +622,8 @@ typedef struct kith_remote_device_info {
     char fingerprint[KITH_FINGERPRINT_TEXT];
     kith_relation trust;
     bool connected;       /* now; the rest is of now then, too */
-    char path[8];         /* "udp", "tcp" */
-    char scope[16];       /* "lan", "internet" */
+    char path[8];         /* "udp", "tcp", "relay" */
+    char scope[16];       /* "lan", "internet", "relay" */
     uint64_t rtt_ns;      /* there and back; 0: not measured yet */
     size_t datagram_size; /* the largest kith_send_datagram takes now */
 } kith_remote_device_info;

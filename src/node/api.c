@@ -1,5 +1,6 @@
 /* kith.h's node: calls in (api_internal.h says what else there is). */
 #include "node/api_internal.h"
+#include "node/api_visit.h"
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -79,7 +80,7 @@ void kith__commands_free(kith_node *node)
 
 command *kith__command_new(kith_node *node, kith_daemon_kind kind)
 {
-    command *c = kith_calloc(1, sizeof *c);
+    command *c = node ? kith_calloc(1, sizeof *c) : NULL;
     if (!c) return NULL;
     c->request.kind = kind;
     if (!kith_daemon_begins(kind)) return c;
@@ -113,9 +114,10 @@ bool kith__command_keep(command *c, const char **member, const char *text)
 
 kith_err kith__command_issue(kith_node *node, command *c, bool complete, kith_op *op)
 {
-    if (!c || !complete) {
+    const bool called_well = node && (op || !c || !kith_daemon_begins(c->request.kind));
+    if (!c || !complete || !called_well) {
         command_free(c);
-        return KITH_ERR_NOMEM;
+        return called_well ? KITH_ERR_NOMEM : KITH_ERR_ARG;
     }
     if (op) *op = c->request.op;
     pthread_mutex_lock(&node->lock);
@@ -257,7 +259,7 @@ void kith_cancel(kith_node *node, kith_op op)
 {
     command *c = kith__command_new(node, KITH_DAEMON_CANCEL);
     if (c) c->request.op = op;
-    if (kith__command_issue(node, c, true, NULL)) return; /* no memory: the operation goes on */
+    if (kith__command_issue(node, c, true, NULL)) return; /* no memory: the operation goes on; or no node */
 }
 
 /* ---- words and text ---- */
@@ -267,12 +269,14 @@ const char *kith_word(unsigned i) { return i < KITH_BIP39_WORDS ? kith_bip39_wor
 
 char *kith_printable_name(const char *name, char *out, size_t out_size)
 {
+    if (!name || !out) return out;
     return kith_printable(name, strlen(name), out, out_size);
 }
 
 kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem)
 {
     kith_words words;
+    if (!text || !out || !problem) return kith__visit_refuse(problem);
     *problem = (kith_problem){0};
     problem->err = kith_words_parse(text, &words, problem->message, sizeof problem->message);
     if (!problem->err) kith_words_text(&words, out);

@@ -83,8 +83,9 @@ kith_err kith_inbox_answer(kith_node *node, uint64_t number, bool yes, kith_op *
 
 bool kith_daemon_of(const kith_node *node, kith_daemon_info *out)
 {
-    const kith_daemon_hello *d = node->daemon;
-    *out = (kith_daemon_info){0};
+    const kith_daemon_hello *d = node ? node->daemon : NULL;
+    if (out) *out = (kith_daemon_info){0};
+    if (!out) return d != NULL;
     if (!d) return false;
     out->pid = (long)d->pid;
     out->since_ms = d->since_ms;
@@ -110,6 +111,7 @@ static size_t addresses_of(const kith_daemon_hello *d, char (*out)[KITH_ADDRESS_
 size_t kith_addresses(kith_node *node, char (*out)[KITH_ADDRESS_TEXT], size_t cap)
 {
     kith_interface_addr found[INTERFACES_MAX];
+    if (!node || (!out && cap)) return 0;
     if (node->daemon) return addresses_of(node->daemon, out, cap);
     if (node->local.family == KITH_FAMILY_NONE) return 0;
     if (!kith_addr_is_any(&node->local)) {

@@ -139,6 +139,7 @@ static bool give_message(kith_node *node, queued_event *q, kith_event *event)
 bool kith_next_event(kith_node *node, kith_event *event)
 {
     bool tell = false;
+    if (!node || !event) return false;
     pthread_mutex_lock(&node->lock);
     queued_event *q = node->events, *old = take_back(node);
     if (q) {
@@ -172,6 +173,7 @@ static int64_t now_ms(void)
 
 bool kith_wait_event(kith_node *node, int timeout_ms, kith_event *event)
 {
+    if (!node || !event) return false;
     int64_t until = timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
     while (!kith_next_event(node, event)) {
         int64_t left = until == INT64_MAX ? -1 : until - now_ms();
@@ -182,7 +184,7 @@ bool kith_wait_event(kith_node *node, int timeout_ms, kith_event *event)
     return true;
 }
 
-int kith_fd(const kith_node *node) { return node->wake[0]; }
+int kith_fd(const kith_node *node) { return node ? node->wake[0] : -1; }
 
 static void free_list(queued_event *q)
 {

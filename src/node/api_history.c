@@ -67,6 +67,7 @@ kith_err kith_history(const char *home, kith_history_record **records, size_t *c
     kith_visit v;
     kith_home_self self;
     kith_graph *graph = NULL;
+    if (!home || !records || !count || !problem) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = kith_home_load(v.home, &self, problem);

@@ -42,6 +42,7 @@ kith_err kith_devices(const char *home, kith_device_info **devices, size_t *coun
     kith_trust *trust = NULL;
     kith_seen *seen = NULL;
     kith_device_info *list = NULL;
+    if (!home || !devices || !count || !problem) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = load(&v, &trust, &seen, problem);
@@ -80,6 +81,7 @@ kith_err kith_find(const char *home, const char *text, kith_device_info *device,
     const kith_peer *found[CANDIDATES_MAX];
     size_t count = 0;
     char shown[256];
+    if (!home || !text || !device || !problem) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = load(&v, &trust, &seen, problem);
@@ -159,6 +161,7 @@ static kith_err check_contact(kith_home *home, const uint8_t *uuid, kith_problem
 static kith_err apply_to_home(const char *home, const char *id, change *c, kith_problem *problem)
 {
     kith_visit v;
+    if (!home || !id || !problem) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = kith_uuid_parse(id, c->uuid) ? KITH_ERR_ARG : KITH_OK;
@@ -185,10 +188,7 @@ kith_err kith_rename(const char *home, const char *id, const char *name, kith_de
                      kith_problem *problem)
 {
     change c = {.what = RENAME, .name = name, .device = device};
-    if (!name) {
-        *problem = (kith_problem){0};
-        return kith__visit_report(KITH_ERR_ARG, problem);
-    }
+    if (!home || !id || !name || !device || !problem) return kith__visit_refuse(problem);
     kith_device_info self;
     kith_err err = kith_self(home, &self, problem);
     if (err || strcmp(self.id, id) != 0) return err ? err : apply_to_home(home, id, &c, problem);
@@ -228,6 +228,7 @@ kith_err kith_permit(const char *home, const char *id, const char *service, kith
                      kith_problem *problem)
 {
     change c = {.what = PERMIT, .permission = permission};
+    if (!service || !problem) return kith__visit_refuse(problem);
     bool known = kith_permit_find(service, &c.service);
     *problem = (kith_problem){0};
     if (known && (unsigned)permission <= KITH_PERMISSION_ALLOW &&
@@ -246,6 +247,7 @@ static kith_err look_up(const char *home, const char *id, kith_peer *peer, kith_
     kith_visit v;
     kith_trust *trust = NULL;
     uint8_t uuid[KITH_UUID_SIZE];
+    if (!home || !id || !problem) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = kith_uuid_parse(id, uuid) ? KITH_ERR_ARG : kith_home_load(v.home, self, problem);
@@ -262,6 +264,7 @@ kith_err kith_verify_digits(const char *home, const char *id, char digits[KITH_D
 {
     kith_peer peer;
     kith_home_self self;
+    if (!digits) return kith__visit_refuse(problem);
     kith_err err = look_up(home, id, &peer, &self, problem);
     if (!err) kith_digits(self.fingerprint, peer.fingerprint, digits);
     return err;
@@ -273,6 +276,7 @@ kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, s
     kith_peer peer;
     kith_home_self self;
     size_t n = 0;
+    if ((!out && cap) || !count) return kith__visit_refuse(problem);
     kith_err err = look_up(home, id, &peer, &self, problem);
     if (err) return err;
     for (int i = 0; i < KITH_SERVICES; i++) {

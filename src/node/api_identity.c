@@ -11,6 +11,13 @@
 
 _Static_assert(KITH_RECOVERY_TEXT == KITH_RECOVERY_TEXT_SIZE, "a recovery code's text fits");
 
+/* How long the structures that results go into were in the first version that had them: what is added later an older
+ * caller does not have. */
+#define END_OF(type, member)  (offsetof(type, member) + sizeof((type *)NULL)->member)
+#define INIT_RESULT_LEAST     END_OF(kith_init_result, recovery_code)
+#define RECOVERY_INFO_LEAST   END_OF(kith_recovery_info, waiting_ms)
+#define RECOVERY_RESULT_LEAST END_OF(kith_recovery_result, in_force)
+
 /* A generator of our own, seeded by the system. */
 static void seed_rng(const kith_visit *v, kith_rng *rng)
 {
@@ -18,12 +25,6 @@ static void seed_rng(const kith_visit *v, kith_rng *rng)
     v->env->base->random(v->env, seed, sizeof seed);
     kith_rng_init(rng, seed);
     kith_wipe(seed, sizeof seed);
-}
-
-static kith_err wrong_size(kith_problem *problem)
-{
-    *problem = (kith_problem){0};
-    return kith__visit_report(KITH_ERR_ARG, problem);
 }
 
 /* A recovery code as a person typed it.  CODE; the problem says what is wrong. */
@@ -37,6 +38,7 @@ static kith_err take_code(const char *text, uint8_t code[static KITH_RECOVERY_CO
 kith_err kith_recovery_check(const char *text, char out[KITH_RECOVERY_TEXT], kith_problem *problem)
 {
     uint8_t code[KITH_RECOVERY_CODE_SIZE];
+    if (!text || !out || !problem) return kith__visit_refuse(problem);
     kith_err err = take_code(text, code, problem);
     if (!err) kith_recovery_text(code, out);
     kith_wipe(code, sizeof code);
@@ -106,14 +108,16 @@ kith_err kith_init(const char *home, const kith_init_options *options, kith_init
 {
     kith_visit v;
     kith_init_options taken = {0};
-    kith_init_result made = {.size = result->size};
-    if (!kith__options_take(&taken, sizeof taken, options) || result->size < sizeof made) return wrong_size(problem);
+    if (!home || !result || !problem) return kith__visit_refuse(problem);
+    kith_init_result made = {0};
+    if (!kith__options_take(&taken, sizeof taken, options) || result->size < INIT_RESULT_LEAST)
+        return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (!err) {
         err = make(&v, &taken, &made, problem);
         kith__visit_leave(&v);
     }
-    if (!err) *result = made;
+    if (!err) kith__visit_give(result, &made, sizeof made);
     kith_wipe(&made, sizeof made);
     return kith__visit_report(err, problem);
 }
@@ -122,6 +126,7 @@ kith_err kith_self(const char *home, kith_device_info *self, kith_problem *probl
 {
     kith_visit v;
     kith_home_self loaded;
+    if (!home || !self || !problem) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = kith_home_load(v.home, &loaded, problem);
@@ -139,7 +144,7 @@ kith_err kith_change_password(const char *home, const kith_password_change *chan
     uint8_t code[KITH_RECOVERY_CODE_SIZE];
     kith_rng rng;
     const kith_kdf_params as_before = {0};
-    if (!kith__options_take(&c, sizeof c, change)) return wrong_size(problem);
+    if (!home || !problem || !kith__options_take(&c, sizeof c, change)) return kith__visit_refuse(problem);
     if (c.recovery_code && take_code(c.recovery_code, code, problem)) return problem->err;
     kith_err err = kith__visit_enter(home, &v, problem);
     if (!err) {
@@ -163,8 +168,9 @@ kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem 
     kith_home_self self;
     kith_master *master = NULL;
     kith_recovery_change waiting;
-    kith_recovery_info found = {.size = info->size};
-    if (info->size < sizeof found) return wrong_size(problem);
+    if (!home || !info || !problem) return kith__visit_refuse(problem);
+    kith_recovery_info found = {0};
+    if (info->size < RECOVERY_INFO_LEAST) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = kith_home_load(v.home, &self, problem);
@@ -179,7 +185,7 @@ kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem 
         found.waiting = waiting.waiting;
         found.waiting_ms = waiting.waiting_ms;
         snprintf(found.waiting_by, sizeof found.waiting_by, "%s", waiting.waiting_by);
-        *info = found;
+        kith__visit_give(info, &found, sizeof found);
     }
     kith_master_free(master);
     kith__visit_leave(&v);
@@ -214,6 +220,14 @@ typedef struct new_code {
     kith_recovery_result *result;
 } new_code;
 
+static void give_code(kith_recovery_result *out, const uint8_t code[static KITH_RECOVERY_CODE_SIZE], bool in_force)
+{
+    kith_recovery_result made = {.in_force = in_force};
+    kith_recovery_text(code, made.recovery_code);
+    kith__visit_give(out, &made, sizeof made);
+    kith_wipe(&made, sizeof made);
+}
+
 static kith_err make_code(kith_visit *v, const kith_home_author *who, void *user, kith_problem *problem)
 {
     new_code *c = user;
@@ -233,10 +247,7 @@ static kith_err make_code(kith_visit *v, const kith_home_author *who, void *user
     kith_rng_bytes(who->rng, code, sizeof code);
     kith_recovery_derive(code, &pair);
     err = kith_home_new_recovery(v->home, who, c->old, &pair, &change, problem);
-    if (!err) {
-        kith_recovery_text(code, c->result->recovery_code);
-        c->result->in_force = change.in_force;
-    }
+    if (!err) give_code(c->result, code, change.in_force);
     kith_wipe(code, sizeof code);
     return err;
 }
@@ -246,7 +257,9 @@ kith_err kith_recovery_new(const char *home, const kith_recovery_options *option
 {
     kith_recovery_options o = {0};
     uint8_t old[KITH_RECOVERY_CODE_SIZE];
-    if (!kith__options_take(&o, sizeof o, options) || result->size < sizeof *result) return wrong_size(problem);
+    if (!home || !result || !problem) return kith__visit_refuse(problem);
+    if (!kith__options_take(&o, sizeof o, options) || result->size < RECOVERY_RESULT_LEAST)
+        return kith__visit_refuse(problem);
     if (o.old_code && take_code(o.old_code, old, problem)) return problem->err;
     new_code c = {.old = o.old_code ? old : NULL, .lost = o.lost, .result = result};
     kith_err err = with_author(home, (kith_bytes){o.password, o.password_size}, problem, make_code, &c);
@@ -265,6 +278,7 @@ static kith_err agree(kith_visit *v, const kith_home_author *who, void *user, ki
 kith_err kith_recovery_accept(const char *home, const void *password, size_t password_size, bool *in_force,
                               kith_problem *problem)
 {
+    if (!home || !in_force || !problem) return kith__visit_refuse(problem);
     return with_author(home, (kith_bytes){password, password_size}, problem, agree, in_force);
 }
 
@@ -286,10 +300,7 @@ static kith_err revoke_device(kith_visit *v, const kith_home_author *who, void *
     kith_rng_bytes(who->rng, code, sizeof code);
     kith_recovery_derive(code, &pair);
     kith_err err = kith_home_revoke(v->home, who, r->uuid, r->why, r->code, &pair, &whom, problem);
-    if (!err && r->code) {
-        kith_recovery_text(code, r->result->recovery_code);
-        r->result->in_force = true;
-    }
+    if (!err && r->code) give_code(r->result, code, true);
     kith_wipe(code, sizeof code);
     return err;
 }
@@ -300,9 +311,10 @@ kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options
     kith_revoke_options o = {0};
     uint8_t code[KITH_RECOVERY_CODE_SIZE];
     revocation r = {.result = result};
-    if (!kith__options_take(&o, sizeof o, options)) return wrong_size(problem);
-    if (o.recovery_code && (!result || result->size < sizeof *result)) return wrong_size(problem);
-    if (kith_uuid_parse(id, r.uuid)) return wrong_size(problem);
+    if (!home || !id || !problem) return kith__visit_refuse(problem);
+    if (!kith__options_take(&o, sizeof o, options)) return kith__visit_refuse(problem);
+    if (o.recovery_code && (!result || result->size < RECOVERY_RESULT_LEAST)) return kith__visit_refuse(problem);
+    if (kith_uuid_parse(id, r.uuid)) return kith__visit_refuse(problem);
     if (o.recovery_code && take_code(o.recovery_code, code, problem)) return problem->err;
     r.why = o.why;
     r.code = o.recovery_code ? code : NULL;
@@ -319,6 +331,7 @@ kith_err kith_backup(const char *home, const char *path, const void *password, s
     kith_visit v;
     kith_rng rng;
     const kith_kdf_params usual = {0};
+    if (!home || !path || !problem) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     seed_rng(&v, &rng);
@@ -337,7 +350,8 @@ kith_err kith_restore(const char *home, const kith_restore_options *options, kit
     uint8_t code[KITH_RECOVERY_CODE_SIZE];
     kith_rng rng;
     kith_home_self restored;
-    if (!kith__options_take(&o, sizeof o, options) || !o.path) return wrong_size(problem);
+    if (!home || !self || !problem) return kith__visit_refuse(problem);
+    if (!kith__options_take(&o, sizeof o, options) || !o.path) return kith__visit_refuse(problem);
     if (o.recovery_code && take_code(o.recovery_code, code, problem)) return problem->err;
     kith_err err = kith__visit_enter(home, &v, problem);
     if (!err) {

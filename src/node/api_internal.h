@@ -87,7 +87,8 @@ struct kith_node {
 command *kith__command_new(kith_node *node, kith_daemon_kind kind);
 /* Copy a string for the request's member (NULL stays NULL); false when out of memory. */
 bool kith__command_keep(command *c, const char **member, const char *text);
-/* Hand it over; the command is the queue's from here on.  NOMEM when it is NULL or not complete. */
+/* Hand it over; the command is the queue's from here on.  NOMEM when it is NULL or not complete; ARG: no node, or no
+ * `op` for the number of what begins. */
 KITH_MUST_CHECK kith_err kith__command_issue(kith_node *node, command *c, bool complete, kith_op *op);
 /* The caller's options into ours, which may know more members or fewer: what it did not say is zero, what we do not
  * know must be. */

@@ -1,5 +1,6 @@
 /* kith.h's node: its beginning and its end. */
 #include "node/api_internal.h"
+#include "node/api_visit.h"
 
 #include "base/mem.h"
 #include "crypto/secret.h"
@@ -173,6 +174,7 @@ kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *p
 {
     kith_options taken = {0};
     kith_node *node = NULL;
+    if (!out || !problem) return kith__visit_refuse(problem);
     *problem = (kith_problem){0};
     kith_err err = kith__options_take(&taken, sizeof taken, options) && taken.home ? KITH_OK : KITH_ERR_ARG;
     if (!err && !(node = kith_calloc(1, sizeof *node))) err = KITH_ERR_NOMEM;

@@ -169,7 +169,8 @@ void kith__views_datagram_sent(kith_node *node, kith_op op)
 kith_err kith_connect(kith_node *node, const char *device_id, const kith_connect_options *options, kith_op *connection)
 {
     kith_connect_options taken = {0};
-    if (!device_id || !options || !kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
+    if (!node || !connection || !device_id || !options) return KITH_ERR_ARG;
+    if (!kith__options_take(&taken, sizeof taken, options)) return KITH_ERR_ARG;
     if (!taken.topic || !kith_talk_topic_good(taken.topic)) return KITH_ERR_ARG;
     command *c = kith__command_new(node, KITH_DAEMON_CONNECT);
     view *v = c ? view_new(c->request.op) : NULL;
@@ -218,7 +219,7 @@ static kith_err reserve(kith_node *node, kith_op connection, size_t cost)
 
 kith_err kith_send_message(kith_node *node, kith_op connection, const void *data, size_t size)
 {
-    if (!data && size) return KITH_ERR_ARG;
+    if (!node || (!data && size)) return KITH_ERR_ARG;
     if (size > KITH_MESSAGE_SIZE_MAX) return KITH_ERR_LIMIT;
     kith_err err = reserve(node, connection, size + KITH_TALK_COST);
     if (err) return err;
@@ -234,7 +235,7 @@ kith_err kith_send_message(kith_node *node, kith_op connection, const void *data
 
 kith_err kith_send_datagram(kith_node *node, kith_op connection, const void *data, size_t size)
 {
-    if (!data && size) return KITH_ERR_ARG;
+    if (!node || (!data && size)) return KITH_ERR_ARG;
     command *c = kith__command_new(node, KITH_DAEMON_DATAGRAM);
     kith_err err = KITH_OK;
     if (c) c->request.op = connection;
@@ -258,7 +259,7 @@ kith_err kith_send_datagram(kith_node *node, kith_op connection, const void *dat
 kith_err kith_finish(kith_node *node, kith_op connection)
 {
     command *c = kith__command_new(node, KITH_DAEMON_FINISH);
-    kith_err err = c ? KITH_OK : KITH_ERR_NOMEM;
+    kith_err err = c ? KITH_OK : node ? KITH_ERR_NOMEM : KITH_ERR_ARG;
     if (c) {
         c->request.op = connection;
         pthread_mutex_lock(&node->lock);
@@ -276,6 +277,7 @@ kith_err kith_finish(kith_node *node, kith_op connection)
 kith_err kith_remote_device(kith_node *node, kith_op connection, kith_remote_device_info *out)
 {
     kith_err err = KITH_ERR_NOT_FOUND;
+    if (!node || !out) return KITH_ERR_ARG;
     pthread_mutex_lock(&node->lock);
     const view *v = kith__view_find(node, connection);
     if (v) err = v->known ? KITH_OK : KITH_ERR_AGAIN;
@@ -286,6 +288,7 @@ kith_err kith_remote_device(kith_node *node, kith_op connection, kith_remote_dev
 
 bool kith_is_connected(kith_node *node, kith_op connection)
 {
+    if (!node) return false;
     pthread_mutex_lock(&node->lock);
     const view *v = kith__view_find(node, connection);
     bool is = v && v->info.connected;

@@ -3,6 +3,7 @@
 #include "crypto/keys.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void kith__visit_leave(kith_visit *v)
 {
@@ -27,6 +28,23 @@ kith_err kith__visit_report(kith_err err, kith_problem *problem)
     problem->err = err;
     if (err && !*problem->message) snprintf(problem->message, sizeof problem->message, "%s", kith_err_text(err));
     return err;
+}
+
+kith_err kith__visit_refuse(kith_problem *problem)
+{
+    if (!problem) return KITH_ERR_ARG;
+    *problem = (kith_problem){0};
+    return kith__visit_report(KITH_ERR_ARG, problem);
+}
+
+void kith__visit_give(void *out, const void *ours, size_t ours_size)
+{
+    size_t size;
+    memcpy(&size, out, sizeof size);
+    const size_t known = size < ours_size ? size : ours_size;
+    memset(out, 0, size);
+    memcpy(out, ours, known);
+    memcpy(out, &size, sizeof size);
 }
 
 void kith__visit_self(const kith_home_self *self, kith_device_info *out)

@@ -17,6 +17,11 @@ KITH_MUST_CHECK kith_err kith__visit_enter(const char *folder, kith_visit *visit
 void kith__visit_leave(kith_visit *visit);
 /* Gives the error back, with a sentence in the problem whatever happened. */
 kith_err kith__visit_report(kith_err err, kith_problem *problem);
+/* A call that lacks something: ARG, said in the problem if there is one. */
+kith_err kith__visit_refuse(kith_problem *problem);
+/* What a structure of the caller gets of ours: the members that it has, zero in those that we do not know, and its
+ * `size` as it was.  Who shows that it is at least as long as the first one there was: the caller of this. */
+void kith__visit_give(void *out, const void *ours, size_t ours_size);
 void kith__visit_self(const kith_home_self *self, kith_device_info *out);
 
 #endif

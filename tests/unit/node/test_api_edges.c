@@ -216,6 +216,184 @@ static void null_is_an_argument_error(void **state)
     assert_int_equal(kith_rename(home, id, NULL, &device, &problem), KITH_ERR_ARG);
 }
 
+/* Every call of a node without one, or without a place for its number. */
+static void no_node(void **state)
+{
+    (void)state;
+    kith_node *node = opened();
+    const char *id = "00000000-0000-4000-8000-000000000000";
+    kith_connect_options connect = {.size = sizeof connect, .topic = "t"};
+    kith_receive_options receive = {.size = sizeof receive, .folder = base};
+    for (int without = 0; without < 2; without++) {
+        kith_node *n = without ? node : NULL;
+        kith_op op = 0, *at = without ? NULL : &op;
+        assert_int_equal(kith_pair(n, NULL, at), KITH_ERR_ARG);
+        assert_int_equal(kith_join(n, "zoo", NULL, at), KITH_ERR_ARG);
+        assert_int_equal(kith_ping(n, id, 1, at), KITH_ERR_ARG);
+        assert_int_equal(kith_pin(n, "abcd", NULL, at), KITH_ERR_ARG);
+        assert_int_equal(kith_nearby(n, at), KITH_ERR_ARG);
+        assert_int_equal(kith_look(n, at), KITH_ERR_ARG);
+        assert_int_equal(kith_doctor(n, NULL, at), KITH_ERR_ARG);
+        assert_int_equal(kith_send_file(n, id, "/file", NULL, at), KITH_ERR_ARG);
+        assert_int_equal(kith_receive(n, &receive, at), KITH_ERR_ARG);
+        assert_int_equal(kith_connect(n, id, &connect, at), KITH_ERR_ARG);
+        assert_int_equal(kith_serve(n, "t", NULL, at), KITH_ERR_ARG);
+        assert_int_equal(kith_daemon(n, at), KITH_ERR_ARG);
+        assert_int_equal(kith_down(n, at), KITH_ERR_ARG);
+        assert_int_equal(kith_inbox(n, at), KITH_ERR_ARG);
+        assert_int_equal(kith_inbox_answer(n, 1, true, at), KITH_ERR_ARG);
+        assert_int_equal(op, 0);
+    }
+    assert_int_equal(kith_answer(NULL, 1, true), KITH_ERR_ARG);
+    assert_int_equal(kith_receive_file(NULL, 1, "/file", KITH_CONFLICT_KEEP), KITH_ERR_ARG);
+    assert_int_equal(kith_send_message(NULL, 1, "x", 1), KITH_ERR_ARG);
+    assert_int_equal(kith_send_datagram(NULL, 1, "x", 1), KITH_ERR_ARG);
+    assert_int_equal(kith_finish(NULL, 1), KITH_ERR_ARG);
+    kith_event event;
+    kith_remote_device_info remote;
+    kith_daemon_info daemon;
+    char addresses[4][KITH_ADDRESS_TEXT];
+    assert_int_equal(kith_remote_device(NULL, 1, &remote), KITH_ERR_ARG);
+    assert_int_equal(kith_remote_device(node, 1, NULL), KITH_ERR_ARG);
+    assert_false(kith_is_connected(NULL, 1));
+    assert_false(kith_next_event(NULL, &event) || kith_next_event(node, NULL));
+    assert_false(kith_wait_event(NULL, -1, &event) || kith_wait_event(node, -1, NULL));
+    assert_false(kith_daemon_of(NULL, &daemon) || kith_daemon_of(node, NULL));
+    assert_int_equal(kith_fd(NULL), -1);
+    assert_int_equal(kith_addresses(NULL, addresses, 4), 0);
+    assert_int_equal(kith_addresses(node, NULL, 4), 0);
+    kith_cancel(NULL, 1);
+    assert_false(kith_next_event(node, &event)); /* nothing of it began */
+    kith_close(node);
+    kith_close(NULL);
+}
+
+/* A function of the home without one of the things it needs: ARG, and a sentence where there is a place for it. */
+#define LACKS(call)                                                                                                    \
+    do {                                                                                                               \
+        problem = (kith_problem){0};                                                                                   \
+        assert_int_equal(call, KITH_ERR_ARG);                                                                          \
+        said += problem.err == KITH_ERR_ARG && *problem.message;                                                       \
+    } while (0)
+
+static void no_home(void **state)
+{
+    (void)state;
+    const char *id = "00000000-0000-4000-8000-000000000000";
+    unsigned said = 0;
+    kith_problem problem, *p = &problem;
+    kith_device_info device, *devices;
+    kith_history_record *records;
+    kith_init_options init = {.size = sizeof init, .password = "pw", .password_size = 2};
+    kith_init_result made = {.size = sizeof made};
+    kith_recovery_info info = {.size = sizeof info};
+    kith_recovery_options code = {.size = sizeof code, .password = "pw", .password_size = 2, .lost = true};
+    kith_recovery_result fresh = {.size = sizeof fresh};
+    kith_revoke_options revoke = {.size = sizeof revoke, .password = "pw", .password_size = 2};
+    kith_restore_options restore = {.size = sizeof restore, .path = "/backup", .password = "pw", .password_size = 2};
+    kith_password_change change = {.size = sizeof change, .new_password = "x", .new_password_size = 1};
+    kith_permit_info permits[KITH_PERMITS_MAX];
+    kith_options options = usual();
+    kith_node *node;
+    size_t count;
+    char text[KITH_RECOVERY_TEXT];
+    bool in_force;
+    LACKS(kith_init(NULL, &init, &made, p));
+    LACKS(kith_init(home, &init, NULL, p));
+    LACKS(kith_self(NULL, &device, p));
+    LACKS(kith_self(home, NULL, p));
+    LACKS(kith_devices(NULL, &devices, &count, p));
+    LACKS(kith_devices(home, NULL, &count, p));
+    LACKS(kith_devices(home, &devices, NULL, p));
+    LACKS(kith_find(NULL, "x", &device, p));
+    LACKS(kith_find(home, NULL, &device, p));
+    LACKS(kith_find(home, "x", NULL, p));
+    LACKS(kith_rename(NULL, id, "x", &device, p));
+    LACKS(kith_rename(home, NULL, "x", &device, p));
+    LACKS(kith_rename(home, id, NULL, &device, p));
+    LACKS(kith_rename(home, id, "x", NULL, p));
+    LACKS(kith_forget(NULL, id, p));
+    LACKS(kith_forget(home, NULL, p));
+    LACKS(kith_verify_digits(home, NULL, text, p));
+    LACKS(kith_verify_digits(home, id, NULL, p));
+    LACKS(kith_mark_verified(home, NULL, true, p));
+    LACKS(kith_permit(home, NULL, "file", KITH_PERMISSION_DENY, p));
+    LACKS(kith_permit(home, id, NULL, KITH_PERMISSION_DENY, p));
+    LACKS(kith_permits(home, NULL, permits, KITH_PERMITS_MAX, &count, p));
+    LACKS(kith_permits(home, id, NULL, 1, &count, p));
+    LACKS(kith_permits(home, id, permits, KITH_PERMITS_MAX, NULL, p));
+    LACKS(kith_change_password(NULL, &change, p));
+    LACKS(kith_recovery(NULL, &info, p));
+    LACKS(kith_recovery(home, NULL, p));
+    LACKS(kith_recovery_new(NULL, &code, &fresh, p));
+    LACKS(kith_recovery_new(home, &code, NULL, p));
+    LACKS(kith_recovery_accept(NULL, "pw", 2, &in_force, p));
+    LACKS(kith_recovery_accept(home, "pw", 2, NULL, p));
+    LACKS(kith_revoke(home, NULL, &revoke, NULL, p));
+    LACKS(kith_history(home, NULL, &count, p));
+    LACKS(kith_history(home, &records, NULL, p));
+    LACKS(kith_backup(home, NULL, "pw", 2, p));
+    LACKS(kith_restore(NULL, &restore, &device, p));
+    LACKS(kith_restore(home, &restore, NULL, p));
+    LACKS(kith_words_check(NULL, text, p));
+    LACKS(kith_words_check("zoo", NULL, p));
+    LACKS(kith_recovery_check(NULL, text, p));
+    LACKS(kith_recovery_check("zoo", NULL, p));
+    LACKS(kith_open(NULL, &node, p));
+    LACKS(kith_open(&options, NULL, p));
+    assert_int_equal(said, 43);
+    said = 0;
+    LACKS(kith_init(home, &init, &made, NULL));
+    LACKS(kith_self(home, &device, NULL));
+    LACKS(kith_rename(home, id, "x", &device, NULL));
+    LACKS(kith_forget(home, id, NULL));
+    LACKS(kith_permits(home, id, permits, KITH_PERMITS_MAX, &count, NULL));
+    LACKS(kith_change_password(home, &change, NULL));
+    LACKS(kith_words_check("zoo", text, NULL));
+    LACKS(kith_open(&options, &node, NULL));
+    assert_int_equal(said, 0);
+    kith_free_devices(NULL);
+    kith_free_history(NULL);
+    assert_null(kith_printable_name("x", NULL, 1));
+}
+
+/* Results: an older program's structure is shorter, a newer one's longer. */
+static void results_of_other_sizes(void **state)
+{
+    (void)state;
+    struct {
+        kith_init_result known;
+        uint64_t unknown;
+    } made;
+    struct {
+        kith_recovery_info known;
+        uint64_t unknown;
+    } info;
+    const kith_init_options options = {.size = sizeof options, .password = "pw", .password_size = 2};
+    kith_problem problem;
+    memset(&made, 0xaa, sizeof made);
+    made.known.size = sizeof made;
+    assert_ok(kith_init(home, &options, &made.known, &problem));
+    assert_int_equal(made.unknown, 0); /* nothing is said of it */
+    assert_int_equal(made.known.size, sizeof made);
+    assert_string_equal(made.known.self.name, "one");
+    const size_t first = offsetof(kith_init_result, recovery_code) + sizeof made.known.recovery_code;
+    memset(&made, 0xaa, sizeof made);
+    made.known.size = first;
+    assert_ok(kith_init(home, &options, &made.known, &problem));
+    assert_string_equal(made.known.self.name, "one");
+    for (size_t i = first; i < sizeof made; i++) assert_int_equal(((const uint8_t *)&made)[i], 0xaa);
+    made.known.size = first - 1;
+    assert_int_equal(kith_init(home, &options, &made.known, &problem), KITH_ERR_ARG);
+    memset(&info, 0xaa, sizeof info);
+    info.known.size = sizeof info;
+    assert_ok(kith_recovery(home, &info.known, &problem));
+    assert_int_equal(info.unknown, 0);
+    assert_false(info.known.waiting);
+    info.known.size = sizeof info.known - 1;
+    assert_int_equal(kith_recovery(home, &info.known, &problem), KITH_ERR_ARG);
+}
+
 /* ---- threads ---- */
 
 #define THREADS 4
@@ -323,8 +501,15 @@ static void many_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(open_without_memory), TEST(an_end_needs_no_memory),    TEST(options_of_other_sizes),
-        TEST(an_examination),      TEST(null_is_an_argument_error), TEST(many_threads),
+        TEST(open_without_memory),
+        TEST(an_end_needs_no_memory),
+        TEST(options_of_other_sizes),
+        TEST(results_of_other_sizes),
+        TEST(an_examination),
+        TEST(null_is_an_argument_error),
+        TEST(no_node),
+        TEST(no_home),
+        TEST(many_threads),
     };
     return cmocka_run_group_tests_name("node/api_edges", tests, set_up, tear_down);
 }
