@@ -3,8 +3,6 @@
 #include "output.h"
 #include "session.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,16 +47,12 @@ int relays_token(relays *r, const session *s)
 {
     char shown[OUT_NAME];
     size_t size;
+    int fd;
     if (!r->token_file || !r->count) return 0;
+    int status = session_open_file(r->token_file, "token file", "name another with --relay-token-file", &fd);
+    if (status) return status;
     out_name(r->token_file, shown, sizeof shown);
-    int fd = open(r->token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        kith_err err = errno == ENOENT ? KITH_ERR_NO_FILE : errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO;
-        return out_error(kith_err_exit(err),
-                         "the token file %s cannot be opened: %s; name another with --relay-token-file", shown,
-                         strerror(errno));
-    }
-    int status = session_first_line(s, fd, shown, "a relay's token", r->token, sizeof r->token - 1, &size);
+    status = session_first_line(s, fd, shown, "a relay's token", r->token, sizeof r->token - 1, &size);
     close(fd);
     return status;
 }

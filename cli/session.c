@@ -80,11 +80,10 @@ int session_start(session *s, const cli_args *args)
     int status = find_home(s);
     if (!status) status = read_log_level(s);
     if (!status) status = relays_read(&s->relays, args);
-    if (!status) status = relays_token(&s->relays, s);
     if (!status && timeout) status = args_number("--timeout", timeout, 1, TIMEOUT_MAX_S, &s->timeout_s);
     if (!status && s->timeout_s) s->deadline_ns = now_ns() + s->timeout_s * SECOND_NS;
     prompt_until(s->deadline_ns);
-    return status;
+    return status ? status : relays_token(&s->relays, s); /* which may have to be waited for */
 }
 
 /* ---- the password ---- */
@@ -99,7 +98,7 @@ int session_first_line(const session *s, int fd, const char *name, const char *w
         if (ready == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: nothing was changed");
         if (ready == PROMPT_TIMEOUT) return session_gave_up(s, "nothing was changed");
         ssize_t got = read(fd, &c, 1);
-        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (got < 0) return out_error(kith_err_exit(KITH_ERR_IO), "%s cannot be read: %s", name, strerror(errno));
         if (got == 0 || c == '\n') break;
         if (n + 1 == room)
@@ -113,6 +112,17 @@ int session_first_line(const session *s, int fd, const char *name, const char *w
     return n ? 0 : out_error(EXIT_USAGE, "the first line of %s is empty: it must be %s", name, what);
 }
 
+int session_open_file(const char *path, const char *kind, const char *cure, int *fd)
+{
+    char shown[OUT_NAME];
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (*fd >= 0) return 0;
+    int error = errno;
+    kith_err err = error == ENOENT ? KITH_ERR_NO_FILE : error == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO;
+    return out_error(kith_err_exit(err), "the %s %s cannot be opened: %s; %s", kind,
+                     out_name(path, shown, sizeof shown), strerror(error), cure);
+}
+
 static int password_line(const session *s, int fd, const char *name, secret *out)
 {
     return session_first_line(s, fd, name, "this device's password", out->data, sizeof out->data, &out->size);
@@ -122,18 +132,14 @@ static int password_from_file(const session *s, const char *path, secret *out)
 {
     struct stat info;
     char shown[OUT_NAME];
+    int fd;
     if (!strcmp(path, "-")) return password_line(s, STDIN_FILENO, "standard input", out);
+    int status = session_open_file(path, "password file", "name another, or none to be asked", &fd);
+    if (status) return status;
     out_name(path, shown, sizeof shown);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        kith_err err = errno == ENOENT ? KITH_ERR_NO_FILE : errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO;
-        return out_error(kith_err_exit(err),
-                         "the password file %s cannot be opened: %s; name another, or none to be asked", shown,
-                         strerror(errno));
-    }
     if (!fstat(fd, &info) && S_ISREG(info.st_mode) && (info.st_mode & (S_IRGRP | S_IROTH)))
         out_warn("warning: others can read the password file %s: \"chmod 600\" it", shown);
-    int status = password_line(s, fd, shown, out);
+    status = password_line(s, fd, shown, out);
     close(fd);
     return status;
 }

@@ -3,8 +3,6 @@
 #include "output.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,12 +37,10 @@ int code_given(const session *s, const code_kind *kind, const char *const *words
     if (n >= size) return out_error(EXIT_USAGE, "that is no code: a code is %s", kind->what);
     if (!file) return 0;
     if (!strcmp(file, "-")) return session_first_line(s, STDIN_FILENO, "standard input", kind->what, text, size, &n);
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd, status = session_open_file(file, "code file", "name another with --code-file", &fd);
+    if (status) return status;
     out_name(file, shown, sizeof shown);
-    if (fd < 0)
-        return out_error(kith_err_exit(KITH_ERR_NO_FILE), "the code file %s cannot be opened: write %s into it", shown,
-                         kind->what);
-    int status = session_first_line(s, fd, shown, kind->what, text, size, &n);
+    status = session_first_line(s, fd, shown, kind->what, text, size, &n);
     close(fd);
     return status;
 }

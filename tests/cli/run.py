@@ -362,6 +362,31 @@ def test_password_sources():
     equal(p.locked("ping", "laptop").returncode, 2)
 
 
+def test_pipe_that_nobody_writes_into():
+    """As a password manager's may be for a while: it is waited for, but not past Ctrl-C or --timeout."""
+    p = Place(script="ping pong rtt_ns=1\nping end\n")
+    os.mkfifo(p.dir / "pipe")
+    for words in (["--password-file", "pipe", "ping", "laptop"], ["--password-file", str(p.password), "join", "--yes", "--code-file", "pipe"],
+                  ["--relay", "ws://x", "--relay-token-file", "pipe", "--password-file", str(p.password), "ping", "laptop"]):
+        r = p.run("--timeout", "1", *words)
+        equal(r.returncode, 6, words)
+        has(r.stderr, "gave up")
+        child = subprocess.Popen([KITH, *words], cwd=p.dir, env=p.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while str(p.dir / "pipe") not in [os.path.realpath(f) for f in pathlib.Path(f"/proc/{child.pid}/fd").iterdir()]:
+            time.sleep(0.01)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=PATIENCE)
+        equal(child.returncode, 130, err)
+        has(err, "interrupted")
+    child = subprocess.Popen([KITH, "--password-file", "pipe", "ping", "laptop"], cwd=p.dir, env=p.env, stdout=subprocess.PIPE)
+    with open(p.dir / "pipe", "w") as pipe:
+        for part in ("sec", "ret\n"):
+            pipe.write(part)
+            pipe.flush()
+    child.communicate(timeout=PATIENCE)
+    equal(child.returncode, 0)
+
+
 def test_password_asked():
     p = Place(script="ping pong rtt_ns=1\nping end\n")
     t = p.terminal("ping", "laptop")
