@@ -380,7 +380,8 @@ typedef enum kith_event_kind {
     KITH_EVENT_OFFER,     /* receive: transfer is offered by device, and is to be asked about: name (never with a "/"),
                              bytes_total; answer with kith_receive_file(transfer) or kith_answer(transfer) */
     KITH_EVENT_START,     /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before.
-                             daemon: programs can attach: path_name, the socket */
+                             daemon: programs can attach: path_name, the socket.
+                             serve: connections are taken from now on: name = the topic */
     KITH_EVENT_PROGRESS,  /* send, receive: bytes of bytes_total, at most 10 a second */
     KITH_EVENT_FILE, /* receive: whole, checked and in place: name, path_name, bytes_total, hash; already = an identical
                         file was there */
@@ -590,8 +591,9 @@ typedef struct kith_serve_options {
     size_t size;
     bool contacts; /* from other people's devices too; own devices always */
 } kith_serve_options;
-/* Take connections on this topic, each announced by INCOMING, until cancelled; those taken go on.  A topic can be
- * served once at a time.  ARG (the topic), NOMEM: nothing begins.  END: STATE (it is served already), CANCELLED. */
+/* Take connections on this topic (from START on), each announced by INCOMING, until cancelled; those taken go on.  A
+ * topic can be served once at a time.  ARG (the topic), NOMEM: nothing begins.  END: STATE (it is served already),
+ * CANCELLED. */
 KITH_API KITH_MUST_CHECK kith_err kith_serve(kith_node *node, const char *topic, const kith_serve_options *options,
                                              kith_op *op);
 

@@ -1,6 +1,7 @@
 #include "node/book.h"
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "identity/seen.h"
 #include "node/lan.h"
 #include "node/own.h"
@@ -177,8 +178,20 @@ bool kith__core_find_peer_id(kith_core *core, const char *device_id, kith_peer *
     if (*why == KITH_ERR_ARG) return false;
     refresh_or_warn(core);
     const kith_peer *peer = kith_trust_by_uuid(core->book->trust, uuid);
-    if (peer) *out = *peer;
-    return peer != NULL;
+    if (!peer) return false;
+    *out = *peer;
+    *why = KITH_OK;
+    return true;
+}
+
+void kith__core_refuse_device(kith_core *core, kith_op id, kith_err err, const char *device_id)
+{
+    char message[256], shown[128];
+    kith_printable(device_id, strlen(device_id), shown, sizeof shown);
+    snprintf(message, sizeof message,
+             err == KITH_ERR_NOT_FOUND ? "no device with the id %s is paired here" : "\"%s\" is not the id of a device",
+             shown);
+    kith__core_refuse(core, id, err, message);
 }
 
 bool kith__core_peer_at(kith_core *core, size_t index, kith_peer *out)

@@ -119,6 +119,8 @@ void kith__core_refuse(kith_core *core, kith_op id, kith_err err, const char *me
 bool kith__core_find_peer(kith_core *core, const uint8_t fingerprint[static 32], kith_peer *out);
 bool kith__core_peer_at(kith_core *core, size_t index, kith_peer *out); /* in the order they were added */
 bool kith__core_find_peer_id(kith_core *core, const char *device_id, kith_peer *out, kith_err *why);
+/* END for an operation with a device that was not found by its id: `err` is why. */
+void kith__core_refuse_device(kith_core *core, kith_op id, kith_err err, const char *device_id);
 /* It was there (written when the core is freed), and is reached at this address (NULL: not known where). */
 void kith__core_seen(kith_core *core, const kith_peer *peer, const kith_addr *addr);
 size_t kith__core_seen_addresses(kith_core *core, const kith_peer *peer, kith_addr *out,

@@ -189,7 +189,7 @@ void kith_core_ping(kith_core *core, kith_op id, const char *device_id, uint32_t
     kith_peer peer;
     kith_err err = KITH_OK;
     if (!kith__core_find_peer_id(core, device_id, &peer, &err)) {
-        kith__core_refuse(core, id, err, NULL);
+        kith__core_refuse_device(core, id, err, device_id);
         return;
     }
     ping_op *p = kith_calloc(1, sizeof *p);

@@ -125,6 +125,9 @@ void kith_core_serve(kith_core *core, kith_op id, const char *topic, const kith_
     }
     core->serving++;
     kith__lan_announce(core);
+    kith_event event = {.kind = KITH_EVENT_START, .op = id};
+    snprintf(event.name, sizeof event.name, "%s", topic);
+    kith__core_emit(core, &event);
     kith__core_pump(core);
 }
 

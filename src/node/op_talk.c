@@ -550,10 +550,12 @@ void kith_core_connect(kith_core *core, kith_op id, const char *device_id, const
     talk_op *t = NULL;
     if (!core->config.talk) err = KITH_ERR_UNSUPPORTED;
     if (!err && (!options->topic || !kith_talk_topic_good(options->topic))) err = KITH_ERR_ARG;
-    if (!err && kith__core_find_peer_id(core, device_id, &peer, &err)) {
-        kith_rng_bytes(&core->rng, name, sizeof name);
-        err = talk_new(core, &peer, true, name, options->topic, &t);
+    if (!err && !kith__core_find_peer_id(core, device_id, &peer, &err)) {
+        kith__core_refuse_device(core, id, err, device_id);
+        return;
     }
+    kith_rng_bytes(&core->rng, name, sizeof name);
+    if (!err) err = talk_new(core, &peer, true, name, options->topic, &t);
     if (err) {
         kith__core_refuse(core, id, err, NULL);
         return;

@@ -140,12 +140,20 @@ static void try(world *w, kith_service service)
     kith_sim_run_for(w->sim, 3 * KITH_SIM_S);
 }
 
+/* A topic that is served STARTs, too. */
+static size_t files_begun(const victim *v)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < v->count; i++) n += v->events[i].kind == KITH_EVENT_START && v->events[i].transfer;
+    return n;
+}
+
 static outcome what_came_of_it(const world *w, kith_service service)
 {
     bool refused = w->bad.reset_count > 0 || !w->line->conn, served = false, asked = false;
     uint64_t code = w->bad.reset_count ? w->bad.resets[0] : w->line->code;
     if (service == KITH_SERVICE_PING) served = w->echoed == sizeof ping;
-    if (service == KITH_SERVICE_FILE) served = count_events(&w->node, KITH_EVENT_START) > 0;
+    if (service == KITH_SERVICE_FILE) served = files_begun(&w->node) > 0;
     if (service == KITH_SERVICE_FILE) asked = count_events(&w->node, KITH_EVENT_OFFER) > 0;
     if (service == KITH_SERVICE_TALK) served = w->incoming > 0;
     assert_int_equal(served + asked + refused, 1); /* one of them, and nothing else with it */
@@ -247,7 +255,7 @@ static void what_is_denied_ends(void **state)
     kith_sim_run_for(w.sim, KITH_SIM_S);
     for (size_t i = 0; i < 3; i++) try(&w, services[i]);
     assert_int_equal(w.incoming, 1);
-    assert_int_equal(count_events(&w.node, KITH_EVENT_START), 1);
+    assert_int_equal(files_begun(&w.node), 1);
     assert_int_equal(w.bad.reset_count, 0);
     for (size_t i = 0; i < 3; i++) {
         say(&w, services[i], SAID_DENY);

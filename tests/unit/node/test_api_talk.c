@@ -42,7 +42,9 @@ static kith_op serve(kith_node *node)
 {
     kith_op op;
     assert_ok(kith_serve(node, TOPIC, NULL, &op));
-    settle(node);
+    kith_event start = await(node, KITH_EVENT_START);
+    assert_int_equal(start.op, op);
+    assert_string_equal(start.name, TOPIC);
     return op;
 }
 
@@ -256,14 +258,20 @@ static void wrong_calls(void **state)
     assert_int_equal(kith_send_message(one, 77, "x", 1), KITH_ERR_NOT_FOUND);
     assert_int_equal(kith_remote_device(one, 77, &info), KITH_ERR_NOT_FOUND);
     assert_ok(kith_connect(one, "00000000-0000-4000-8000-000000000000", &options, &op));
-    assert_int_equal(await(one, KITH_EVENT_END).err, KITH_ERR_NOT_FOUND);
+    event = await(one, KITH_EVENT_END);
+    assert_int_equal(event.err, KITH_ERR_NOT_FOUND);
+    assert_non_null(strstr(event.message, "00000000-0000-4000-8000-000000000000 is paired here"));
+    assert_ok(kith_connect(one, "no id\n", &options, &op));
+    event = await(one, KITH_EVENT_END);
+    assert_int_equal(event.err, KITH_ERR_ARG);
+    assert_string_equal(event.message, "\"no id\\x0a\" is not the id of a device");
     serve(one);
     assert_ok(kith_serve(one, TOPIC, NULL, &op));
     event = await(one, KITH_EVENT_END);
     assert_int_equal(event.op, op);
     assert_int_equal(event.err, KITH_ERR_STATE);
     assert_ok(kith_serve(two, "another", NULL, &op)); /* so that it is found */
-    settle(two);
+    (void)await(two, KITH_EVENT_START);
     assert_ok(kith_connect(one, device_two.id, &options, &op));
     event = await(one, KITH_EVENT_END);
     assert_int_equal(event.err, KITH_ERR_NOT_ALLOWED);
