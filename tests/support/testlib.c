@@ -8,10 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
-char *test_vectors_path(const char *name, char *out, size_t size)
+/* The folder of the caller's own, or NULL. */
+static const char *given_folder(void)
 {
     const char *folder = getenv("KITH_VECTORS");
-    bool own = !folder || !*folder;
+    return folder && *folder ? folder : NULL;
+}
+
+char *test_vectors_path(const char *name, char *out, size_t size)
+{
+    const char *folder = given_folder();
+    bool own = !folder;
     if (own) folder = KITH_VECTORS_DEFAULT;
     if (access(folder, R_OK | X_OK)) fail_msg("%s: no such folder", folder);
     snprintf(out, size, "%s/%s", folder, name);
@@ -36,6 +43,12 @@ void test_ran(const char *name, size_t n)
 {
     printf("vectors %s: %zu cases\n", name, n);
     assert_true(n > 0);
+}
+
+void test_ran_kind(const char *name, const char *kind, size_t n)
+{
+    printf("vectors %s: %zu cases (%s)\n", name, n, kind);
+    assert_true(n > 0 || given_folder());
 }
 
 test_bytes test_unhex(const char *hex)

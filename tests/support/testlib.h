@@ -27,6 +27,8 @@ json_t *test_vectors(const char *name);
 char *test_vectors_path(const char *name, char *out, size_t size);
 /* Say "name: N cases" on standard output; fails when n is 0. */
 void test_ran(const char *name, size_t n);
+/* Likewise for one kind of case in a file of several: a file in the caller's own folder may have none of them. */
+void test_ran_kind(const char *name, const char *kind, size_t n);
 test_bytes test_unhex(const char *hex);                   /* fails the test on bad hex; NULL is empty */
 test_bytes test_hex_of(const json_t *o, const char *key); /* member `key`, hex; empty when absent */
 const char *test_str(const json_t *o, const char *key);   /* member `key` or NULL */

@@ -88,6 +88,25 @@ static void utf8_and_what_is_shown(void **state)
     }
 }
 
+/* Kith's WebSockets carry no text, but names and reasons are UTF-8 too: those, where NUL is refused besides. */
+static void rfc6455_autobahn_cases_json(void **state)
+{
+    (void)state;
+    json_t *root = test_vectors("rfc6455_autobahn_cases.json"), *item;
+    size_t i, count = 0;
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
+        const json_t *valid = json_object_get(item, "valid");
+        if (!test_str(item, "utf8") || !valid) continue;
+        test_bytes text = test_hex_of(item, "utf8");
+        bool want = json_is_true(valid) && !memchr(text.data, 0, text.size);
+        if (kith_utf8_valid((const char *)text.data, text.size) != want) fail_msg("case %s", test_str(item, "case"));
+        test_bytes_free(&text);
+        count++;
+    }
+    test_ran_kind("rfc6455_autobahn_cases.json", "UTF-8", count);
+    json_decref(root);
+}
+
 /* Never past the room, always with a NUL, and "..." where there was more. */
 static void what_is_shown_fits(void **state)
 {
@@ -113,6 +132,12 @@ static void what_is_shown_fits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(hex), TEST(uuids), TEST(utf8_and_what_is_shown), TEST(what_is_shown_fits)};
+    const struct CMUnitTest tests[] = {
+        TEST(hex),
+        TEST(uuids),
+        TEST(utf8_and_what_is_shown),
+        TEST(rfc6455_autobahn_cases_json),
+        TEST(what_is_shown_fits),
+    };
     return cmocka_run_group_tests_name("base/text", tests, NULL, NULL);
 }

@@ -159,6 +159,7 @@ static void cpace_ristretto255_sha512(void **state)
             test_bytes s = test_hex_of(point, "s"), x = test_hex_of(point, "X");
             assert_true(kith__cpace_multiply(s.data, x.data, out));
             test_equal_hex(out, sizeof out, test_str(point, "G.scalar_mult_vfy(s,X)"));
+            test_equal_hex(out, sizeof out, test_str(point, "G.scalar_mult(s,decode(X))"));
             test_bytes_free(&s);
             test_bytes_free(&x);
         } else { /* "Invalid Y1", "Invalid Y2" ...: no element, the neutral one */

@@ -260,7 +260,7 @@ static void hyphae_v1_json(void **state)
             ran++;
         }
     }
-    test_ran("hyphae_v1.json", ran);
+    test_ran_kind("hyphae_v1.json", SUITE, ran);
     json_decref(root);
 }
 

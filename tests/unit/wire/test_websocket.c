@@ -174,7 +174,7 @@ static void close_codes(void **state)
         expect_items(frame, sizeof frame, false, &want, 1);
         count++;
     }
-    test_ran("rfc6455_autobahn_cases.json", count);
+    test_ran_kind("rfc6455_autobahn_cases.json", "close codes", count);
     json_decref(v);
 }
 
