@@ -104,7 +104,9 @@ static void first_initial(kith_quic *quic, const kith_packet *packet, const uint
     }
     kith_accepted from = {
         .local = &packet->local, .remote = &packet->remote, .initial = &hd, .original = proven ? &original : NULL};
-    if (kith__conn_accept(quic, &from, &conn) == KITH_OK) kith__conn_read(conn, packet, datagram, size);
+    if (kith__conn_accept(quic, &from, &conn)) return;
+    kith__conn_read(conn, packet, datagram, size);
+    if (conn->wants_retry) send_retry(quic, packet, &hd);
 }
 
 static void reset_unknown(kith_quic *quic, const kith_packet *packet, const uint8_t *datagram, size_t size)

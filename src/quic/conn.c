@@ -345,8 +345,11 @@ void kith__conn_failed(kith_conn *conn, int rv)
     case NGTCP2_ERR_CLOSING: return;
     case NGTCP2_ERR_IDLE_CLOSE: silent_end(conn, KITH_ERR_LOST, false); return;
     case NGTCP2_ERR_HANDSHAKE_TIMEOUT: silent_end(conn, KITH_ERR_TIMEOUT, false); return;
-    case NGTCP2_ERR_DROP_CONN:
-    case NGTCP2_ERR_RETRY: silent_end(conn, KITH_ERR_PROTOCOL, false); return;
+    case NGTCP2_ERR_DROP_CONN: silent_end(conn, KITH_ERR_PROTOCOL, false); return;
+    case NGTCP2_ERR_RETRY:
+        conn->wants_retry = true;
+        silent_end(conn, KITH_ERR_PROTOCOL, false);
+        return;
     case NGTCP2_ERR_RECV_VERSION_NEGOTIATION: silent_end(conn, KITH_ERR_UNSUPPORTED, true); return;
     default: broken(conn, rv); return;
     }

@@ -133,7 +133,8 @@ struct kith_conn {
     bool dialler;
     bool held_by_user; /* the handle was given out */
     bool established, confirmed /* RFC 9001 section 4.1.2 */, half_open;
-    bool doomed; /* over, and the user never knew of it: output clears it away */
+    bool doomed;      /* over, and the user never knew of it: output clears it away */
+    bool wants_retry; /* over since its first packet is not the beginning: kept only for who proves an address */
     kith_link in_conns, in_dirty, in_events, in_closed;
     kith_deadline deadline;
     kith_list ids;

@@ -3,6 +3,7 @@
 loopback only.  It shares no code with Kith: what they agree on is the wire format.
 
     hyphae_peer.py client HOST PORT [--update] [--expect HEX]   dial an echo, send two streams, check what comes back
+    hyphae_peer.py odd HOST PORT ID_SIZE                        likewise with all that other stacks may do and Kith does not
     hyphae_peer.py server PORT_FILE [--retry]                   echo for one client, until it closes
 
 Prints "ok ..." or "failed ..."; exit status 0, 1, or 77 when the Python package `cryptography` is missing."""
@@ -184,10 +185,10 @@ def retry_tag(odcid, packet):
 
 
 class Endpoint:
-    def __init__(self, client, sock, address):
+    def __init__(self, client, sock, address, id_size=8):
         self.client, self.sock, self.address = client, sock, address
         self.noise = Noise(client)
-        self.scid, self.dcid = os.urandom(8), os.urandom(8)
+        self.scid, self.dcid = os.urandom(id_size), os.urandom(8)
         self.odcid, self.retry_scid, self.token = self.dcid, None, b""
         self.keys, self.pn = [None] * 3, [0] * 3
         self.got = [set() for _ in range(3)]
@@ -199,6 +200,7 @@ class Endpoint:
         self.closed = self.done = self.complete = False
         self.want_hash = None
         self.updates = 0
+        self.more_params, self.responses, self.message_3 = b"", [], None
 
     # ---- packets ----
     def initial_keys(self, dcid):
@@ -298,12 +300,19 @@ class Endpoint:
                 if not self.client and level == INITIAL and not self.keys[INITIAL]:
                     if self.on_first(dcid, scid, token):
                         return
-                if self.client and level == INITIAL:
-                    self.dcid = scid
             else:
                 level, packet, at, data = ONE_RTT, data, 1 + len(self.scid), b""
-            if self.keys[level]:
-                self.on_packet(level, *self.unprotect(level, packet, at, self.keys[level]))
+            if not self.keys[level]:
+                continue
+            try:
+                opened = self.unprotect(level, packet, at, self.keys[level])
+            except InvalidTag:
+                if level == INITIAL and self.retry_scid:
+                    continue  # an answer to what was sent before the Retry
+                raise
+            if self.client and level == INITIAL:
+                self.dcid = scid
+            self.on_packet(level, *opened)
 
     def on_packet(self, level, pn, payload):
         if pn in self.got[level]:
@@ -334,8 +343,10 @@ class Endpoint:
                 self.fins[stream] = offset + len(data)
         elif kind == 0x18:
             r.varint(), r.varint(), r.take(r.byte()), r.take(16)
-        elif kind in (0x1a, 0x1b):
+        elif kind == 0x1a:
             r.take(8)
+        elif kind == 0x1b:
+            self.responses.append(r.take(8))
         elif kind in (0x1c, 0x1d):
             self.closed = True
             self.close_code = r.varint()
@@ -371,7 +382,7 @@ class Endpoint:
         out += one(8, varint(64)) + one(9, varint(64))
         if not self.client:
             out += one(0, self.odcid) + (one(16, self.retry_scid) if self.retry_scid else b"")
-        return out
+        return out + self.more_params
 
     def one_rtt(self):
         self.chain, secret = ask_next(self.noise.ask())
@@ -388,6 +399,9 @@ class Endpoint:
             assert hash_(body) == self.want_hash, "deferred hash"
             assert self.odcid in body and (not self.retry_scid or self.retry_scid in body), "parameters"
             message = self.noise.write_3()
+            if self.message_3:
+                self.message_3(message)
+                return
             # The Handshake packet acknowledges the server's Initial as well as an ACK would.
             self.send(self.packet(HANDSHAKE, self.acks(HANDSHAKE) + self.crypto(HANDSHAKE, b"\x04" + message)))
             self.one_rtt()
@@ -413,14 +427,19 @@ class Endpoint:
         self.initial_keys(self.dcid)
         params = self.params()
         self.message_1 = b"\x02" + self.noise.write_1(b"\x01\x02" + varint(len(params)) + params)
+        self.send_1()
+
+    def send_1(self):
+        self.crypto_out[INITIAL] = 0
         self.send(self.packet(INITIAL, self.crypto(INITIAL, self.message_1), 1200))
 
     def on_retry(self, packet, scid, r):
+        if self.token:
+            return  # one is enough (RFC 9000 section 17.2.5.2)
         assert retry_tag(self.odcid, packet[:-16]) == packet[-16:], "retry tag"
         self.token, self.dcid, self.retry_scid = packet[r.at:-16], scid, scid
         self.initial_keys(scid)
-        self.crypto_out[INITIAL] = 0
-        self.send(self.packet(INITIAL, self.crypto(INITIAL, self.message_1), 1200))
+        self.send_1()
 
     def on_first(self, dcid, scid, token):
         """True: a Retry was sent instead."""
@@ -496,6 +515,86 @@ def client(host, port, update, expect):
     print("ok client retry=%d updates=%d" % (bool(e.token), e.updates))
 
 
+def negotiation(host, port, version):
+    """What a first packet of another version is answered with."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(5)
+    dcid, scid = os.urandom(8), os.urandom(20)
+    sock.sendto((b"\xc3" + version + b"\x08" + dcid + b"\x14" + scid).ljust(1200, b"\0"), (host, port))
+    r = Reader(sock.recvfrom(2000)[0])
+    assert r.byte() & 0x80 and r.take(4) == bytes(4), "negotiation"
+    assert r.take(r.byte()) == scid and r.take(r.byte()) == dcid, "negotiation's ids"
+    versions = [r.take(4) for _ in range(r.left() // 4)]
+    assert VERSION in versions and version not in versions and not r.left(), "versions"
+
+
+def odd(host, port, id_size):
+    for version in (b"\0\0\0\1", b"\x6b\x33\x43\xcf", b"\x0a\x0a\x0a\x0a"):
+        negotiation(host, port, version)
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(5)
+    e = Endpoint(True, sock, (host, port), id_size)
+
+    # Parameters nobody knows, and some that others send: min_ack_delay, grease_quic_bit, datagrams, an ack delay exponent.
+    def one(key, value):
+        return varint(key) + varint(len(value)) + value
+    e.more_params = (one(31 * 1000003 + 27, os.urandom(13)) + one(0xff04de1b, varint(1000)) + one(0x2ab2, b"") + one(0x20, varint(65535)) +
+                     one(10, varint(5)) + one(11, varint(20)) + one(14, varint(5)) + one(3, varint(1472)) + one(0x3fff, b""))
+
+    # Message 1 in two datagrams of 1,200 and 1,452 bytes, the end first: nobody keeps that without a proof of the address.
+    def pieces():
+        framed, cut = varint(len(e.message_1)) + e.message_1, 50
+        for at, piece, size in ((cut, framed[cut:], 1200), (0, framed[:cut], 1452)):
+            e.send(e.packet(INITIAL, b"\x01\0\0\x06" + varint(at) + varint(len(piece)) + piece, size))
+    e.send_1 = pieces
+    e.start()
+
+    # Message 3, the end of the handshake and a stream in one datagram.
+    def coalesced(message):
+        first = e.packet(HANDSHAKE, e.acks(HANDSHAKE) + e.crypto(HANDSHAKE, b"\x04" + message))
+        e.one_rtt()
+        e.send(first, e.packet(ONE_RTT, e.crypto(ONE_RTT, b"\x7e\x01\x01odd") + b"\x0a\x00\x05early"))
+    e.message_3 = coalesced
+    echoed = lambda stream, size: sum(map(len, e.streams.get(stream, {}).values())) >= size
+    until(e, lambda: e.complete and e.done, "handshake")
+    assert e.token, "a Retry"
+    until(e, lambda: echoed(0, 5) and 0 not in e.fins, "an echo before the end of the stream")
+
+    # An MTU probe, a datagram, ids of ours, a path challenge; from a second address, too, which gets the answer to its challenge alone.
+    e.send(e.packet(ONE_RTT, b"\x01" + bytes(1300)))
+    e.send(e.packet(ONE_RTT, b"\x31\x03abc" + b"\x30the rest"))
+    if id_size:
+        e.send(e.packet(ONE_RTT, b"\x18\x01\x00" + varint(id_size) + os.urandom(id_size) + os.urandom(16)))
+    e.send(e.packet(ONE_RTT, b"\x1aeight..."))
+    until(e, lambda: b"eight..." in e.responses, "PATH_RESPONSE")
+    e.sock = socket.socket(sock.family, socket.SOCK_DGRAM)
+    e.send(e.packet(ONE_RTT, b"\x0f\x00\x05\x06 later"))
+    e.sock = sock
+    until(e, lambda: e.whole(0) == b"early later", "the echo of what came from another address")
+
+    # More streams than may be open at once, one after another; one of no bytes; one that is reset.
+    for number in range(1, 150):
+        data = os.urandom(number % 7)
+        e.stream(4 * number, data)
+        until(e, lambda: e.whole(4 * number) is not None, "echo")
+        assert e.whole(4 * number) == data, "echo differs"
+    e.send(e.packet(ONE_RTT, b"\x0a" + varint(600) + b"\x01x" + b"\x04" + varint(600) + varint(77) + varint(1)))
+    e.turn_keys()
+    e.stream(604, b"new keys")
+    until(e, lambda: e.whole(604) == b"new keys", "echo under new keys")
+
+    # A frame of no known type ends the connection (RFC 9000 section 12.4).
+    e.send(e.packet(ONE_RTT, varint(0x4030) + b"what"))
+    until(e, lambda: e.closed, "close", closes=True)
+    assert e.close_code == 7, "closed with %d" % e.close_code
+    print("ok odd id_size=%d" % id_size)
+
+
+def until(e, condition, what, closes=False):
+    while not condition():
+        assert e.step() and (closes or not e.closed), what
+
+
 def server(port_file, retry):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
@@ -521,6 +620,8 @@ def main(args):
         if args[:1] == ["client"] and len(args) >= 3:
             expect = args[args.index("--expect") + 1] if "--expect" in args else None
             client(args[1], int(args[2]), "--update" in args, expect)
+        elif args[:1] == ["odd"] and len(args) == 4:
+            odd(args[1], int(args[2]), int(args[3]))
         elif args[:1] == ["server"] and len(args) >= 2:
             server(args[1], "--retry" in args)
         else:

@@ -81,6 +81,9 @@ else
         start 127.0.0.1:0 $retry
         run_python client 127.0.0.1 "${at##*:}" --expect "$key" && ok "independent client ${retry#--}" || not_ok "independent client ${retry#--}"
         run_python client 127.0.0.1 "${at##*:}" --update && ok "independent client updates keys ${retry#--}" || not_ok "independent client updates keys ${retry#--}"
+        for size in 8 0 20; do
+            run_python odd 127.0.0.1 "${at##*:}" $size && ok "odd client, ids of $size ${retry#--}" || not_ok "odd client, ids of $size ${retry#--}"
+        done
         stop_server
         rm -f "$work/port"
         run_python server "$work/port" $retry &
