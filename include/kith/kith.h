@@ -51,6 +51,7 @@ extern "C" {
 #define KITH_PATH_NAME_MAX    4096 /* where a file is, with NUL */
 #define KITH_DIGITS_TEXT      72   /* 12 groups of 5 digits, blanks between, and NUL */
 #define KITH_SERVICE_TEXT     16   /* a service's name and NUL */
+#define KITH_SETTING_TEXT     4352 /* what a setting is, and NUL */
 
 /* The version of the library that runs ("0.1.0"): static, not to be released. */
 KITH_API const char *kith_version(void);
@@ -159,6 +160,27 @@ KITH_API KITH_MUST_CHECK kith_err kith_permit(const char *home, const char *id, 
  * enough. */
 KITH_API KITH_MUST_CHECK kith_err kith_permits(const char *home, const char *id, kith_permit_info *out, size_t cap,
                                                size_t *count, kith_problem *problem);
+
+/* A setting that a home's config.json may have: what is so for good, where a call or a command does not say
+ * otherwise. */
+typedef struct kith_setting {
+    const char *key;      /* "relay", "listen" ...: kith-config(1) lists them */
+    const char *about;    /* what it is, for people */
+    const char *allowed;  /* what it may be, for people: "yes or no" */
+    const char *choices;  /* the words that it may be, "yes|no", or that are known of it; "": none */
+    const char *standard; /* what counts when it is not set; "": that depends */
+} kith_setting;
+/* The i-th setting there can be; NULL beyond.  Static, not to be released. */
+KITH_API const kith_setting *kith_setting_at(unsigned i);
+/* What a setting of the home is: as it is set (*set), else its standard.  Several relays have a blank between.  Needs
+ * no identity.  ARG: no such setting. */
+KITH_API KITH_MUST_CHECK kith_err kith_config_get(const char *home, const char *key, char value[KITH_SETTING_TEXT],
+                                                  bool *set, kith_problem *problem);
+/* Set it, in a home that is made if missing; NULL: it is not set any more.  Nodes that begin from then on keep to it.
+ * Relays may be separated by blanks or commas.  ARG: no such setting, or the value is no good for it: problem.message
+ * says what is. */
+KITH_API KITH_MUST_CHECK kith_err kith_config_set(const char *home, const char *key, const char *value,
+                                                  kith_problem *problem);
 
 /* What kith_change_password is given; `size`, the new password (but see `check`), and the old one or the code are
  * needed. */
@@ -324,24 +346,28 @@ typedef struct kith_options {
      * with PASSWORD. */
     const void *password;
     size_t password_size;
-    const char *listen; /* "ADDR:PORT"; NULL: any address, a port picked */
-    bool no_lan;        /* neither announce nor look on the local network */
+    const char *listen; /* "ADDR:PORT"; NULL: as config.json says, else any address, a port picked */
+    bool no_lan;        /* neither announce nor look on the local network; false: as config.json says, else it does */
     kith_level log_level;
     /* A line without newline, good while it runs, never a secret; NULL: silent.  Called from the node's thread, and
      * while kith_open runs from its caller's: it must neither wait for an event nor close the node. */
     void (*log)(void *user, kith_level level, const char *line);
     void *log_user;
     /* Relays ("wss://relay.example", "ws://..."), over which devices that are not near find each other; copied.  At
-     * most KITH_OPTIONS_RELAYS_MAX; 0: none are used. */
+     * most KITH_OPTIONS_RELAYS_MAX; a count of 0: none are used, or, where `relays` is NULL, those of config.json. */
     const char *const *relays;
     size_t relay_count;
-    const char *relay_token;   /* what their operator asks for; NULL: nothing */
+    const char
+        *relay_token; /* what their operator asks for; NULL: for those of config.json what it says, else nothing */
     const char *relay_ca_file; /* PEM: authorities that may vouch for them besides the system's; NULL: none */
     const char *device_file;   /* as kith_init_options has it, when it is somewhere else now; NULL: where it was */
     /* With a daemon all that follows `home` is its own affair and not looked at: it has the keys, so no password is
      * needed. */
     kith_daemon_use daemon;
     unsigned daemon_patience_ms; /* for each step of its first words; 0: 5 seconds */
+    /* Of what the home's config.json (kith_config_set) would say in place of what is left out above: */
+    bool no_config; /* nothing is looked at */
+    bool lan;       /* "lan" is not; `no_lan` counts */
 } kith_options;
 
 /* Start a node: *node is to be released with kith_close.  Blocks (disk, and with a password about 0.1 s of key

@@ -1,7 +1,8 @@
 /* What the files behind kith.h's node share: api.c (calls in), api_open.c (beginning and end), api_daemon.c (being one,
- * and asking one), api_events.c (events out), api_talk.c (connections).  On a thread of its own there is the real env
- * with a desk and its core, or with a line to the desk of a daemon; calls go in through one queue, as requests to
- * either, events come out through another; one lock is for both, and for what any thread may ask about connections. */
+ * and asking one), api_config.c (settings), api_events.c (events out), api_talk.c (connections).  On a thread of its
+ * own there is the real env with a desk and its core, or with a line to the desk of a daemon; calls go in through one
+ * queue, as requests to either, events come out through another; one lock is for both, and for what any thread may ask
+ * about connections. */
 #ifndef KITH_NODE_API_INTERNAL_H
 #define KITH_NODE_API_INTERNAL_H
 
@@ -97,6 +98,20 @@ bool kith__options_take(void *out, size_t out_size, const void *in);
 void kith__api_ask(kith_node *node, const kith_daemon_request *r, kith_talk_message *message);
 void kith__commands_free(kith_node *node);
 void kith__commands_run(void *node); /* on the loop */
+
+/* ---- api_config.c ---- */
+/* What the home's config.json says in place of what an application left out; zeroed at first. */
+typedef struct api_settings {
+    kith_config config;
+    const char *relays[KITH_OPTIONS_RELAYS_MAX];
+    char *relay_memory, *token;
+    bool listen_is_wish; /* its address: where it is taken another port will do */
+} api_settings;
+/* Fill in the options, which borrow from *out: release with kith__settings_done, also after an error, when they are
+ * not needed any more.  The home's errors. */
+KITH_MUST_CHECK kith_err kith__settings_take(kith_node *node, kith_options *options, api_settings *out,
+                                             kith_problem *problem);
+void kith__settings_done(api_settings *settings);
 
 /* ---- api_open.c ---- */
 void kith__api_close(kith_node *node); /* on the loop */

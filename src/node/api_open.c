@@ -83,12 +83,13 @@ static kith_err keep_relays(kith_node *node, const kith_options *options, kith_p
     return kept ? KITH_OK : KITH_ERR_NOMEM;
 }
 
-static kith_err open_core(kith_node *node, const kith_options *options, kith_problem *problem)
+static kith_err open_core(kith_node *node, const kith_options *options, bool listen_is_wish, kith_problem *problem)
 {
     kith_core_config config = {
         .env = node->env,
         .home = node->home,
         .seed = node->seed,
+        .listen_is_wish = listen_is_wish,
         .no_lan = options->no_lan,
         .relays = (const char *const *)node->relays,
         .relay_count = options->relay_count,
@@ -137,6 +138,18 @@ static kith_err attach(kith_node *node, const kith_options *options, kith_proble
     return err;
 }
 
+/* With what the options and, where they leave something out, the home's settings say. */
+static kith_err open_with(kith_node *node, kith_options options, kith_problem *problem)
+{
+    api_settings settings = {.token = NULL};
+    kith_err err = kith__settings_take(node, &options, &settings, problem);
+    if (!err) err = keep_relays(node, &options, problem);
+    if (!err) err = open_desk(node);
+    if (!err) err = open_core(node, &options, settings.listen_is_wish, problem);
+    kith__settings_done(&settings);
+    return err;
+}
+
 static kith_err open_own(kith_node *node, const kith_options *options, kith_problem *problem)
 {
     kith_err err = kith_io_new(&node->io);
@@ -148,9 +161,7 @@ static kith_err open_own(kith_node *node, const kith_options *options, kith_prob
         kith_bytes password = {options->password, options->password_size};
         err = kith_home_unlock(node->home, password, &node->seed, problem);
     }
-    if (!err) err = keep_relays(node, options, problem);
-    if (!err) err = open_desk(node);
-    if (!err) err = open_core(node, options, problem);
+    if (!err) err = open_with(node, *options, problem);
     if (!err) node->local = kith_core_local(node->core);
     return err;
 }

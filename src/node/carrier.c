@@ -348,8 +348,13 @@ static uint16_t usual_port(const kith_core *core)
 
 static kith_err listen_on(kith_core *core, carrier *c, kith_addr at)
 {
-    if (at.port) return listen_both(core, c, at);
     kith_addr usual = at;
+    if (at.port) {
+        kith_err err = listen_both(core, c, at);
+        if (err != KITH_ERR_ADDRESS_IN_USE || !core->config.listen_is_wish) return err;
+        kith__core_log(core, KITH_LOG_WARN, "port %u is taken: listening on another one", (unsigned)at.port);
+        at.port = 0;
+    }
     usual.port = usual_port(core);
     kith_err err = listen_both(core, c, usual);
     for (int tries = LISTEN_TRIES; err == KITH_ERR_ADDRESS_IN_USE && tries; tries--) err = listen_both(core, c, at);

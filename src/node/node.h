@@ -33,6 +33,7 @@ typedef struct kith_core_config {
     kith_home *home;     /* borrowed for the core's life */
     const uint8_t *seed; /* the unlocked Ed25519 seed in guarded memory, borrowed; NULL: only look around */
     kith_addr listen;    /* FAMILY_NONE: any, a port picked */
+    bool listen_is_wish; /* another port will do where its own is taken */
     bool no_lan;
     const char *const *relays; /* URLs (ws, wss), borrowed for the core's life like what follows */
     size_t relay_count;

@@ -6,6 +6,7 @@
  *     graph.cbor         which devices are one's own: signed records                     identity/graph.h
  *     trust.cbor         the other devices, pinned                                       identity/trust.h
  *     seen.cbor          when and where they were last seen: a cache                     identity/seen.h
+ *     config.json        what its person has set                                         identity/config.h
  *     kith.lock          held while one of the above is read, changed and replaced
  *
  * Several processes share a home.  Readers take no lock: files are replaced whole.  Every function blocks (disk; those
@@ -22,6 +23,7 @@
 
 #include "crypto/rng.h"
 #include "env/env.h"
+#include "identity/config.h"
 #include "identity/device.h"
 #include "identity/fingerprint.h"
 #include "identity/graph.h"
@@ -137,6 +139,17 @@ KITH_MUST_CHECK kith_err kith_home_tend_graph(kith_home *home, const uint8_t *se
 KITH_MUST_CHECK kith_err kith_home_load_seen(kith_home *home, kith_seen **out);
 typedef kith_err kith_home_seen_fn(kith_seen *seen, void *user);
 KITH_MUST_CHECK kith_err kith_home_update_seen(kith_home *home, kith_home_seen_fn *fn, void *user,
+                                               kith_problem *problem);
+
+/* ---- settings ---- */
+/* config.json; nothing is set when there is no file.  Needs no identity.  Release with kith_config_done. */
+KITH_MUST_CHECK kith_err kith_home_load_config(kith_home *home, kith_config *out, kith_problem *problem);
+/* Change one setting (NULL: it is not set any more); the home is made if missing.  ARG, with what is allowed. */
+KITH_MUST_CHECK kith_err kith_home_set_config(kith_home *home, kith_config_key key, const char *text,
+                                              kith_problem *problem);
+/* The first line of the file that relay-token-file names, 1 to KITH_RELAY_TOKEN_MAX bytes: release with kith_free.
+ * NULL: it is not set.  What the disk says of the file; DAMAGED: no such line. */
+KITH_MUST_CHECK kith_err kith_home_relay_token(kith_home *home, const kith_config *config, char **out,
                                                kith_problem *problem);
 
 /* ---- another recovery code ---- */

@@ -12,7 +12,7 @@
 static const kith_home_file sources[KITH_BACKUP_PARTS] = {
     [KITH_BACKUP_GRAPH] = {KITH_GRAPH_NAME, KITH_GRAPH_FILE_MAX, KITH_OTHERS_ANY},
     [KITH_BACKUP_TRUST] = {KITH_TRUST_NAME, KITH_TRUST_FILE_MAX, KITH_OTHERS_ANY},
-    [KITH_BACKUP_CONFIG] = {KITH_CONFIG_NAME, KITH_CONFIG_MAX, KITH_OTHERS_WRITE},
+    [KITH_BACKUP_CONFIG] = {KITH_CONFIG_NAME, KITH_CONFIG_FILE_MAX, KITH_OTHERS_ANY},
 };
 
 /* What is going in; each part's memory is its own. */
@@ -63,9 +63,11 @@ static kith_err take_master(const kith_home *home, const kith_identity *identity
 /* What is damaged now would be so when it is needed. */
 static kith_err check_files(const kith_home *home, const content *c, kith_problem *problem)
 {
-    const uint8_t *graph_data = c->parts[KITH_BACKUP_GRAPH], *trust_data = c->parts[KITH_BACKUP_TRUST];
+    const uint8_t *graph_data = c->parts[KITH_BACKUP_GRAPH], *trust_data = c->parts[KITH_BACKUP_TRUST],
+                  *config_data = c->parts[KITH_BACKUP_CONFIG];
     kith_graph *graph = NULL;
     kith_trust *trust = NULL;
+    kith_config config = {{NULL}};
     kith_reason reason;
     kith_err err =
         graph_data ? kith_graph_decode(graph_data, c->sizes[KITH_BACKUP_GRAPH], false, &graph, &reason) : KITH_OK;
@@ -73,7 +75,10 @@ static kith_err check_files(const kith_home *home, const content *c, kith_proble
     if (err) return kith__say_decode(home, KITH_GRAPH_NAME, err, &reason, problem);
     if (trust_data) err = kith_trust_decode(trust_data, c->sizes[KITH_BACKUP_TRUST], &trust, &reason);
     kith_trust_free(trust);
-    return err ? kith__say_decode(home, KITH_TRUST_NAME, err, &reason, problem) : KITH_OK;
+    if (err) return kith__say_decode(home, KITH_TRUST_NAME, err, &reason, problem);
+    if (config_data) err = kith_config_decode(config_data, c->sizes[KITH_BACKUP_CONFIG], &config, &reason);
+    kith_config_done(&config);
+    return err ? kith__say_decode(home, KITH_CONFIG_NAME, err, &reason, problem) : KITH_OK;
 }
 
 static kith_err take_files(const kith_home *home, content *out, kith_problem *problem)

@@ -59,6 +59,8 @@ static const char *cure_of(const char *name)
         {KITH_KEYS_NAME, "move it away, then bring it back with `kith restore` from a backup"},
         {KITH_GRAPH_NAME, "move it away: it comes back from another own device when they meet"},
         {KITH_TRUST_NAME, "move it away: own devices are in it again at once, and contacts have to be paired anew"},
+        {KITH_CONFIG_NAME,
+         "correct it (`kith config --unset` takes one setting back), or move it away and set anew what was in it"},
         {KITH_MASTER_NAME, "move it away: the next command with the password makes it again from " KITH_GRAPH_NAME},
     };
     for (size_t i = 0; i < sizeof cures / sizeof *cures; i++)

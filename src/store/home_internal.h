@@ -18,8 +18,7 @@
 #define KITH_OTHERS_ANY     077u /* permission bits */
 #define KITH_OTHERS_WRITE   022u
 #define KITH_HOME_FILE_MODE 0600u
-#define KITH_CONFIG_MAX     65536 /* bytes of the largest config.json that is read */
-#define KITH_PATH_TEXT_MAX  280   /* bytes of a path in a message: two fit */
+#define KITH_PATH_TEXT_MAX  280 /* bytes of a path in a message: two fit */
 
 struct kith_home {
     kith_env *env;
@@ -101,6 +100,9 @@ KITH_MUST_CHECK kith_err kith__home_write_device(const kith_home *home, const ki
 
 void kith__describe(const kith_identity *identity, kith_home_self *out);
 bool kith__no_kdf(const kith_kdf_params *kdf); /* all 0 */
+
+/* ---- its settings ---- */
+extern const kith_home_file kith__config_file;
 
 /* ---- the others' side ---- */
 /* trust.cbor with what the trust graph says; empty when there is no file. */

@@ -89,6 +89,7 @@ static kith_err take_apart(restore *r)
 {
     kith_reason reason = {""};
     kith_graph *graph = NULL;
+    kith_config config = {{NULL}};
     const kith_backup_content *b = &r->backup;
     kith_err err =
         kith_device_decode(b->parts[KITH_BACKUP_DEVICE].data, b->parts[KITH_BACKUP_DEVICE].size, &r->device, &reason);
@@ -102,6 +103,10 @@ static kith_err take_apart(restore *r)
     if (!err && b->parts[KITH_BACKUP_GRAPH].data)
         err = kith_graph_decode(b->parts[KITH_BACKUP_GRAPH].data, b->parts[KITH_BACKUP_GRAPH].size, true, &graph,
                                 &reason);
+    if (!err && b->parts[KITH_BACKUP_CONFIG].data)
+        err =
+            kith_config_decode(b->parts[KITH_BACKUP_CONFIG].data, b->parts[KITH_BACKUP_CONFIG].size, &config, &reason);
+    kith_config_done(&config);
     kith_graph_free(graph);
     if (!err && memcmp(r->keys.device_id, r->device.id, sizeof r->device.id) != 0) {
         snprintf(reason.text, sizeof reason.text, "its files are of two different devices");

@@ -7,7 +7,9 @@
  * nothing happens so long pair end err=-24 message=... Without a line "end" an operation goes on until it is cancelled.
  * After an ask or offer with open=1 the script goes on without the answer.  An operation that begins again is told what
  * then remains. $KITH_FAKE_TRACE names a file to which each call that does something is appended. */
+#include "base/mem.h"
 #include "base/text.h"
+#include "identity/config.h"
 
 #include "../../relay/serve.h"
 
@@ -353,6 +355,60 @@ kith_err kith_forget(const char *home, const char *id, kith_problem *problem)
     return problem_set(problem, KITH_ERR_NOT_FOUND, NULL);
 }
 
+/* ---- settings: config.json is a real one ---- */
+
+const kith_setting *kith_setting_at(unsigned i)
+{
+    return i < KITH_CONFIG_KEYS ? kith_config_about((kith_config_key)i) : NULL;
+}
+
+static kith_err no_setting(kith_problem *problem) { return problem_set(problem, KITH_ERR_ARG, "there is no setting"); }
+
+/* As it is; *size 0: there is none. */
+static void read_config(const char *home, uint8_t data[KITH_CONFIG_FILE_MAX], size_t *size)
+{
+    FILE *f = home_file(home, "config.json", "re");
+    *size = f ? fread(data, 1, KITH_CONFIG_FILE_MAX, f) : 0;
+    if (f) fclose(f);
+}
+
+kith_err kith_config_get(const char *home, const char *key, char value[KITH_SETTING_TEXT], bool *set,
+                         kith_problem *problem)
+{
+    uint8_t data[KITH_CONFIG_FILE_MAX];
+    size_t size;
+    kith_config config = {{NULL}};
+    kith_reason reason;
+    kith_config_key which = kith_config_find(key);
+    if (which == KITH_CONFIG_KEYS) return no_setting(problem);
+    read_config(home, data, &size);
+    kith_err err = size ? kith_config_decode(data, size, &config, &reason) : KITH_OK;
+    if (err) return problem_set(problem, err, reason.text);
+    snprintf(value, KITH_SETTING_TEXT, "%s", kith_config_text(&config, which));
+    *set = config.values[which] != NULL;
+    kith_config_done(&config);
+    return KITH_OK;
+}
+
+kith_err kith_config_set(const char *home, const char *key, const char *value, kith_problem *problem)
+{
+    uint8_t data[KITH_CONFIG_FILE_MAX], *out;
+    size_t size, out_size;
+    kith_reason reason;
+    kith_config_key which = kith_config_find(key);
+    if (which == KITH_CONFIG_KEYS) return no_setting(problem);
+    read_config(home, data, &size);
+    kith_err err = kith_config_change(size ? data : NULL, size, which, value, &out, &out_size, &reason);
+    if (err == KITH_ERR_ARG) return problem_set(problem, err, kith_config_about(which)->allowed);
+    if (err) return problem_set(problem, err, reason.text);
+    FILE *f = home_file(home, "config.json", "we");
+    if (!f) abort();
+    fwrite(out, 1, out_size, f);
+    fclose(f);
+    kith_free(out);
+    return KITH_OK;
+}
+
 /* ---- the node: a timer is readable while the script has something to tell ---- */
 
 typedef struct step {
@@ -411,6 +467,10 @@ kith_err kith_open(const kith_options *options, kith_node **out, kith_problem *p
     node->log_level = options->log_level;
     trace(attached ? "attach" : "open listen=%s no_lan=%d log=%d level=%d", options->listen ? options->listen : "-",
           options->no_lan, options->log != NULL, (int)options->log_level);
+    if (!attached && options->lan) trace("lan");
+    for (size_t i = 0; !attached && options->relays && i < options->relay_count; i++)
+        trace("relay %s token=%s", options->relays[i], options->relay_token ? options->relay_token : "-");
+    if (!attached && options->relays && !options->relay_count) trace("no relays");
     if (node->log && node->log_level >= KITH_LOG_INFO) node->log(options->log_user, KITH_LOG_INFO, "the fake listens");
     *out = node;
     return KITH_OK;

@@ -516,6 +516,25 @@ static bool check_seen(kith_home *home)
     return count;
 }
 
+/* Twice: a new file, and one that is replaced. */
+static kith_err run_config(kith_home *home)
+{
+    kith_err err = kith_home_set_config(home, KITH_CONFIG_RELAY, "ws://a", &problem);
+    return err ? err : kith_home_set_config(home, KITH_CONFIG_RELAY, "ws://a ws://b", &problem);
+}
+
+static bool check_config(kith_home *home)
+{
+    kith_config config;
+    assert_ok(kith_home_load_config(home, &config, &problem));
+    const char *relay = config.values[KITH_CONFIG_RELAY];
+    bool done = relay && strcmp(relay, "ws://a ws://b") == 0;
+    if (relay && !done) assert_string_equal(relay, "ws://a");
+    kith_config_done(&config);
+    assert_ok(kith_home_set_config(home, KITH_CONFIG_LAN, "no", &problem));
+    return done;
+}
+
 /* ---- the trust graph ---- */
 
 /* Devices that the graph says are members. */
@@ -646,6 +665,7 @@ static const change changes[] = {
     {"name", false, run_name, check_name},          {"seen", false, run_seen, check_seen},
     {"reset", false, run_reset, check_reset},       {"backup", false, run_backup, check_backup},
     {"restore", true, run_restore, check_restore},  {"import", false, run_import, check_import},
+    {"config", false, run_config, check_config},
 };
 
 /* ---- failing ---- */

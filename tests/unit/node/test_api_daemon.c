@@ -75,6 +75,91 @@ static void one_for_each_home(void **state)
     kith_close(program);
 }
 
+static void set(const char *key, const char *value)
+{
+    kith_problem problem;
+    if (kith_config_set(path("five"), key, value, &problem)) fail_msg("%s", problem.message);
+}
+
+/* The relays of a node with these options, as who attaches to it is told; "": none. */
+static void relays_of(kith_options options, const char *first, const char *second)
+{
+    kith_problem problem = {0};
+    kith_daemon_info info;
+    kith_node *daemon = NULL;
+    kith_op op;
+    options.size = sizeof options;
+    options.home = path("five");
+    options.password = "secret";
+    options.password_size = 6;
+    if (kith_open(&options, &daemon, &problem)) fail_msg("%s", problem.message);
+    assert_ok(kith_daemon(daemon, &op));
+    (void)await(daemon, KITH_EVENT_START);
+    kith_node *program = attach_to("five", KITH_DAEMON_ONLY, KITH_OK);
+    assert_true(kith_daemon_of(program, &info));
+    assert_string_equal(info.relays[0].url, first);
+    assert_string_equal(info.relays[1].url, second);
+    kith_close(program);
+    kith_close(daemon);
+}
+
+/* What is left out of kith_options is as config.json says. */
+static void a_home_with_settings(void **state)
+{
+    static const char *const other[] = {"ws://127.0.0.1:9"};
+    kith_problem problem = {0};
+    kith_node *node = NULL, *second = NULL;
+    char value[KITH_SETTING_TEXT], taken[2][KITH_ADDRESS_TEXT];
+    bool is_set = true;
+    (void)state;
+    assert_ok(init("five", &problem));
+    assert_ok(kith_config_get(path("five"), "relay", value, &is_set, &problem));
+    assert_false(is_set);
+    assert_string_equal(value, "none");
+    assert_int_equal(kith_config_get(path("five"), "relays", value, &is_set, &problem), KITH_ERR_ARG);
+    assert_non_null(strstr(problem.message, "relay-token-file"));
+    assert_int_equal(kith_config_set(path("five"), "relays", "none", &problem), KITH_ERR_ARG);
+    assert_int_equal(kith_config_set(path("five"), "relay", "x", &problem), KITH_ERR_ARG);
+    assert_non_null(strstr(problem.message, "wss://"));
+    relays_of((kith_options){.no_lan = true}, "", "");
+    set("relay", "ws://127.0.0.1:7 ws://127.0.0.1:8");
+    assert_ok(kith_config_get(path("five"), "relay", value, &is_set, &problem));
+    assert_true(is_set);
+    relays_of((kith_options){.no_lan = true}, "ws://127.0.0.1:7", "ws://127.0.0.1:8");
+    relays_of((kith_options){.relays = other, .relay_count = 1}, "ws://127.0.0.1:9", "");
+    relays_of((kith_options){.relays = other}, "", "");
+    relays_of((kith_options){.no_config = true}, "", "");
+    set("relay-token-file", path("no-token"));
+    kith_options options = {
+        .size = sizeof options, .home = path("five"), .password = "secret", .password_size = 6, .no_lan = true};
+    assert_int_equal(kith_open(&options, &node, &problem), KITH_ERR_NO_FILE);
+    assert_non_null(strstr(problem.message, "relay-token-file"));
+    relays_of((kith_options){.relay_token = "t"}, "ws://127.0.0.1:7", "ws://127.0.0.1:8");
+    relays_of((kith_options){.relays = other, .relay_count = 1}, "ws://127.0.0.1:9", ""); /* no others' token */
+    set("relay", NULL);
+    /* An address for good is taken by the first of several nodes; one that is asked for by it or nobody. */
+    options.listen = "127.0.0.1:0";
+    if (kith_open(&options, &node, &problem)) fail_msg("%s", problem.message);
+    assert_int_equal(kith_addresses(node, taken, 1), 1);
+    kith_close(node);
+    set("listen", taken[0]);
+    options.listen = NULL;
+    if (kith_open(&options, &node, &problem)) fail_msg("%s", problem.message);
+    if (kith_open(&options, &second, &problem)) fail_msg("%s", problem.message);
+    assert_int_equal(kith_addresses(node, &taken[1], 1), 1);
+    assert_string_equal(taken[0], taken[1]);
+    assert_int_equal(kith_addresses(second, &taken[1], 1), 1);
+    assert_string_not_equal(taken[0], taken[1]);
+    assert_memory_equal(taken[1], "127.0.0.1:", 10);
+    kith_close(second);
+    options.listen = taken[0];
+    assert_int_equal(kith_open(&options, &second, &problem), KITH_ERR_ADDRESS_IN_USE);
+    kith_close(node);
+    assert_int_equal(truncate(path("five/config.json"), 5), 0);
+    assert_int_equal(kith_open(&options, &node, &problem), KITH_ERR_DAMAGED);
+    assert_non_null(strstr(problem.message, "config.json"));
+}
+
 /* A runtime folder in which others may write is none. */
 static void whose_folder_it_is_in(void **state)
 {
@@ -218,8 +303,9 @@ static void attach_without_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(one_for_each_home),   TEST(whose_folder_it_is_in), TEST(programs_do_not_see_each_other),
-        TEST(too_many_operations), TEST(its_end_is_told),       TEST(attach_without_memory)};
+    const struct CMUnitTest tests[] = {TEST(a_home_with_settings),  TEST(one_for_each_home),
+                                       TEST(whose_folder_it_is_in), TEST(programs_do_not_see_each_other),
+                                       TEST(too_many_operations),   TEST(its_end_is_told),
+                                       TEST(attach_without_memory)};
     return cmocka_run_group_tests_name("node/api_daemon", tests, set_up, tear_down);
 }

@@ -47,6 +47,20 @@ static int set_up(void **state)
     return 0;
 }
 
+/* Settings of which memory is needed. */
+static void with_settings(void)
+{
+    kith_problem problem;
+    char token[96];
+    snprintf(token, sizeof token, "%s/token", base);
+    FILE *f = fopen(token, "w");
+    assert_non_null(f);
+    fputs("secret\n", f);
+    fclose(f);
+    assert_ok(kith_config_set(home, "relay", "ws://127.0.0.1:9", &problem));
+    assert_ok(kith_config_set(home, "relay-token-file", token, &problem));
+}
+
 static int tear_down(void **state)
 {
     char command[128];
@@ -78,11 +92,12 @@ static kith_node *opened(void)
 static void open_without_memory(void **state)
 {
     (void)state;
+    kith_problem problem;
+    with_settings();
     kith_close(opened()); /* what libraries keep for good is there */
     size_t refused = 0;
     for (uint64_t n = 1;; n++) {
         kith_options options = usual();
-        kith_problem problem;
         kith_node *node = NULL;
         int64_t live = kith_mem_live();
         size_t leaked = kith_io_leaked();
@@ -103,6 +118,7 @@ static void open_without_memory(void **state)
         if (!err && !failed) break;
     }
     assert_true(refused > 20);
+    assert_ok(kith_config_set(home, "relay", NULL, &problem));
 }
 
 static kith_event await_end(kith_node *node, kith_op op)
