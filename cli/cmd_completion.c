@@ -39,6 +39,18 @@ static void print_pattern(const cli_option *o)
     if (o->letter) printf("-%c", o->letter);
 }
 
+static void print_settings(void)
+{
+    for (unsigned i = 0; kith_setting_at(i); i++) printf(" %s", kith_setting_at(i)->key);
+}
+
+static value_kind kind_of_setting(const kith_setting *setting)
+{
+    if (*setting->choices) return VALUE_CHOICE;
+    if (!strcmp(setting->key, "dir")) return VALUE_FOLDER;
+    return strcmp(setting->key, "relay-token-file") ? VALUE_OTHER : VALUE_FILE;
+}
+
 /* ---- bash and zsh: the same skeleton ---- */
 
 /* Which helper completes such a value. */
@@ -49,6 +61,10 @@ static void print_helper(value_kind kind, const char *choices)
     case VALUE_FOLDER: fputs("_kith_folders", stdout); break;
     case VALUE_DEVICE: fputs("_kith_devices", stdout); break;
     case VALUE_COMMAND: fputs("_kith_commands", stdout); break;
+    case VALUE_SETTING:
+        fputs("_kith_words", stdout);
+        print_settings();
+        break;
     case VALUE_CHOICE:
         fputs("_kith_words ", stdout);
         print_choices(choices, " ");
@@ -88,6 +104,17 @@ static void print_with_value(const cli_option *table, bool *first)
     }
 }
 
+/* After a setting's name its value. */
+static void print_setting_values(const cli_command *c)
+{
+    const kith_setting *setting;
+    for (unsigned i = 0; c->takes == VALUE_SETTING && (setting = kith_setting_at(i)) != NULL; i++) {
+        printf("    %s:%s) ", c->name, setting->key);
+        print_helper(kind_of_setting(setting), setting->choices);
+        fputs("; return ;;\n", stdout);
+    }
+}
+
 static void print_body(void)
 {
     bool first = true;
@@ -98,6 +125,7 @@ static void print_body(void)
           stdout);
     print_values("*", global_options);
     for (size_t i = 0; commands[i]; i++) print_values(commands[i]->name, commands[i]->options);
+    for (size_t i = 0; commands[i]; i++) print_setting_values(commands[i]);
     fputs("  esac\n  case $cur:$command in\n", stdout);
     for (size_t i = 0; commands[i]; i++) {
         if (!commands[i]->run) continue;
@@ -194,6 +222,11 @@ static void fish_options(const char *command, const cli_option *table)
         if (table->name) printf(" -l %s", table->name);
         if (table->value) fputs(table->kind == VALUE_FILE || table->kind == VALUE_FOLDER ? " -r -F" : " -x", stdout);
         if (table->kind == VALUE_DEVICE) fputs(" -a '(kith completion devices 2>/dev/null)'", stdout);
+        if (table->kind == VALUE_SETTING) {
+            fputs(" -a '", stdout);
+            print_settings();
+            fputs("'", stdout);
+        }
         if (table->kind == VALUE_CHOICE) {
             fputs(" -a '", stdout);
             print_choices(table->value, " ");
@@ -205,8 +238,28 @@ static void fish_options(const char *command, const cli_option *table)
     }
 }
 
+static void fish_settings(const cli_command *c)
+{
+    const kith_setting *setting;
+    printf("complete -c kith -n '__fish_seen_subcommand_from %s; and not __fish_seen_subcommand_from", c->name);
+    print_settings();
+    fputs("' -a '", stdout);
+    print_settings();
+    fputs("'\n", stdout);
+    for (unsigned i = 0; (setting = kith_setting_at(i)) != NULL; i++) {
+        value_kind kind = kind_of_setting(setting);
+        if (kind == VALUE_OTHER) continue;
+        printf("complete -c kith -n '__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from %s'", c->name,
+               setting->key);
+        fputs(kind == VALUE_CHOICE ? " -a '" : " -F", stdout);
+        if (kind == VALUE_CHOICE) print_choices(setting->choices, " ");
+        fputs(kind == VALUE_CHOICE ? "'\n" : "\n", stdout);
+    }
+}
+
 static void fish_arguments(const cli_command *c)
 {
+    if (c->takes == VALUE_SETTING) fish_settings(c);
     if (c->takes != VALUE_FILE && c->takes != VALUE_DEVICE && c->takes != VALUE_CHOICE && c->takes != VALUE_COMMAND)
         return;
     printf("complete -c kith -n '__fish_seen_subcommand_from %s'", c->name);

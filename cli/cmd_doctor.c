@@ -64,7 +64,10 @@ static bool home_is_bad(const session *s, examination *x)
     kith_event e = {.kind = KITH_EVENT_FINDING, .state = KITH_FINDING_BAD, .check = "home"};
     kith_device_info self;
     kith_problem problem;
+    char value[KITH_SETTING_TEXT];
+    bool set;
     kith_err err = kith_self(s->home, &self, &problem);
+    if (!err) err = kith_config_get(s->home, kith_setting_at(0)->key, value, &set, &problem); /* the file is good */
     if (!err) return false;
     snprintf(e.result, sizeof e.result, "%s", kith_err_name(err));
     snprintf(e.message, sizeof e.message, "%s", problem.message);
@@ -91,6 +94,7 @@ static int run(const cli_args *a)
     }
     if (status) return status;
     if (home_is_bad(&s, &x)) return sum_up(&x);
+    if ((status = relays_settle(&s.relays, &s)) != 0) return status;
     /* Only relays want to know who asks. */
     status = s.relays.count && session_has_password(&s) ? session_open(&s) : session_open_without(&s);
     if (status) return status;

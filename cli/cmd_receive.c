@@ -1,17 +1,9 @@
 #include "commands.h"
 #include "output.h"
 #include "receiving.h"
+#include "settings.h"
 
 #include <stdlib.h>
-
-static int read_conflict(const cli_args *a, kith_conflict *conflict)
-{
-    static const char *const names[] = {"keep", "skip", "overwrite", NULL};
-    int index = 0;
-    int status = args_choice(a, OPT_CONFLICT, "--conflict: say keep, skip or overwrite", names, &index);
-    if (!status) *conflict = (kith_conflict)index;
-    return status;
-}
 
 static int run(const cli_args *a)
 {
@@ -23,14 +15,16 @@ static int run(const cli_args *a)
     session s;
     kith_device_info from;
     char *folder = NULL;
-    const char *dir = args_value(a, OPT_DIR);
+    const char *dir = NULL;
+    setting room;
     kith_receive_options options = {.size = sizeof options, .yes = args_has(a, OPT_YES), .once = args_has(a, OPT_ONCE)};
     int status = session_start(&s, a);
     if (!status && a->word_count)
         status = out_error(
             EXIT_USAGE,
             "words are to receive with a one-time code: this version of Kith cannot do that yet; leave them out");
-    if (!status) status = read_conflict(a, &options.conflict);
+    if (!status) status = receiving_conflict(&s, &options.conflict);
+    if (!status) status = setting_or_option(&s, OPT_DIR, "dir", &room, &dir);
     if (!status) status = receiving_folder(dir ? dir : ".", &folder);
     if (!status && args_has(a, OPT_FROM)) status = session_find(&s, args_value(a, OPT_FROM), &from);
     if (!status) status = session_open(&s);
@@ -53,7 +47,9 @@ static int run(const cli_args *a)
 
 static const cli_option options[] = {
     {OPT_FROM, 0, "from", "DEVICE", VALUE_DEVICE, "take only what this device sends"},
-    {OPT_DIR, 0, "dir", "DIR", VALUE_FOLDER, "the folder to receive into; default the current one"},
+    {OPT_DIR, 0, "dir", "DIR", VALUE_FOLDER,
+     "the folder to receive into; default as set (kith config dir), else the "
+     "current one"},
     {OPT_YES, 0, "yes", NULL, VALUE_NONE, "take what contacts send without asking"},
     {OPT_ONCE, 0, "once", NULL, VALUE_NONE, "stop after the first transfer"},
     {OPT_CONFLICT, 0, "conflict", "keep|skip|overwrite", VALUE_CHOICE,

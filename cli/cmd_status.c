@@ -103,7 +103,10 @@ static int run(const cli_args *a)
     if (err) return out_problem(err, problem.message);
     status = session_attach(&s);
     if (status > 0) return status;
-    if (status == 0) look(&s, &x);
+    if (status == 0)
+        look(&s, &x);
+    else if ((status = relays_settle(&s.relays, &s)) != 0)
+        return status;
     if (out()->json)
         print_json(&s, &x);
     else

@@ -1,6 +1,7 @@
 #include "commands.h"
 #include "output.h"
 #include "pairing.h"
+#include "settings.h"
 
 static void on_event(session *s, const kith_event *event)
 {
@@ -30,9 +31,13 @@ static int run(const cli_args *a)
         .event = on_event, .line = on_line, .go_on = "nothing was changed; run the same command again"};
     session s;
     pairing p;
+    bool no_lan = false;
     int status = session_start(&s, a);
-    if (!status && args_has(a, OPT_NO_LAN))
-        status = out_error(EXIT_USAGE, "with --no-lan nobody is seen: leave it out, or use \"kith pair\"");
+    if (!status) status = setting_no_lan(&s, &no_lan);
+    if (!status && no_lan)
+        status = args_has(a, OPT_NO_LAN)
+                     ? out_error(EXIT_USAGE, "with --no-lan nobody is seen: leave it out, or use \"kith pair\"")
+                     : out_error(EXIT_USAGE, "the setting lan is no, and so nobody is seen: say --lan");
     if (!status) status = pairing_start(&p, &s);
     if (!status) status = session_open(&s);
     if (status) return status;

@@ -2,6 +2,7 @@
 #include "downloads.h"
 #include "output.h"
 #include "receiving.h"
+#include "settings.h"
 
 #include "../relay/notify.h"
 
@@ -17,6 +18,7 @@ typedef struct up {
     receiving *receiving; /* first: receiving.h says so */
     kith_op receive, heartbeat;
     const char *folder;
+    kith_conflict conflict;
     uint64_t watchdog_ns;  /* systemd wants to hear of us so often; 0: it does not */
     uint64_t heartbeat_ns; /* not again before this */
 } up;
@@ -104,7 +106,8 @@ static int stay(session *s, up *u, bool contacts)
                                             .tick = on_tick,
                                             .stays = true,
                                             .go_on = "what arrived is kept; run the same command again to go on"};
-    kith_receive_options options = {.size = sizeof options, .folder = u->folder, .yes = contacts, .inbox = true};
+    kith_receive_options options = {
+        .size = sizeof options, .folder = u->folder, .yes = contacts, .conflict = u->conflict, .inbox = true};
     u->watchdog_ns = watchdog_ns();
     s->tick_ns = u->watchdog_ns ? u->watchdog_ns / 3 : 3600 * SECOND_NS;
     kith_err err = kith_receive(s->node, &options, &u->receive);
@@ -122,9 +125,13 @@ static int run(const cli_args *a)
     up u = {.receiving = NULL};
     char *folder = NULL, standard[4096];
     int accept = 0;
-    const char *dir = args_value(a, OPT_DIR);
+    const char *dir = NULL;
+    setting room, listen;
     int status = session_start(&s, a);
-    if (!status) status = args_choice(a, OPT_ACCEPT, "--accept: say own or contacts", names, &accept);
+    if (!status) status = setting_choice(&s, OPT_ACCEPT, "accept", "--accept: say own or contacts", names, &accept);
+    if (!status) status = receiving_conflict(&s, &u.conflict);
+    if (!status) status = setting_or_option(&s, OPT_DIR, "dir", &room, &dir);
+    if (!status) status = setting_or_option(&s, OPT_LISTEN, "listen", &listen, &s.listen); /* this and no other */
     if (!status && !dir) status = downloads_folder(standard, sizeof standard);
     if (!status) status = receiving_folder(dir ? dir : standard, &folder);
     mallopt(M_ARENA_MAX, 1); /* who waits most of the time needs no heap for each thread */
@@ -142,9 +149,13 @@ static int run(const cli_args *a)
 }
 
 static const cli_option options[] = {
-    {OPT_DIR, 0, "dir", "DIR", VALUE_FOLDER, "the folder to receive into; default the desktop's download folder"},
+    {OPT_DIR, 0, "dir", "DIR", VALUE_FOLDER,
+     "the folder to receive into; default as set (kith config dir), else the "
+     "desktop's download folder"},
     {OPT_ACCEPT, 0, "accept", "own|contacts", VALUE_CHOICE,
      "whose files are taken without asking: own devices' (the default), or contacts' too"},
+    {OPT_CONFLICT, 0, "conflict", "keep|skip|overwrite", VALUE_CHOICE,
+     "when another file has that name: keep both (the default), skip the new one, overwrite the old one"},
     {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
 };
 

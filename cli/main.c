@@ -37,6 +37,7 @@ const cli_command *const commands[] = {
     &cmd_recovery,
     &cmd_backup,
     &cmd_restore,
+    &cmd_config,
     &cmd_doctor,
     &cmd_relay,
     &cmd_completion,
@@ -45,7 +46,6 @@ const cli_command *const commands[] = {
     LATER("get", "fetch a file by its hash"),
     LATER("log", "keep and exchange entries of the log"),
     LATER("sync", "keep folders equal"),
-    LATER("config", "read or set a setting"),
     NULL,
 };
 

@@ -28,6 +28,7 @@ const cli_option global_options[] = {
     {OPT_RELAY, 0, "relay", "URL", VALUE_OTHER, "a relay to use (ws://, wss://), or \"none\"; may be repeated"},
     {OPT_RELAY_TOKEN_FILE, 0, "relay-token-file", "FILE", VALUE_FILE, "what the relay asks for, when it does"},
     {OPT_NO_LAN, 0, "no-lan", NULL, VALUE_NONE, "neither announce nor look on the local network"},
+    {OPT_LAN, 0, "lan", NULL, VALUE_NONE, "announce and look there, whatever config.json says"},
     {OPT_LISTEN, 0, "listen", "ADDR:PORT", VALUE_OTHER, "where to listen; default any address, a port picked"},
     {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
 };

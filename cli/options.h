@@ -28,6 +28,7 @@ typedef enum option_id {
     OPT_RELAY,
     OPT_RELAY_TOKEN_FILE,
     OPT_NO_LAN,
+    OPT_LAN,
     OPT_LISTEN,
     OPT_NAME,
     OPT_CONTACT,
@@ -59,6 +60,7 @@ typedef enum option_id {
     OPT_WHY,
     OPT_AUDIT,
     OPT_REPLACE_MASTER,
+    OPT_UNSET,
 } option_id;
 
 /* What a value or an argument is: completion offers that. */
@@ -70,7 +72,8 @@ typedef enum value_kind {
     VALUE_DEVICE,
     VALUE_WORD, /* of a pairing code */
     VALUE_COMMAND,
-    VALUE_CHOICE, /* written out in the name: "keep|skip|overwrite" */
+    VALUE_SETTING, /* its name; as an argument its value may follow */
+    VALUE_CHOICE,  /* written out in the name: "keep|skip|overwrite" */
 } value_kind;
 
 typedef struct cli_option {

@@ -2,6 +2,7 @@
 
 #include "output.h"
 #include "progress.h"
+#include "settings.h"
 #include "transfer_json.h"
 
 #include <errno.h>
@@ -255,6 +256,15 @@ int receiving_folder(const char *dir, char **folder)
                          "nothing can be written into %s: name another folder with --dir", shown);
     *folder = realpath(dir, NULL);
     return *folder ? 0 : out_problem(KITH_ERR_NOMEM, NULL);
+}
+
+int receiving_conflict(const session *s, kith_conflict *conflict)
+{
+    static const char *const names[] = {"keep", "skip", "overwrite", NULL}; /* as kith_conflict counts */
+    int index = 0;
+    int status = setting_choice(s, OPT_CONFLICT, "conflict", "--conflict: say keep, skip or overwrite", names, &index);
+    if (!status) *conflict = (kith_conflict)index;
+    return status;
 }
 
 void receiving_ready(const session *s, const char *folder)

@@ -18,6 +18,8 @@ bool receiving_end(session *s, const kith_event *event); /* with --once the oper
 
 /* A folder that can be received into, as a path from the root, to be freed; 0, or the exit status, said. */
 int receiving_folder(const char *dir, char **folder);
+/* What becomes of a file whose name is taken: as --conflict says, else the setting. */
+int receiving_conflict(const session *s, kith_conflict *conflict);
 void receiving_ready(const session *s, const char *folder); /* it begins */
 /* An offer's number in the inbox. */
 static inline unsigned long long receiving_number(kith_op transfer) { return transfer & 0xffffffffu; }

@@ -2,6 +2,7 @@
 
 #include "output.h"
 #include "session.h"
+#include "settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,23 +25,40 @@ static int take(relays *r, const char *url)
     return 0;
 }
 
+static int take_list(relays *r)
+{
+    int status = 0;
+    char *rest = r->text;
+    for (char *word; !status && (word = strsep(&rest, " ,")) != NULL;)
+        if (*word) status = take(r, word);
+    return status;
+}
+
 int relays_read(relays *r, const cli_args *args)
 {
-    const char *environment = getenv("KITH_RELAY");
+    const char *variable = setting_variable("relay"), *value = variable ? getenv(variable) : NULL;
     int status = 0;
     *r = (relays){.token_file = args_value(args, OPT_RELAY_TOKEN_FILE)};
+    r->said = value || args_has(args, OPT_RELAY);
     if (args_has(args, OPT_RELAY)) {
         for (size_t i = 0; i < args->given_count && !status; i++)
             if (args->given[i].option->id == OPT_RELAY) status = take(r, args->given[i].value);
         return status;
     }
-    if (!environment) return 0;
-    if (strlen(environment) >= sizeof r->text) return out_error(EXIT_USAGE, "KITH_RELAY is too long");
-    strcpy(r->text, environment);
-    char *rest = r->text;
-    for (char *word; !status && (word = strsep(&rest, " ,")) != NULL;)
-        if (*word) status = take(r, word);
-    return status;
+    if (!value) return 0;
+    if (strlen(value) >= sizeof r->text) return out_error(EXIT_USAGE, "%s is too long", variable);
+    strcpy(r->text, value);
+    return take_list(r);
+}
+
+int relays_settle(relays *r, const session *s)
+{
+    setting found;
+    if (r->said) return 0;
+    int status = setting_read(s, "relay", &found);
+    if (status) return status;
+    memcpy(r->text, found.value, sizeof r->text);
+    return take_list(r);
 }
 
 int relays_token(relays *r, const session *s)
@@ -48,7 +66,7 @@ int relays_token(relays *r, const session *s)
     char shown[OUT_NAME];
     size_t size;
     int fd;
-    if (!r->token_file || !r->count) return 0;
+    if (!r->token_file || (r->said && !r->count)) return 0;
     int status = session_open_file(r->token_file, "token file", "name another with --relay-token-file", &fd);
     if (status) return status;
     out_name(r->token_file, shown, sizeof shown);

@@ -77,7 +77,9 @@ int session_start(session *s, const cli_args *args)
 {
     const char *timeout = args_value(args, OPT_TIMEOUT);
     *s = (session){.args = args, .no_input = args_has(args, OPT_NO_INPUT), .listen = args_value(args, OPT_LISTEN)};
-    int status = find_home(s);
+    int status = args_has(args, OPT_LAN) && args_has(args, OPT_NO_LAN)
+                     ? out_error(EXIT_USAGE, "--lan and --no-lan do not go together: leave one out")
+                     : find_home(s);
     if (!status) status = read_log_level(s);
     if (!status) status = relays_read(&s->relays, args);
     if (!status && timeout) status = args_number("--timeout", timeout, 1, TIMEOUT_MAX_S, &s->timeout_s);
@@ -244,7 +246,7 @@ int session_daemon(session *s)
 
 int session_attach(session *s)
 {
-    static const option_id own[] = {OPT_LISTEN, OPT_NO_LAN, OPT_RELAY, OPT_RELAY_TOKEN_FILE};
+    static const option_id own[] = {OPT_LISTEN, OPT_NO_LAN, OPT_LAN, OPT_RELAY, OPT_RELAY_TOKEN_FILE};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (args_has(s->args, own[i])) return -1;
     int status = session_daemon(s);
@@ -254,12 +256,15 @@ int session_attach(session *s)
 
 static kith_err open_node(session *s, const secret *password, kith_problem *problem)
 {
-    kith_options options = {
-        .size = sizeof options, .home = s->home, .listen = s->listen, .no_lan = args_has(s->args, OPT_NO_LAN)};
+    kith_options options = {.size = sizeof options,
+                            .home = s->home,
+                            .listen = s->listen,
+                            .no_lan = args_has(s->args, OPT_NO_LAN),
+                            .lan = args_has(s->args, OPT_LAN)};
     options.password = password ? password->data : NULL;
     options.password_size = password ? password->size : 0;
-    options.relays = s->relays.urls;
-    options.relay_count = s->relays.count;
+    options.relays = s->relays.said ? s->relays.urls : NULL;
+    options.relay_count = s->relays.said ? s->relays.count : 0;
     options.relay_token = *s->relays.token ? s->relays.token : NULL;
     options.log_level = s->log_level;
     options.log = s->logging ? out_log : NULL;

@@ -59,7 +59,8 @@ int session_start(session *s, const cli_args *args); /* settings; no node yet */
 int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
                        size_t *size);
 /* A file whose first line is wanted, open for session_first_line; close it.  `kind` ("password file") says which cannot
- * be opened.  A pipe that nobody writes into yet is waited for there, where Ctrl-C and --timeout end it. */
+ * be opened, `cure` what to do then ("name another").  A pipe that nobody writes into yet is waited for there, where
+ * Ctrl-C and --timeout end it. */
 int session_open_file(const char *path, const char *kind, const char *cure, int *fd);
 int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
 /* The same, not new, asked for in these words. */

@@ -232,12 +232,12 @@ def test_usage():
         has(r.stderr, part)
         assert r.stderr.startswith("kith: ") and r.stderr.count("\n") == 1, r.stderr
         equal(r.stdout, "")
-    for word in "get log sync config".split():
+    for word in "get log sync".split():
         r = p.run(word, "whatever", "more")
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
-    for line in ("get H -o F", "get H -oF -x", "config --unset k", "log show --limit 3",
-                 "log append --model=m", "--git config", "get --bogus"):
+    for line in ("get H -o F", "get H -oF -x", "log show --limit 3",
+                 "log append --model=m", "--git sync", "get --bogus"):
         r = p.run(*line.split())
         equal(r.returncode, 2)
         has(r.stderr, "cannot do that yet")
@@ -250,6 +250,127 @@ def test_usage():
         equal([e.get("relays") for e in events(r.stdout)], [["ws://x", "wss://y"]])
     equal(p.run("--relay", "none", "--relay-token-file", "t", "devices", env={"KITH_RELAY": "ws://x"}).returncode, 0)
     has(p.run("devices", env={"KITH_LOG": "loud"}).stderr, "error, warn, info or debug")
+
+
+def setting(p, key):
+    """What is in the file."""
+    return json.loads((p.home / "config.json").read_text()).get(key)
+
+
+def test_config():
+    p = Place(identity=False)
+    keys = "relay relay-token-file lan listen dir accept conflict".split()
+    r = p.run("config")
+    equal((r.returncode, r.stderr), (0, ""))
+    equal([line.split() for line in r.stdout.splitlines()],
+          [[k, "default", v] for k, v in zip(keys, "none - yes - - own keep".split())])
+    equal(len({line.index("default") for line in r.stdout.splitlines()}), 1)
+    assert not (p.home / "config.json").exists()
+    (p.dir / "in").mkdir()
+    (p.dir / "token").write_text("secret\n")
+    for words, key, value, text in [
+        (["relay", "ws://a", "ws://b"], "relay", ["ws://a", "ws://b"], "ws://a ws://b"),
+        (["relay", "ws://a,ws://c"], "relay", ["ws://a", "ws://c"], "ws://a ws://c"),
+        (["relay", "none"], "relay", [], "none"),
+        (["lan", "no"], "lan", False, "no"),
+        (["listen", "0.0.0.0:7777"], "listen", "0.0.0.0:7777", "0.0.0.0:7777"),
+        (["dir", "in"], "dir", f"{p.dir}/in", f"{p.dir}/in"),
+        (["relay-token-file", "token"], "relay-token-file", f"{p.dir}/token", f"{p.dir}/token"),
+        (["accept", "contacts"], "accept", "contacts", "contacts"),
+        (["conflict", "overwrite"], "conflict", "overwrite", "overwrite"),
+    ]:
+        r = p.run("config", *words)
+        equal((r.returncode, r.stdout), (0, ""), r.stderr)
+        has(r.stderr, f"{key} is set to {text}.")
+        equal(setting(p, key), value)
+        equal(p.run("config", key).stdout, text + "\n")
+    for words, status, part in [
+        (["relay", "http://x"], 2, "wss://relay.example"), (["relay", "none", "ws://x"], 2, "or none"), (["relay", ""], 2, "wss://"),
+        (["relay", *["ws://x"] * 9], 2, "too much"), (["lan", "perhaps"], 2, "yes or no"), (["lan", "yes", "no"], 2, "yes or no"),
+        (["listen", "7777"], 2, "0.0.0.0:7777"), (["listen", "0.0.0.0:x"], 2, "0.0.0.0:7777"), (["dir", "nowhere"], 7, "mkdir"),
+        (["dir", "token"], 2, "no folder"), (["relay-token-file", "nothing"], 7, "nothing"), (["accept", "all"], 2, "own or contacts"),
+        (["conflict", "merge"], 2, "keep, skip or overwrite"), (["colour"], 2, "no setting"), (["colour", "red"], 2, "no setting"),
+        (["--unset", "colour"], 2, "no setting"), (["--unset", "lan", "dir"], 2, "--unset KEY"), (["--unset", "lan", "--unset", "dir"], 2, "--unset KEY"),
+    ]:
+        before = (p.home / "config.json").read_text()
+        r = p.run("config", *words)
+        equal((r.returncode, r.stdout), (status, ""), words)
+        has(r.stderr, part)
+        equal((p.home / "config.json").read_text(), before)
+    (e,) = events(p.run("--json", "config", "--unset", "lan").stdout)
+    equal(e, {"event": "setting", "key": "lan", "value": "yes", "source": "default"})
+    e = {x["key"]: x for x in events(p.run("--json", "config", env={"KITH_RELAY": "ws://e"}).stdout)}
+    equal(list(e), keys)
+    equal(e["relay"], {"event": "setting", "key": "relay", "value": "ws://e", "source": "environment"})
+    equal((e["accept"]["source"], e["lan"]["source"], e["dir"]["value"]), ("config", "default", f"{p.dir}/in"))
+    has(p.run("config", "relay", "ws://q", env={"KITH_RELAY": "ws://e"}).stderr, "KITH_RELAY is set in the environment")
+    for daemon in ("", "old", "hangs"):
+        r = p.run("config", "lan", "no", env={"KITH_FAKE_DAEMON": daemon})
+        equal(r.returncode, 0)
+        has(r.stderr, "takes it up at its next start")
+    (p.home / "config.json").write_text('{"version": 1, "accept": "all", "mine": 7}')
+    for words in ([], ["lan"], ["lan", "no"]):
+        r = p.run("config", *words)
+        equal((r.returncode, r.stdout), (7, ""))
+        has(r.stderr, "accept")
+    equal(p.run("config", "--unset", "accept").returncode, 0)
+    equal(setting(p, "mine"), 7)
+
+
+def config(p, **values):
+    (p.home / "config.json").write_text(json.dumps({"version": 1, **{k.replace("_", "-"): v for k, v in values.items()}}))
+
+
+def test_settings_count():
+    """Option, environment, config.json, default: the first that says something."""
+    p = Place(script="ping end\nreceive end\n")
+    (p.dir / "in").mkdir()
+    (p.dir / "token").write_text("secret\n")
+    real = os.path.realpath(p.dir)
+    relay = "--relay"
+
+    def traced(*words, **more):
+        (p.dir / "trace").unlink(missing_ok=True)
+        equal(p.locked(*words, **more).returncode, 0)
+        return p.trace()
+    config(p, relay=["ws://c"], relay_token_file=f"{p.dir}/token", lan=False, listen="0.0.0.0:7", dir=f"{p.dir}/in", conflict="skip", accept="contacts")
+    text = traced("ping", "laptop")  # the node asks config.json itself
+    assert "relay" not in text and "open listen=- no_lan=0" in text, text
+    has(traced("ping", "laptop", relay, "ws://o", env={"KITH_RELAY": "ws://e"}), "relay ws://o token=-")
+    has(traced("ping", "laptop", env={"KITH_RELAY": "ws://e"}), "relay ws://e token=-")
+    has(traced("ping", "laptop", relay, "none"), "no relays")
+    has(traced("ping", "laptop", env={"KITH_RELAY": "none"}), "no relays")
+    assert "relay" not in traced("ping", "laptop", env={"KITH_RELAY": ""})
+    has(traced("ping", "laptop", "--lan"), "lan\n")
+    equal(p.run("ping", "laptop", "--lan", "--no-lan").returncode, 2)
+    has(p.run("trust", "a1b2c3", "--yes").stderr, "--lan")
+    has(traced("receive"), f"receive {real}/in from=- yes=0 once=0 conflict=1")
+    has(traced("receive", "--dir", ".", "--conflict", "overwrite"), f"receive {real} from=- yes=0 once=0 conflict=2")
+    config(p)
+    has(traced("receive"), f"receive {real} from=- yes=0 once=0 conflict=0")
+    config(p, relay=["ws://c", "ws://d"])
+    equal(events(p.run("--json", "status").stdout)[0]["relays"], ["ws://c", "ws://d"])
+    equal(events(p.run("--json", "status", env={"KITH_RELAY": "ws://e"}).stdout)[0]["relays"], ["ws://e"])
+    equal(events(p.run("--json", "status", relay, "none").stdout)[0]["relays"], [])
+    p = Place(script="daemon start\ndaemon end\n")
+    (p.dir / "in").mkdir()
+    config(p, dir=f"{p.dir}/in", accept="contacts", conflict="overwrite", listen="127.0.0.1:7")
+    equal(p.locked("up").returncode, 0)
+    has(p.trace(), f"receive {os.path.realpath(p.dir)}/in from=- yes=1 once=0 conflict=2")
+    has(p.trace(), "open listen=127.0.0.1:7 ")
+    (p.dir / "trace").unlink()
+    equal(p.locked("up", "--accept", "own", "--conflict", "keep", "--dir", ".", "--listen", "127.0.0.1:8").returncode, 0)
+    has(p.trace(), f"receive {os.path.realpath(p.dir)} from=- yes=0 once=0 conflict=0")
+    has(p.trace(), "open listen=127.0.0.1:8 ")
+    # Only relays want to know who asks: where config.json has one, the doctor needs the password.
+    p = Place(script="doctor end\n")
+    config(p, relay=["ws://c"])
+    equal(p.locked("doctor").returncode, 0)
+    has(p.trace(), "doctor keys=1")
+    config(p, lan=1)
+    r = p.run("doctor")
+    equal(r.returncode, 1)
+    has(r.stdout, "lan: not true or false")
 
 
 def test_options_anywhere():
@@ -1505,6 +1626,7 @@ def test_relay():
 def test_completion():
     p = Place(devices=LAPTOP + PHONE.replace("phone", "$(touch${IFS}owned)"))
     equal(complete(p, KITH, "pa")[0], ["pair", "passwd"])
+    equal(complete(p, KITH, "co")[0], ["config", "completion"])
     equal(complete(p, KITH, "--password-file", "x", "re")[0], ["receive", "rename", "revoke", "recovery", "restore", "relay"])
     equal(complete(p, KITH, "ping", "la")[0], ["laptop"])
     equal(complete(p, KITH, "send", "--to", "")[0], ["laptop", r"\$\(touch\$\{IFS\}owned\)"])
@@ -1513,6 +1635,12 @@ def test_completion():
     equal(complete(p, KITH, "receive", "--conflict", "o")[0], ["overwrite"])
     equal(complete(p, KITH, "inbox", "")[0], ["accept", "decline"])
     equal(complete(p, KITH, "recovery", "a")[0], ["accept"])
+    equal(complete(p, KITH, "config", "l")[0], ["lan", "listen"])
+    equal(complete(p, KITH, "config", "--unset", "rel")[0], ["relay", "relay-token-file"])
+    equal(complete(p, KITH, "config", "lan", "")[0], ["yes", "no"])
+    equal(complete(p, KITH, "config", "conflict", "o")[0], ["overwrite"])
+    equal(complete(p, KITH, "config", "relay", "n")[0], ["none"])
+    equal(complete(p, KITH, "config", "dir", "ho")[0], ["home"])
     has(complete(p, KITH, "send", "--to", "laptop", "pass")[0], "password")
     for shell in ("bash", "zsh", "fish"):
         text = p.run("completion", shell).stdout

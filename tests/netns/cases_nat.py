@@ -324,6 +324,42 @@ def case_path_udp_where_only_the_relay_gets():
 case_path_udp_where_only_the_relay_gets.waits = True
 
 
+# ---- a relay that is set for good ----
+
+def set_relay(n, *token):
+    """config.json says it, and nothing else does."""
+    for d in (n.a, n.b):
+        d.env = {"KITH_LOG": "info"}
+        d.kith("config", "relay", n.url).ends(0)
+        if token:
+            d.kith("config", "relay-token-file", *token).ends(0)
+
+
+def case_relay_of_config():
+    """`kith send` and `kith up`, and the requests to it, use the relay of config.json, and its token; another one gets no token."""
+    with Between("symmetric", "symmetric", relay=False) as n:
+        tokens, token = n.folder / "tokens", n.folder / "token"
+        tokens.write_text("family tWnEbBcTa3jXQZ0BFq5LUmKp\n")
+        token.write_text("tWnEbBcTa3jXQZ0BFq5LUmKp\n")
+        for each in (tokens, token):
+            each.chmod(0o600)
+        n.options = ("--token-file", tokens)
+        n.start_relay()
+        set_relay(n, token)
+        daemon = n.b.kith("up", "--dir", n.b.inbox)
+        daemon.logs("registered at relay")
+        status = n.b.kith("status").ends(0).event("status")
+        expect(status["relays"] == [n.url] == status["relays_connected"], f"{status}")
+        file = random_file(n.folder / "file", 100_000)
+        done = n.a.send(n.b, file).ends(0).event("done")
+        expect(done["path"] == "relay" and same(file, n.b.inbox / "file"), f"{done}")
+        n.a.send(n.b, file, "--relay", n.url).ends(3, "was shown none")
+        n.b.kith("config", "relay", "none", json=False).ends(0, "at its next start")
+        expect(n.b.kith("status").ends(0).event("status")["relays"] == [n.url], "the daemon changed while it ran")
+        n.b.kith("down").ends(0)
+        expect(n.b.kith("status").ends(0).event("status")["relays"] == [], "the relay is still set")
+
+
 # ---- a relay that wants a token ----
 
 def case_token():

@@ -120,7 +120,7 @@ static void good_and_bad_values(void **state)
     (void)state;
     char many[1000] = "", nine[1000] = "", longest[KITH_PATH_NAME_MAX + 8], big[2 * KITH_SETTING_TEXT];
     for (int i = 0; i < 8; i++) strcat(many, "wss://relay.example/with/a/path ");
-    snprintf(nine, sizeof nine, "%s%s", many, "ws://x");
+    strcat(strcpy(nine, many), "ws://x");
     memset(longest, 'x', sizeof longest);
     *longest = '/';
     longest[KITH_PATH_NAME_MAX] = 0;
