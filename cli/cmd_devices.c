@@ -254,6 +254,7 @@ static int run(const cli_args *a)
     if (err) return out_problem(err, problem.message);
     t.home = s.home;
     t.known = t.count;
+    session_warn_revoked(&s);
     if (!make_room(&t, list)) status = out_problem(KITH_ERR_NOMEM, NULL);
     if (!status) status = look(&s, &t);
     if (!status && t.count == 0)

@@ -67,6 +67,7 @@ static int run(const cli_args *a)
     if (!status) status = open_or_init(&s);
     if (!status && asks) status = code_ask(&s, &pairing_code, words);
     if (!status) {
+        session_warn_revoked(&s);
         out_say("Looking for the device that shows this code...");
         status = session_begin(&s, kith_join(s.node, words, &p.options, &s.op), &handler, &p);
     }

@@ -107,6 +107,7 @@ static int run(const cli_args *a)
     if (!status) status = session_open(&s);
     if (status) return status;
     p.pairing.options.expires_s = expires_s;
+    session_warn_revoked(&s);
     status = session_begin(&s, kith_pair(s.node, &p.pairing.options, &s.op), &handler, &p);
     session_close(&s);
     return status;

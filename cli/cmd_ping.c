@@ -35,6 +35,7 @@ static int run(const cli_args *a)
     if (!status) status = session_find(&s, a->words[0], &p.device);
     if (!status) status = session_open(&s);
     if (status) return status;
+    session_warn_revoked(&s);
     status = session_begin(&s, kith_ping(s.node, p.device.id, (uint32_t)count, &s.op), &handler, &p);
     session_close(&s);
     if (p.answers) {

@@ -145,6 +145,7 @@ static int run(const cli_args *a)
     if (!status) status = session_find(&s, args_value(a, OPT_TO), &p.device);
     if (!status) status = session_open(&s);
     if (status) return status;
+    session_warn_revoked(&s);
     out_say("Looking for %s...", p.device.name);
     status = session_begin(&s, kith_send_file(s.node, p.device.id, a->words[0], &options, &s.op), &offering, &p);
     session_close(&s);

@@ -21,6 +21,7 @@ typedef struct state {
     bool up;
     kith_daemon_info daemon;
     kith_recovery_info recovery;
+    char revoked[KITH_REVOKED_TEXT];
     char addresses[ADDRESSES_MAX][KITH_ADDRESS_TEXT];
     size_t address_count;
 } state;
@@ -60,7 +61,7 @@ static void print_text(const session *s, const state *x)
         print_relay(i, x->daemon.relays[i].url, x->daemon.relays[i].connected ? " (connected)" : " (not connected)");
     for (; !x->up && i < s->relays.count; i++) print_relay(i, s->relays.urls[i], "");
     if (!i) out_line("relays       none");
-    if (*x->daemon.revoked) out_line("revoked      " OUT_REVOKED, x->daemon.revoked);
+    if (*x->revoked) out_line("revoked      " OUT_REVOKED, x->revoked);
     if (*x->daemon.twin) out_line("warning      " OUT_TWIN, x->daemon.twin);
     print_recovery(&x->recovery);
 }
@@ -81,11 +82,11 @@ static void print_json(const session *s, const state *x)
         "name", out_json_text(x->self.name), "fingerprint", x->self.fingerprint, "up", x->up, "addresses", addresses,
         "relays", urls, "relays_connected", connected, "home", out_json_text(s->home), "recovery", "exists", r->exists,
         "deposited", r->deposited, "created_at", out_json_time(r->created_ms), "devices", (int)r->devices);
+    if (object) json_object_set_new(object, "revoked", *x->revoked ? out_json_text(x->revoked) : json_null());
     if (object && x->up) {
         json_object_set_new(object, "pid", json_integer((json_int_t)x->daemon.pid));
         json_object_set_new(object, "since", out_json_time(x->daemon.since_ms));
         json_object_set_new(object, "folder", out_json_text(x->daemon.folder));
-        json_object_set_new(object, "revoked", *x->daemon.revoked ? out_json_text(x->daemon.revoked) : json_null());
         json_object_set_new(object, "twin", *x->daemon.twin ? json_string(x->daemon.twin) : json_null());
     }
     out_event(object);
@@ -100,6 +101,7 @@ static int run(const cli_args *a)
     if (status) return status;
     kith_err err = kith_self(s.home, &x.self, &problem);
     if (!err) err = kith_recovery(s.home, &x.recovery, &problem);
+    if (!err) err = kith_revoked(s.home, x.revoked, &problem);
     if (err) return out_problem(err, problem.message);
     status = session_attach(&s);
     if (status > 0) return status;

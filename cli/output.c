@@ -132,6 +132,12 @@ void out_warn(const char *format, ...)
     write_error("kith: ", text);
 }
 
+void out_revoked(const char *message)
+{
+    out_warn("warning: " OUT_REVOKED, message);
+    out_event(json_pack("{s:s, s:o}", "event", "revoked", "message", out_json_text(message)));
+}
+
 int out_error(int status, const char *format, ...)
 {
     char text[LINE_MAX_BYTES];

@@ -10,7 +10,9 @@
 #define OUT_NAME 256 /* a name made printable, cut to fit */
 /* With the sentence that came. */
 #define OUT_REVOKED                                                                                                    \
-    "%s; your other devices do not let it in any more (to use it again: a new identity in an empty home, paired anew)"
+    "%s; your other devices do not let it in any more (to use it again: a new identity in an empty home, paired "      \
+    "anew; "                                                                                                           \
+    "if it was a thief's doing: \"kith revoke --recovery\", of the stolen device)"
 /* With the other one's address. */
 #define OUT_TWIN                                                                                                       \
     "another machine, at %s, announces this device's identity: its home was copied, and the two take each other's "    \
@@ -38,6 +40,8 @@ void out_event(json_t *object);
 void out_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A message that --quiet and --json do not suppress. */
 void out_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* This device is revoked, as `message` says: a warning, and an event. */
+void out_revoked(const char *message);
 /* What went wrong and what to do; returns `status`, which is also the JSON event's code. */
 int out_error(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same from a call's problem. */

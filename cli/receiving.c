@@ -209,10 +209,7 @@ void receiving_event(session *s, const kith_event *event)
         out_warn("warning: " OUT_TWIN, event->address);
         out_event(json_pack("{s:s, s:s}", "event", "twin", "address", event->address));
         break;
-    case KITH_EVENT_REVOKED:
-        out_warn("warning: " OUT_REVOKED, event->message);
-        out_event(json_pack("{s:s, s:o}", "event", "revoked", "message", out_json_text(event->message)));
-        break;
+    case KITH_EVENT_REVOKED: out_revoked(event->message); break;
     case KITH_EVENT_FAILED: failed(s, event); break;
     default: break;
     }

@@ -327,6 +327,13 @@ void session_close(session *s)
     s->node = NULL;
 }
 
+void session_warn_revoked(const session *s)
+{
+    char message[KITH_REVOKED_TEXT];
+    kith_problem problem;
+    if (kith_revoked(s->home, message, &problem) == KITH_OK && *message) out_revoked(message);
+}
+
 int session_find(session *s, const char *text, kith_device_info *device)
 {
     kith_device_info self;

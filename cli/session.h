@@ -97,6 +97,10 @@ int session_run(session *s, const session_handler *handler, void *user);
 int session_begin(session *s, kith_err err, const session_handler *handler, void *user);
 void session_stop(session *s, stop_reason why, int status);
 
+/* This device is revoked: that is said, with what to do about it, and the command goes on.  Nothing when it is not, or
+ * has no identity yet; a home that cannot be read is for what follows to say. */
+void session_warn_revoked(const session *s);
+
 int session_find(session *s, const char *text, kith_device_info *device);
 
 #endif

@@ -258,6 +258,13 @@ typedef struct kith_revoke_options {
 KITH_API KITH_MUST_CHECK kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *options,
                                               kith_recovery_result *result, kith_problem *problem);
 
+/* Is this device one of the person's own any more?  *message is "" then, else a sentence for people without its full
+ * stop: by whom it was revoked, when and why.  The home's own files say so, by records that were verified when they
+ * came; other devices hand them to one that they refuse. */
+#define KITH_REVOKED_TEXT 256
+KITH_API KITH_MUST_CHECK kith_err kith_revoked(const char *home, char message[KITH_REVOKED_TEXT],
+                                               kith_problem *problem);
+
 /* What a record of the history says.  It has them in an order in which each stands after those its author knew. */
 typedef enum kith_history_kind {
     KITH_HISTORY_FOUND = 1, /* the first device */
@@ -422,7 +429,7 @@ typedef enum kith_event_kind {
     KITH_EVENT_LIVE, /* look: this node is connected with device, who proved to be it: path, scope, address, rtt_ns */
     KITH_EVENT_TWIN, /* receive: another machine, at address, announces this device's own identity, as it does where the
                         home was copied.  (Anybody on the network can announce anything.) */
-    KITH_EVENT_REVOKED, /* receive: an own device says that this one is revoked: message */
+    KITH_EVENT_REVOKED, /* receive: this device is revoked (kith_revoked): message */
 } kith_event_kind;
 
 /* How good a finding of kith_doctor is. */
@@ -689,8 +696,8 @@ typedef struct kith_daemon_info {
         char url[256]; /* "": no more of them */
         bool connected;
     } relays[KITH_OPTIONS_RELAYS_MAX];
-    char twin[KITH_ADDRESS_TEXT]; /* as KITH_EVENT_TWIN's; "": none is seen */
-    char revoked[256];            /* as KITH_EVENT_REVOKED's; "": nobody said so */
+    char twin[KITH_ADDRESS_TEXT];    /* as KITH_EVENT_TWIN's; "": none is seen */
+    char revoked[KITH_REVOKED_TEXT]; /* as KITH_EVENT_REVOKED's; "": it is not */
 } kith_daemon_info;
 /* False, and *out is zeroed: the node is in this process. */
 KITH_API bool kith_daemon_of(const kith_node *node, kith_daemon_info *out);

@@ -1,6 +1,11 @@
 #include "identity/graph_derive.h"
 
+#include "identity/rfc3339.h"
+
+#include <stdio.h>
 #include <string.h>
+
+#define DATE_SIZE 10 /* of an RFC 3339 time */
 
 static bool same(const uint8_t *a, const uint8_t *b) { return memcmp(a, b, KITH_FINGERPRINT_SIZE) == 0; }
 
@@ -102,8 +107,8 @@ bool kith_graph_revocation(const kith_graph *graph, const kith_verdict *verdict,
     kith_record record;
     const kith_member *m = kith_verdict_find(verdict, fingerprint);
     if (!m || m->state == KITH_MEMBER) return false;
-    *out = (kith_revocation){.by = ""};
     size_t at = m->revoked != KITH_GRAPH_NONE ? m->revoked : verdict->records[m->admitted].by;
+    *out = (kith_revocation){.record = at};
     if (at == KITH_GRAPH_NONE) return true;
     kith_graph_record(graph, at, &record);
     const kith_member *by = kith_verdict_find(verdict, record.signer);
@@ -112,4 +117,14 @@ bool kith_graph_revocation(const kith_graph *graph, const kith_verdict *verdict,
     out->time_ms = record.time_ms;
     memcpy(out->why, record.why, sizeof out->why);
     return true;
+}
+
+void kith_revocation_text(const kith_revocation *r, char out[static KITH_REVOCATION_TEXT_SIZE])
+{
+    char date[KITH_RFC3339_SIZE] = "";
+    const char *why = r->reset ? "left out when the recovery code was used" : r->why;
+    if (r->time_ms) kith_rfc3339_text(r->time_ms, date);
+    if (r->time_ms) date[DATE_SIZE] = 0;
+    snprintf(out, KITH_REVOCATION_TEXT_SIZE, "this device was revoked%s%s%s%s%s%s", *r->by ? " by " : "", r->by,
+             *date ? " on " : "", date, *why ? ": " : "", why);
 }

@@ -24,6 +24,7 @@ KITH_MUST_CHECK kith_err kith_graph_derive_master(const kith_graph *graph, const
 /* Why a device is no member, for its owner: whose record it was, when and why.  False: it is one, or was never named.
  */
 typedef struct kith_revocation {
+    size_t record;           /* that says so; NONE: none does, no record that counts ever let it in */
     char by[KITH_NAME_SIZE]; /* the name of who revoked; "" when it cannot be said */
     bool reset;              /* with the recovery code */
     int64_t time_ms;
@@ -31,5 +32,8 @@ typedef struct kith_revocation {
 } kith_revocation;
 bool kith_graph_revocation(const kith_graph *graph, const kith_verdict *verdict,
                            const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE], kith_revocation *out);
+/* How that is said on the device itself: one sentence without its full stop; what is missing is left out. */
+#define KITH_REVOCATION_TEXT_SIZE 256
+void kith_revocation_text(const kith_revocation *revocation, char out[static KITH_REVOCATION_TEXT_SIZE]);
 
 #endif

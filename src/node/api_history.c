@@ -1,11 +1,13 @@
-/* kith_history: the trust graph as people read it. */
+/* kith_history and kith_revoked: the trust graph as people read it. */
 #include "base/mem.h"
+#include "identity/graph_derive.h"
 #include "node/api_visit.h"
 
 #include <stdio.h>
 #include <string.h>
 
 _Static_assert((int)KITH_HISTORY_ACCEPT == (int)KITH_RECORD_ACCEPT, "kinds are numbered alike");
+_Static_assert(KITH_REVOKED_TEXT == KITH_REVOCATION_TEXT_SIZE, "one size");
 _Static_assert((int)KITH_HISTORY_VOID_KEY == (int)KITH_RECORD_VOID_KEY, "states are numbered alike");
 
 typedef struct history {
@@ -80,3 +82,24 @@ kith_err kith_history(const char *home, kith_history_record **records, size_t *c
 }
 
 void kith_free_history(kith_history_record *records) { kith_free(records); }
+
+kith_err kith_revoked(const char *home, char message[KITH_REVOKED_TEXT], kith_problem *problem)
+{
+    kith_visit v;
+    kith_home_self self;
+    kith_graph *graph = NULL;
+    kith_verdict verdict = {0};
+    kith_revocation r;
+    kith_err err = kith__visit_enter(home, &v, problem);
+    if (err) return kith__visit_report(err, problem);
+    err = kith_home_load(v.home, &self, problem);
+    if (!err) err = kith_home_load_graph(v.home, &graph, problem);
+    bool any = !err && kith_graph_count(graph);
+    if (any) err = kith_graph_judge(graph, &verdict);
+    if (!err) *message = 0;
+    if (!err && any && kith_graph_revocation(graph, &verdict, self.fingerprint, &r)) kith_revocation_text(&r, message);
+    kith_verdict_done(&verdict);
+    kith_graph_free(graph);
+    kith__visit_leave(&v);
+    return kith__visit_report(err, problem);
+}

@@ -268,7 +268,7 @@ static kith_err admit(kith_graph *graph, void *user)
     const kith_member *them = kith_verdict_find(&verdict, p->fingerprint);
     if (!me || me->state != KITH_MEMBER) {
         err = KITH_ERR_REVOKED;
-        snprintf(job->message, sizeof job->message, "this device was revoked: it cannot let another in");
+        snprintf(job->message, sizeof job->message, "%s", OWN_CANNOT_ADMIT);
     } else if (them && them->state == KITH_MEMBER_REVOKED) {
         err = KITH_ERR_REVOKED;
         snprintf(job->message, sizeof job->message,

@@ -79,7 +79,7 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     if (err) {
         kith__core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address),
                        kith_err_text(err));
-        kith__session_close(s, err);
+        kith__session_refuse(s, err);
         return;
     }
     s->greeted = true;
@@ -106,7 +106,7 @@ void kith__greeting_readable(session *s)
     bool fin;
     while (kith_stream_peek(s->control_in, &data, &size, &fin)) {
         size_t room = sizeof s->control - s->control_size, take = size < room ? size : room;
-        if (s->greeted) {
+        if (s->greeted || s->refused) {
             kith__roam_control(s, data, size);
             kith_stream_consume(s->control_in, size);
             continue;

@@ -82,7 +82,7 @@ void kith_core_cancel(kith_core *core, kith_op op);
 bool kith_core_relay(const kith_core *core, size_t index, const char **url, bool *up);
 /* Does another machine announce this device's identity on the local network, and where? */
 bool kith_core_twin(kith_core *core, kith_addr *where);
-/* That an own device said that this one is revoked, by whom and why, for people; "": none did. */
+/* That this device is revoked, by whom and why, for people: its own trust graph says so.  "": it is not. */
 void kith_core_revoked(const kith_core *core, char *out, size_t size);
 kith_addr kith_core_local(const kith_core *core); /* where it listens; FAMILY_NONE when it does not */
 

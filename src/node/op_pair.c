@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "node/lan.h"
+#include "node/own.h"
 #include "node/relay.h"
 
 #include <stdio.h>
@@ -161,6 +162,10 @@ void kith_core_pair(kith_core *core, kith_op id, const kith_pair_options *option
     if (core->host || options->expires_s > EXPIRES_MAX_S) {
         kith__core_refuse(core, id, core->host ? KITH_ERR_STATE : KITH_ERR_ARG,
                           core->host ? "a pairing code is open already" : "a code can live for an hour at most");
+        return;
+    }
+    if (!options->contact && kith__own_is_revoked(core)) {
+        kith__core_refuse(core, id, KITH_ERR_REVOKED, OWN_CANNOT_ADMIT);
         return;
     }
     pair_op *p = pair_new(core, id, options, true);

@@ -194,14 +194,17 @@ void kith__receive_twin(kith_core *core)
     for (receive_op *r = core->receiver; r; r = r->older) tell_twin(r);
 }
 
+static void tell_revoked(receive_op *r)
+{
+    kith_event event = {.kind = KITH_EVENT_REVOKED, .op = r->op.id};
+    if (r->over || !kith__own_is_revoked(r->op.core)) return;
+    kith_core_revoked(r->op.core, event.message, sizeof event.message);
+    kith__core_emit(r->op.core, &event);
+}
+
 void kith__receive_revoked(kith_core *core)
 {
-    kith_event event = {.kind = KITH_EVENT_REVOKED};
-    kith_core_revoked(core, event.message, sizeof event.message);
-    for (receive_op *r = core->receiver; r; r = r->older) {
-        event.op = r->op.id;
-        kith__core_emit(core, &event);
-    }
+    for (receive_op *r = core->receiver; r; r = r->older) tell_revoked(r);
 }
 
 /* ---- beginning ---- */
@@ -244,5 +247,6 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
     core->receiver = r;
     kith__lan_announce(core);
     tell_twin(r);
+    tell_revoked(r);
     kith__core_pump(core);
 }

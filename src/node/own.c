@@ -2,15 +2,19 @@
 
 #include "base/mem.h"
 #include "identity/graph_derive.h"
-#include "identity/rfc3339.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DATE_SIZE 10 /* of an RFC 3339 time */
-
 /* ---- the graph ---- */
+
+/* Does this device's own graph have it as revoked? */
+static bool out_of_it(const struct own *own)
+{
+    const kith_member *me = own->graph ? kith_verdict_find(&own->verdict, own->core->signer.fingerprint) : NULL;
+    return me && me->state != KITH_MEMBER;
+}
 
 static kith_err load(struct own *own, kith_problem *problem)
 {
@@ -81,28 +85,29 @@ void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32
 }
 
 /* The reason is another device's text: it is cleaned, and what is missing is left out. */
-void kith__own_told(kith_core *core, const char *reason, bool own)
+void kith__own_told(kith_core *core, const char *reason)
 {
-    char by[KITH_NAME_SIZE] = "", why[KITH_NAME_SIZE] = "", date[KITH_RFC3339_SIZE] = "";
+    kith_revocation r = {.record = KITH_GRAPH_NONE};
     const char *first = strchr(reason, '\n'), *second = first ? strchr(first + 1, '\n') : NULL;
     if (!core->own) return;
     if (second) {
-        long long ms = strtoll(reason, NULL, 10);
-        kith_name_clean(first + 1, (size_t)(second - first - 1), by, sizeof by);
-        kith_name_clean(second + 1, strlen(second + 1), why, sizeof why);
-        kith_rfc3339_text(ms, date);
-        date[DATE_SIZE] = 0;
+        r.time_ms = strtoll(reason, NULL, 10);
+        kith_name_clean(first + 1, (size_t)(second - first - 1), r.by, sizeof r.by);
+        kith_name_clean(second + 1, strlen(second + 1), r.why, sizeof r.why);
     }
-    snprintf(core->own->told, sizeof core->own->told, "this device was revoked%s%s%s%s%s%s", *by ? " by " : "", by,
-             *date ? " on " : "", date, *why ? ": " : "", why);
-    bool news = own && !core->own->told_by_own;
-    core->own->told_by_own = core->own->told_by_own || own;
-    if (news) kith__receive_revoked(core);
+    kith_revocation_text(&r, core->own->told);
 }
+
+bool kith__own_is_revoked(const kith_core *core) { return core->own && core->own->revoked; }
 
 void kith_core_revoked(const kith_core *core, char *out, size_t size)
 {
-    snprintf(out, size, "%s", core->own && core->own->told_by_own ? core->own->told : "");
+    char text[KITH_REVOCATION_TEXT_SIZE] = "";
+    kith_revocation r;
+    const struct own *own = core->own;
+    if (kith__own_is_revoked(core) && kith_graph_revocation(own->graph, &own->verdict, core->signer.fingerprint, &r))
+        kith_revocation_text(&r, text);
+    snprintf(out, size, "%s", text);
 }
 
 void kith__own_told_text(const kith_core *core, char *out, size_t size)
@@ -221,8 +226,12 @@ void kith__own_changed(kith_core *core)
     own->changed = false;
     KITH_EACH (at, &own->links) {
         own_link *l = KITH_OF(at, own_link, link);
-        if (l->heard && !l->channel->session->over) kith__own_say_records(l);
+        const session *s = l->channel->session;
+        if (l->heard && !s->over && !s->refused) kith__own_say_records(l);
     }
+    bool before = own->revoked;
+    own->revoked = out_of_it(own);
+    if (own->revoked && !before) kith__receive_revoked(core);
     own->tend = must_speak(own);
     if (own->tend) kith__own_start_job(own, NULL, NULL);
 }
@@ -240,6 +249,7 @@ kith_err kith__own_open(kith_core *core, kith_problem *problem)
     kith_err err = kith_home_tend_graph(core->home, core->signer.seed, &core->rng, core->env->base->wall_ms(core->env),
                                         &founded, problem);
     if (!err) err = load(own, problem);
+    own->revoked = !err && out_of_it(own);
     if (!err && founded)
         kith__core_log(core, KITH_LOG_INFO,
                        "this device has founded a network of its own: own devices that were paired "

@@ -31,11 +31,24 @@ kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[stat
 bool kith__own_names(const kith_core *core, const uint8_t x25519[static KITH_X25519_SIZE]);
 /* What a revoked device is told: time in ms since 1970, by whom, why, a line each. */
 void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32], char out[static OWN_REASON_MAX]);
-/* Another device told us so, one of our own (`own`) or, say, one that is paired with; and how that is said to people.
- * An own one's word is passed on to receivers (op_receive.c), once. */
-void kith__own_told(kith_core *core, const char *reason, bool own);
-void kith__receive_revoked(kith_core *core);
+/* Another device told us so, one of our own or, say, one that is paired with; and how that is said to people.  A word
+ * for the message of what was refused, and no more. */
+void kith__own_told(kith_core *core, const char *reason);
 void kith__own_told_text(const kith_core *core, char *out, size_t size);
+/* By its own graph, of records that it has verified: is this device no member any more?  Receivers hear of the change
+ * (op_receive.c). */
+#define OWN_CANNOT_ADMIT "this device was revoked: it cannot let another in"
+bool kith__own_is_revoked(const kith_core *core);
+void kith__receive_revoked(kith_core *core);
+
+/* The peer of this session is refused as revoked: hand it the record that says so, and what is needed to verify that,
+ * which is what the record's author knew.  It was a member then, so it learns nothing that was not for it.  False:
+ * there is nothing to tell, or it cannot be told.  Else the session is closed when it has them (kith__session_close),
+ * or by who called this after OWN_TELL_NS. */
+#define OWN_TELL_NS SECOND_NS
+bool kith__own_tell(session *s);
+/* The stream of that, over which nothing else is said; NULL: none. */
+channel *kith__own_telling(const session *s);
 
 /* ---- joining ---- */
 /* Has this network other members than this device? */

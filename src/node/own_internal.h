@@ -5,6 +5,7 @@
 
 #include "node/own.h"
 
+#include "identity/graph_derive.h"
 #include "service/trust_message.h"
 
 typedef struct own_job own_job;
@@ -17,10 +18,10 @@ struct own {
     bool changed;      /* and what follows is not done yet (kith__own_changed) */
     kith_list pending; /* records that came and are not in the home yet */
     size_t pending_bytes;
-    own_job *job;                  /* the one under way; NULL: none */
-    bool tend;                     /* this device has something to say of itself */
-    char told[OWN_REASON_MAX * 2]; /* that this device is revoked; "": not told so */
-    bool told_by_own;
+    own_job *job;                         /* the one under way; NULL: none */
+    bool tend;                            /* this device has something to say of itself */
+    char told[KITH_REVOCATION_TEXT_SIZE]; /* that this device is revoked; "": not told so */
+    bool revoked;                         /* the graph says so */
 };
 
 /* A stream with one own device. */
@@ -35,6 +36,8 @@ typedef struct own_link {
     bool heard;                                              /* its heads, of this network */
     uint8_t heads[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE]; /* records it has, the latest last */
     size_t head_count;
+    bool telling;                        /* the device is refused: of what we have it gets `verdict` and its past */
+    uint8_t verdict[KITH_GRAPH_ID_SIZE]; /* the record that revokes it */
     bool joining, replace;
     kith_graph *other; /* the network that is being joined, as far as it has come */
 } own_link;

@@ -14,12 +14,23 @@ static void send(own_link *l, const uint8_t *bytes, size_t size)
         kith__core_log(l->own->core, KITH_LOG_DEBUG, "trust: the stream takes nothing more");
 }
 
+#define HEADS_OUTPUT_MAX (64 + KITH_TRUST_HEADS_MAX * (KITH_GRAPH_ID_SIZE + 4))
+
+/* To who is refused: what it is to be told, and nothing of what came after. */
+static void say_verdict(own_link *l)
+{
+    uint8_t out[HEADS_OUTPUT_MAX];
+    send(l, out,
+         kith_trust_write_heads(kith_graph_id(l->own->graph, 0), (const uint8_t(*)[KITH_GRAPH_ID_SIZE])l->verdict, 1,
+                                out, sizeof out));
+}
+
 /* What we have; of a network that is being joined: all of it is lacking. */
 void kith__own_say_heads(own_link *l, const uint8_t *network, bool none)
 {
     const kith_graph *graph = l->own->graph;
     size_t numbers[KITH_TRUST_HEADS_MAX], count = none ? 0 : kith_graph_heads(graph, numbers, KITH_TRUST_HEADS_MAX);
-    uint8_t ids[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE], out[64 + sizeof ids + 2 * sizeof ids / 16];
+    uint8_t ids[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE], out[HEADS_OUTPUT_MAX];
     l->asked = kith_graph_count(graph);
     if (count > KITH_TRUST_HEADS_MAX) count = KITH_TRUST_HEADS_MAX;
     for (size_t i = 0; i < count; i++) memcpy(ids[i], kith_graph_id(graph, numbers[i]), sizeof ids[i]);
@@ -43,7 +54,17 @@ void kith__own_link_has(own_link *l, const uint8_t *id)
     memcpy(l->heads[l->head_count++], id, sizeof l->heads[0]);
 }
 
-/* The records it lacks, as far as we know. */
+/* Who is refused gets what says why. */
+static size_t keep_verdict(const own_link *l, size_t *list, size_t count)
+{
+    const kith_graph *graph = l->own->graph;
+    size_t verdict = kith_graph_find(graph, l->verdict), kept = 0;
+    for (size_t i = 0; i < count && verdict != KITH_GRAPH_NONE; i++)
+        if (list[i] == verdict || kith_graph_in_past(graph, list[i], verdict)) list[kept++] = list[i];
+    return kept;
+}
+
+/* The records it lacks, as far as we know.  Who has not proven by a hello who it is gets none. */
 void kith__own_say_records(own_link *l)
 {
     const kith_graph *graph = l->own->graph;
@@ -51,6 +72,8 @@ void kith__own_say_records(own_link *l)
     size_t *list = kith_calloc(kith_graph_count(graph) + 1, sizeof *list), taken = 0;
     size_t count =
         out && list ? kith_graph_lacks(graph, (const uint8_t(*)[KITH_GRAPH_ID_SIZE])l->heads, l->head_count, list) : 0;
+    if (l->telling) count = keep_verdict(l, list, count);
+    if (!l->telling && !l->channel->session->greeted) count = 0;
     for (size_t at = 0; at < count; at += taken) {
         send(l, out, kith_trust_write_records(graph, list + at, count - at, out, &taken));
         if (taken == 0) break;
@@ -58,6 +81,8 @@ void kith__own_say_records(own_link *l)
     for (size_t i = 0; i < count; i++) kith__own_link_has(l, kith_graph_id(graph, list[i]));
     kith_free(list);
     kith_free(out);
+    if (l->telling && kith_stream_finish(l->channel->stream))
+        kith__session_close(l->channel->session, KITH_ERR_REVOKED);
 }
 
 /* The device at the other end has this graph, since it came from there. */
@@ -96,6 +121,7 @@ void kith__own_link_free(own_link *l)
 static void hear_foreign(own_link *l, const kith_trust_message *m)
 {
     bool alone = !kith__own_has_others(l->own->core);
+    if (l->telling || !l->channel->session->greeted) return;
     if (l->other || l->own->job || (!alone && !l->replace)) {
         if (!l->other) l->joining = false;
         return;
@@ -177,6 +203,7 @@ static void hear(own_link *l, const uint8_t *data, size_t size)
     kith_trust_message m;
     kith_err err = kith_trust_parse(data, size, &m);
     if (err == KITH_ERR_UNSUPPORTED) return;
+    if (l->telling && (err || l->heard || m.kind != KITH_TRUST_HEADS)) return; /* from who is refused: nothing */
     if (err)
         kith__session_close(l->channel->session, KITH_ERR_PROTOCOL);
     else if (m.kind == KITH_TRUST_HEADS)
@@ -219,13 +246,22 @@ static void readable(channel *c)
     }
 }
 
-static void gone(channel *c, kith_err why)
+/* Only of a stream that was finished: who is refused has all that it is told. */
+static void returned(channel *c)
 {
-    (void)why;
-    kith__own_link_free(c->owner);
+    const own_link *l = c->owner;
+    if (l->telling) kith__session_close(c->session, KITH_ERR_REVOKED);
 }
 
-static const channel_events link_events = {.readable = readable, .gone = gone};
+static void gone(channel *c, kith_err why)
+{
+    own_link *l = c->owner;
+    (void)why;
+    if (l->telling && !c->session->over) kith__session_close(c->session, KITH_ERR_REVOKED);
+    kith__own_link_free(l);
+}
+
+static const channel_events link_events = {.readable = readable, .returned = returned, .gone = gone};
 
 static own_link *link_new(struct own *own)
 {
@@ -274,6 +310,36 @@ void kith__own_greeted(session *s)
         kith__own_link_free(l);
     else
         kith__own_say_heads(l, kith_graph_id(own->graph, 0), false);
+}
+
+channel *kith__own_telling(const session *s)
+{
+    const own_link *l = link_of(s);
+    return l && l->telling ? l->channel : NULL;
+}
+
+bool kith__own_tell(session *s)
+{
+    struct own *own = s->core->own;
+    kith_revocation r;
+    if (!own || !own->graph || !kith_graph_revocation(own->graph, &own->verdict, s->peer.fingerprint, &r) ||
+        r.record == KITH_GRAPH_NONE)
+        return false;
+    own_link *l = link_of(s);
+    bool there = l != NULL;
+    if (!l) l = link_new(own);
+    if (!l) return false;
+    if (!there && kith__channel_open(s, STREAM_TRUST, &link_events, l, &l->channel)) {
+        kith__own_link_free(l);
+        return false;
+    }
+    l->telling = true;
+    memcpy(l->verdict, kith_graph_id(own->graph, r.record), sizeof l->verdict);
+    if (l->heard)
+        kith__own_say_records(l);
+    else if (!there)
+        say_verdict(l);
+    return true;
 }
 
 void kith__own_join(session *s, bool replace)

@@ -201,6 +201,31 @@ void kith__session_close(session *s, kith_err why)
     s->why = why;
 }
 
+/* Who asks may be in the middle of something, so telling is begun from the loop. */
+void kith__session_refuse(session *s, kith_err why)
+{
+    if (s->refused) return;
+    if (why != KITH_ERR_REVOKED) {
+        kith__session_close(s, why);
+        return;
+    }
+    s->ready = false;
+    s->refused = why;
+    s->core->env->timers->set(s->timer, kith__core_now(s->core));
+}
+
+/* First it is told, then there was time enough. */
+static void refusing(session *s)
+{
+    if (s->telling || s->over || !kith__own_tell(s)) {
+        kith__session_close(s, s->refused);
+        return;
+    }
+    s->telling = true;
+    kith__roam_end(s);
+    s->core->env->timers->set(s->timer, kith__core_now(s->core) + OWN_TELL_NS);
+}
+
 void kith__session_free_all(kith_core *core)
 {
     for (kith_link *at; (at = kith_list_first(&core->sessions));)
@@ -232,7 +257,7 @@ static uint64_t idle_ns(const session *s)
  * unless that is a stranger. */
 void kith__session_idle_out(session *s)
 {
-    if (!kith_list_empty(&s->uses) || !s->greeted || idle_ns(s) == NEVER) return;
+    if (!kith_list_empty(&s->uses) || !s->greeted || s->refused || idle_ns(s) == NEVER) return;
     s->core->env->timers->set(s->timer, kith__core_now(s->core) + idle_ns(s));
 }
 
@@ -259,7 +284,9 @@ static void on_timer(void *user)
 {
     session *s = user;
     kith_core *core = s->core;
-    if (!s->greeted)
+    if (s->refused)
+        refusing(s);
+    else if (!s->greeted)
         kith__session_close(s, KITH_ERR_TIMEOUT);
     else if (busy(s))
         kith__session_idle_out(s);
@@ -365,9 +392,7 @@ static void connected(session *s)
     if (s->expected) kith__session_become_ready(s);
 }
 
-/* Does the other end know whether this device was revoked?  Own devices do, and those that were: who lets this one join
- * may be one.  Anybody else may say what he likes. */
-static bool may_tell(const session *s)
+bool kith__session_may_tell(const session *s)
 {
     uint8_t key[KITH_X25519_SIZE];
     if (s->known.kind == KITH_PEER_OWN && (s->expected || s->greeted)) return true;
@@ -381,8 +406,7 @@ static void closed(session *s, const kith_quic_event *event)
     kith_err why = s->why ? s->why : event->err;
     if (!s->why && event->by_peer && event->code != KITH_WIRE_OK) why = kith_wire_error_read(event->code);
     if (why == KITH_ERR_CANCELLED || why == KITH_ERR_STATE) why = KITH_ERR_CLOSED;
-    bool own = (s->greeted || s->expected) && !s->for_pairing && s->known.kind == KITH_PEER_OWN;
-    if (why == KITH_ERR_REVOKED && !s->why && may_tell(s)) kith__own_told(s->core, event->reason, own);
+    if (why == KITH_ERR_REVOKED && !s->why && kith__session_may_tell(s)) kith__own_told(s->core, event->reason);
     kith__core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
     session_end(s, why);
 }
@@ -397,7 +421,7 @@ static void stream_event(session *s, const kith_quic_event *event)
         return;
     }
     channel *c = event->stream == s->control_out ? NULL : kith_stream_user(event->stream);
-    if (!c) return;
+    if (!c || (s->refused && c != kith__own_telling(s))) return;
     switch (event->kind) {
     case KITH_QUIC_READABLE: c->events->readable(c); break;
     case KITH_QUIC_WRITABLE:
@@ -423,7 +447,9 @@ void kith__session_event(carrier *from, const kith_quic_event *event)
     case KITH_QUIC_CONNECTED: connected(s); break;
     case KITH_QUIC_CLOSED: closed(s, event); break;
     case KITH_QUIC_OPENED: opened(s, event->stream); break;
-    case KITH_QUIC_DATAGRAM: datagrams(s); break;
+    case KITH_QUIC_DATAGRAM:
+        if (!s->refused) datagrams(s);
+        break;
     case KITH_QUIC_PATH:
     case KITH_QUIC_ASKED:
     case KITH_QUIC_SILENT:

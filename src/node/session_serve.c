@@ -19,12 +19,13 @@ const channel_events kith__session_undecided = {.readable = undecided_readable, 
 kith_err kith__session_check(session *s)
 {
     kith_peer peer;
+    if (s->refused) return s->refused;
     if (s->standing == KITH_STANDING_UNKNOWN) return KITH_ERR_UNTRUSTED;
     if (!kith__core_find_peer(s->core, s->peer.fingerprint, &peer)) {
         kith_err why = kith__own_refusal(s->core, s->peer.fingerprint);
         kith__core_log(s->core, KITH_LOG_WARN, "\"%s\" was %s: its session ends", s->known.local_name,
                        why == KITH_ERR_REVOKED ? "revoked" : "forgotten");
-        kith__session_close(s, why);
+        kith__session_refuse(s, why);
         return why;
     }
     s->standing = kith__greeting_standing(&peer);
@@ -32,7 +33,10 @@ kith_err kith__session_check(session *s)
     return KITH_OK;
 }
 
-bool kith__session_is_known(const session *s) { return s->greeted && !s->over && s->standing != KITH_STANDING_UNKNOWN; }
+bool kith__session_is_known(const session *s)
+{
+    return s->greeted && !s->over && !s->refused && s->standing != KITH_STANDING_UNKNOWN;
+}
 
 kith_access kith__session_verdict(const session *s, kith_service service, bool *said)
 {
@@ -62,8 +66,9 @@ static const struct {
 static kith_err serve(channel *c, uint64_t number)
 {
     session *s = c->session;
-    kith_err err = s->standing == KITH_STANDING_UNKNOWN ? KITH_OK : kith__session_check(s);
+    kith_err err = s->standing == KITH_STANDING_UNKNOWN ? s->refused : kith__session_check(s);
     if (err) return err;
+    if (!s->greeted) return kith__own_serve(c); /* is_verdict */
     if (number >= sizeof services / sizeof *services || !services[number].serve) return KITH_ERR_NOT_ALLOWED;
     if (!kith__session_verdict(s, services[number].service, NULL)) return KITH_ERR_NOT_ALLOWED;
     c->service = services[number].service;
@@ -94,13 +99,23 @@ void kith__sessions_recheck(kith_core *core)
     }
 }
 
+/* Who refuses this device as revoked says no hello, but may show why: its key says who it is. */
+static bool is_verdict(const channel *c)
+{
+    const uint8_t *data;
+    size_t size;
+    bool fin;
+    return kith__session_may_tell(c->session) && kith_stream_peek(c->stream, &data, &size, &fin) &&
+           data[0] == STREAM_TRUST;
+}
+
 /* The first byte of a stream the peer opened; it waits until we know who that is. */
 static void undecided_readable(channel *c)
 {
     const uint8_t *data;
     size_t size;
     bool fin;
-    c->waiting = !c->session->greeted;
+    c->waiting = !c->session->greeted && !is_verdict(c);
     if (c->waiting) return;
     bool there = kith_stream_peek(c->stream, &data, &size, &fin);
     if (!there && !fin) return;
@@ -115,6 +130,7 @@ static void undecided_readable(channel *c)
         c->events->readable(c);
         return;
     }
+    if (c->session->refused) return; /* when the session is closed the peer hears why */
     kith__core_log(c->session->core, KITH_LOG_INFO, "stream for service %u refused: %s", number, kith_err_text(err));
     kith__channel_give_up(c, err);
     kith__channel_free(c);

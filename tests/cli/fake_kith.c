@@ -166,6 +166,16 @@ kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem 
     return KITH_OK;
 }
 
+/* "revoked" in the home: this device was. */
+kith_err kith_revoked(const char *home, char message[KITH_REVOKED_TEXT], kith_problem *problem)
+{
+    (void)problem;
+    FILE *f = home_file(home, "revoked", "re");
+    if (f) fclose(f);
+    snprintf(message, KITH_REVOKED_TEXT, "%s", f ? "this device was revoked by pad: sold" : "");
+    return KITH_OK;
+}
+
 kith_err kith_recovery_new(const char *home, const kith_recovery_options *o, kith_recovery_result *result,
                            kith_problem *problem)
 {

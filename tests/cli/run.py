@@ -894,6 +894,28 @@ def test_another_of_us():
     equal([e["message"] for e in events(p.locked("receive", "--json").stdout) if e["event"] == "revoked"], ["this device was revoked by pad"])
 
 
+def test_a_revoked_device_says_so():
+    """Each command, from the home's own files; it goes on, and scripts have an event."""
+    said = "warning: this device was revoked by pad: sold; your other devices do not let it in"
+    commands = {"devices": [], "pair": ["--yes"], "join": ["--yes", *WORDS.split()], "ping": ["laptop"], "send": ["--to", "laptop", "file"]}
+    for command, more in commands.items():
+        for revoked in (False, True):
+            p = Place(script=f"{command} end\n")
+            (p.dir / "file").write_text("x")
+            if revoked:
+                (p.home / "revoked").write_text("")
+            r = p.locked(command, *more)
+            equal((r.returncode, said in r.stderr), (0, revoked), f"{command}: {r.stderr}")
+            heard = [e["message"] for e in events(p.locked("--json", command, *more).stdout) if e["event"] == "revoked"]
+            equal(heard, ["this device was revoked by pad: sold"] if revoked else [], command)
+    p = Place()
+    equal(events(p.run("--json", "status").stdout)[0]["revoked"], None)
+    (p.home / "revoked").write_text("")
+    has(p.run("status").stdout, "revoked      this device was revoked by pad: sold; your other devices")
+    has(p.run("status").stdout, "kith revoke --recovery")
+    equal(events(p.run("--json", "status").stdout)[0]["revoked"], "this device was revoked by pad: sold")
+
+
 def test_up_tells_systemd():
     import socket
     p = Place(script="daemon start\ndaemon wait ms=300\ndaemon end\n")

@@ -23,10 +23,12 @@ def case_stolen_device():
         pair(n.a, c)
         listening = c.receive()
         n.a.kith("ping", "-c", "1", c.id).ends(0)
-        n.b.kith("ping", "-c", "1", n.a.id)  # b hears of c when it meets a
-        thief = Device(n, "b", n.b.namespace, "thief")
-        shutil.copytree(n.b.home, thief.home)
         at_a = n.a.receive()
+        n.b.kith("ping", "-c", "2", n.a.id).ends(0)  # b hears of c when it meets a
+        thief = Device(n, "b", n.b.namespace, "thief")
+        deaf = Device(n, "b", n.b.namespace, "deaf")  # who hears nothing, since he does not ask
+        for d in (thief, deaf):
+            shutil.copytree(n.b.home, d.home)
         ping = thief.kith("ping", n.a.id)  # a connection that is alive
         ping.event("pong")
         n.a.kith("revoke", "--yes", "--why", "stolen on the train", n.b.id).ends(0)
@@ -38,9 +40,10 @@ def case_stolen_device():
         code = n.a.kith("pair", "--yes")
         join(thief, code.event("code")["words"], "--yes", "--replace-master").ends(4, "revoked")
         code.kill()
-        # It may revoke as it likes: it is later than a.
-        thief.kith("revoke", "--yes", n.a.id).ends(0)
-        thief.kith("ping", "-c", "1", c.id).ends(4)
+        # Told so, it revokes nobody any more.  Before, it may as it likes: it is later than a.
+        thief.kith("revoke", "--yes", n.a.id).ends(4)
+        deaf.kith("revoke", "--yes", n.a.id).ends(0)
+        deaf.kith("ping", "-c", "1", c.id).ends(4, "stolen on the train")
         c.kith("ping", "-c", "1", n.a.id).ends(0)
         expect(at_a.running() and listening.running(), "a receiver ended")
         expect(not list(n.a.inbox.iterdir()), "something was received")
@@ -79,6 +82,37 @@ def case_it_says_so_itself():
         n.b.kith("ping", "-c", "1", n.a.id).ends(4, "sold")
         expect("sold" in up.event("revoked")["message"] and up.count("revoked") == 1, up.said())
         expect("sold" in n.b.kith("status").ends(0).event("status")["revoked"], "not in the status")
+
+
+def case_it_remembers():
+    """No daemon: what one command was told the next ones know, from the home's own files."""
+    with Net() as n:
+        pair(n.a, n.b)
+        c = Device(n, "a", n.a.namespace, "c").init()
+        pair(c, n.b, "--contact")
+        n.a.kith("revoke", "--yes", "--why", "sold", n.b.id).ends(0)
+        at_a = n.a.receive()
+        expect(n.b.kith("status").ends(0).event("status")["revoked"] is None, "it knows before it was told")
+        n.b.kith("ping", "-c", "1", n.a.id).ends(4, "sold")
+        at_a.kill()  # from here on there is nobody to ask
+        said = n.b.kith("status").ends(0).event("status")["revoked"]
+        expect(said.startswith("this device was revoked by device-a on 20") and said.endswith(": sold"), said)
+        expect(n.b.kith("devices").ends(0).event("revoked")["message"] == said, "devices does not say it")
+        alone = n.b.kith("pair", "--yes")
+        alone.ends(4, "cannot let another in")
+        expect(alone.event("revoked")["message"] == said, "pair does not say it")
+        up = n.b.kith("up", "--dir", n.b.inbox)
+        expect(up.event("revoked")["message"] == said, "up does not say it")
+        up.kill()
+        # Who is no own device knows nothing of it, and is served.
+        c.receive("--yes").begins()
+        sent = n.b.kith("send", "--to", c.id, random_file(n.folder / "file", 1000))
+        sent.ends(0)
+        expect(sent.event("revoked")["message"] == said, "send does not say it")
+        expect([r["state"] for r in history(n.b) if r["kind"] == "revoked"] == ["good"], f"{history(n.b)}")
+
+
+case_it_remembers.waits = True
 
 
 def case_stolen_first_device():

@@ -305,6 +305,118 @@ static void a_revoked_device_is_refused_and_told(void **state)
     end_world(&w);
 }
 
+/* What the node of `i` says of itself: that it is revoked, and why; "": it is not. */
+static const char *says(world *w, size_t i)
+{
+    static char text[KITH_REVOCATION_TEXT_SIZE];
+    kith_core_revoked(w->v[i].core, text, sizeof text);
+    return text;
+}
+
+static void restart(world *w, size_t i)
+{
+    victim *v = &w->v[i];
+    v->closed = false;
+    kith_core_close(v->core, victim_closed, v);
+    if (!kith_sim_run_until(w->sim, victim_is_closed, v, 60 * KITH_SIM_S)) fail_msg("the node does not close");
+    kith_core_free(v->core);
+    victim_open(v);
+}
+
+/* It knows by its own files, whoever tells it and however: over a session that was alive, or when it comes again later,
+ * to the one that revoked it or to one that heard of it; also after its node was started anew. */
+static void a_revoked_device_remembers(void **state)
+{
+    (void)state;
+    for (size_t way = 0; way < 4; way++) {
+        static world w;
+        make_world(&w, 50 + way, 3);
+        assert_ok(pair(&w, 0, 1, false));
+        assert_ok(pair(&w, 0, 2, false));
+        assert_ok(ping(&w, 1, 0));
+        assert_ok(ping(&w, 2, 0)); /* and that session stays */
+        if (way) kith_sim_run_for(w.sim, 40 * KITH_SIM_S);
+        const bool later = way > 0;
+        size_t from = way == 2 ? 1 : 0;
+        if (way == 2) assert_ok(ping(&w, 1, 0)); /* 1 hears of it over that */
+        revoke(&w, 0, 2);
+        kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+        if (later) assert_int_equal(state_of(&w, 2, 2), KITH_MEMBER);
+        assert_string_equal(says(&w, 0), "");
+        if (way == 3) assert_int_equal(pair(&w, 0, 2, true), KITH_ERR_REVOKED); /* it wants to join again */
+        if (way == 1 || way == 2) assert_int_equal(ping(&w, 2, from), KITH_ERR_REVOKED);
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+        assert_int_equal(state_of(&w, 2, 2), KITH_MEMBER_REVOKED);
+        assert_non_null(strstr(says(&w, 2), "this device was revoked by device0 on 20"));
+        assert_non_null(strstr(says(&w, 2), ": stolen on the train"));
+        restart(&w, 2);
+        assert_non_null(strstr(says(&w, 2), ": stolen on the train"));
+        const kith_receive_options options = {.size = sizeof options, .folder = "/in"};
+        forget_events(&w.v[2]);
+        kith_core_receive(w.v[2].core, w.op++, &options);
+        assert_string_equal(last_event(&w.v[2], KITH_EVENT_REVOKED)->message, says(&w, 2));
+        /* It shows nobody a code; those that it knows as its own are still there to be asked. */
+        const kith_pair_options own = {.size = sizeof own, .yes = true};
+        kith_core_pair(w.v[2].core, w.op++, &own);
+        assert_int_equal(last_event(&w.v[2], KITH_EVENT_END)->err, KITH_ERR_REVOKED);
+        assert_int_equal(ping(&w, 2, 0), KITH_ERR_REVOKED);
+        end_world(&w);
+    }
+}
+
+/* It is handed what its revoker knew, and nothing that came after. */
+static void a_revoked_device_learns_no_more(void **state)
+{
+    (void)state;
+    static world w;
+    make_world(&w, 60, 4);
+    assert_ok(pair(&w, 0, 1, false));
+    assert_ok(pair(&w, 0, 2, false));
+    assert_ok(ping(&w, 1, 0));
+    kith_sim_run_for(w.sim, 40 * KITH_SIM_S);
+    revoke(&w, 0, 1);
+    assert_ok(pair(&w, 0, 3, false)); /* later */
+    assert_int_equal(ping(&w, 1, 0), KITH_ERR_REVOKED);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    assert_int_equal(state_of(&w, 1, 1), KITH_MEMBER_REVOKED);
+    assert_int_equal(state_of(&w, 1, 2), KITH_MEMBER);
+    assert_int_equal(state_of(&w, 1, 3), 0);
+    assert_int_equal(state_of(&w, 0, 3), KITH_MEMBER);
+    end_world(&w);
+}
+
+/* A thief of a device that was let in later revokes one before it, and tells it so.  One that has not heard of the
+ * thief cannot know better, and says it until it meets one that does; one that has believes nothing. */
+static void a_thief_silences_nobody(void **state)
+{
+    (void)state;
+    static world w;
+    make_world(&w, 61, 3);
+    assert_ok(pair(&w, 0, 1, false));
+    assert_ok(pair(&w, 0, 2, false));
+    assert_ok(ping(&w, 1, 0));
+    assert_ok(ping(&w, 2, 1));
+    kith_sim_run_for(w.sim, 40 * KITH_SIM_S);
+    revoke(&w, 0, 2);
+    revoke(&w, 2, 1); /* the thief */
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    assert_int_equal(ping(&w, 1, 2), KITH_ERR_REVOKED);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    assert_non_null(strstr(says(&w, 1), "this device was revoked by device2"));
+    assert_ok(ping(&w, 1, 0)); /* which lets it in */
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    assert_string_equal(says(&w, 1), "");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(state_of(&w, i, 1), KITH_MEMBER);
+        assert_int_equal(state_of(&w, i, 2), KITH_MEMBER_REVOKED);
+    }
+    assert_int_equal(ping(&w, 2, 0), KITH_ERR_REVOKED);
+    assert_string_equal(says(&w, 0), "");
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    assert_non_null(strstr(says(&w, 2), "this device was revoked by device0"));
+    end_world(&w);
+}
+
 /* ---- own devices gone bad ---- */
 
 typedef struct said {
@@ -546,6 +658,9 @@ int main(void)
                                        TEST(a_new_name_in_an_applications_file_is_said),
                                        TEST(who_has_others_stays),
                                        TEST(a_revoked_device_is_refused_and_told),
+                                       TEST(a_revoked_device_remembers),
+                                       TEST(a_revoked_device_learns_no_more),
+                                       TEST(a_thief_silences_nobody),
                                        TEST(bad_words_do_nothing),
                                        TEST(contacts_are_not_told),
                                        TEST(nobody_serves_a_revoked_device),
