@@ -100,6 +100,7 @@ static void on_watch(void *user)
         kith__sessions_recheck(core);
         kith__own_changed(core);
     }
+    kith__own_retry(core);
     book->watching = somebody_known(core);
     core->env->timers->set(book->timer, book->watching ? kith__core_now(core) + BOOK_WATCH_NS : NEVER);
     kith__core_pump(core);

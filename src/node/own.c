@@ -176,15 +176,29 @@ void kith__own_start_job(struct own *own, kith_graph *adopt, own_link *joining)
     kith__core_submit(own->core, &j->job);
 }
 
+/* What could not be stored is not forgotten: who sent it takes it that it is here.  Before what came meanwhile, which
+ * may need it. */
+static void keep_records(own_job *j)
+{
+    struct own *own = j->own;
+    for (kith_link *at; (at = kith_list_take_first(&own->pending));) kith_list_append(&j->records, at);
+    own->pending_bytes = 0;
+    for (kith_link *at; (at = kith_list_take_first(&j->records));) {
+        own->pending_bytes += KITH_OF(at, own_record, link)->size;
+        kith_list_append(&own->pending, at);
+    }
+}
+
 static void job_done(kith_job *job)
 {
     own_job *j = KITH_OF(job, own_job, job);
     struct own *own = j->own;
     kith_core *core = own->core;
     own->job = NULL;
-    if (j->err)
+    if (j->err && !own->failed) /* said once, not with every attempt */
         kith__core_log(core, KITH_LOG_ERROR, "the trust graph was not stored: %s",
                        *j->message ? j->message : kith_err_text(j->err));
+    own->failed = j->err != KITH_OK;
     KITH_EACH (at, &j->records) {
         own_record *r = KITH_OF(at, own_record, link);
         uint8_t id[KITH_GRAPH_ID_SIZE];
@@ -193,14 +207,20 @@ static void job_done(kith_job *job)
         kith__own_link_has(r->from, id);
         r->from->wants |= j->missing > 0;
     }
-    if (j->joining) kith__own_link_entered(j->joining, j->err ? NULL : j->adopt);
+    if (j->err) keep_records(j);
     kith_peer ignored;
     (void)kith__core_find_peer(core, core->signer.fingerprint, &ignored); /* the files are read again */
+    if (j->joining) kith__own_link_entered(j->joining, j->err ? NULL : j->adopt);
     KITH_EACH (at, &own->links) kith__own_ask_again(KITH_OF(at, own_link, link));
-    if (own->tend || !kith_list_empty(&own->pending)) kith__own_start_job(own, NULL, NULL);
+    if (!own->failed && (own->tend || !kith_list_empty(&own->pending))) kith__own_start_job(own, NULL, NULL);
     job_free(j);
     kith__core_job_done(core);
     kith__core_pump(core);
+}
+
+void kith__own_retry(kith_core *core)
+{
+    if (core->own && core->own->failed) kith__own_start_job(core->own, NULL, NULL);
 }
 
 /* ---- what follows from a change ---- */

@@ -19,6 +19,8 @@ void kith__own_close(kith_core *core); /* never opened is fine */
  * it is told to one's own devices, and this one says what it has to say of itself. */
 KITH_MUST_CHECK kith_err kith__own_reload(kith_core *core, kith_problem *problem);
 void kith__own_changed(kith_core *core);
+/* Every BOOK_WATCH_NS while somebody is connected: what the disk did not take is tried again. */
+void kith__own_retry(kith_core *core);
 /* A session with an own device has begun. */
 void kith__own_greeted(session *s);
 /* A stream that an own device opened. */

@@ -20,6 +20,7 @@ struct own {
     size_t pending_bytes;
     own_job *job;                         /* the one under way; NULL: none */
     bool tend;                            /* this device has something to say of itself */
+    bool failed;                          /* the last job: it is done again (kith__own_retry) */
     char told[KITH_REVOCATION_TEXT_SIZE]; /* that this device is revoked; "": not told so */
     bool revoked;                         /* the graph says so */
 };

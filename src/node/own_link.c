@@ -96,6 +96,7 @@ void kith__own_link_entered(own_link *l, const kith_graph *graph)
     l->head_count = 0;
     for (size_t i = 0; i < count && i < KITH_TRUST_HEADS_MAX; i++)
         kith__own_link_has(l, kith_graph_id(graph, numbers[i]));
+    kith__own_say_records(l); /* what follows from the change may have been done before */
 }
 
 /* ---- hearing ---- */

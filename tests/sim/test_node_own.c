@@ -213,6 +213,64 @@ static void a_new_name_is_said(void **state)
     end_world(&w);
 }
 
+/* News comes while the disk is full, over a session that goes on: it is stored when there is room again, though who
+ * sent it will not send it again. */
+static void what_the_disk_did_not_take_is_not_lost(void **state)
+{
+    (void)state;
+    static world w;
+    kith_problem problem;
+    char id[KITH_UUID_TEXT_SIZE];
+    make_world(&w, 6, 2);
+    assert_ok(pair(&w, 0, 1, false));
+    forget_events(&w.v[0]);
+    kith_core_ping(w.v[0].core, w.op++, kith_uuid_text(w.v[1].self.device.id, id), 20); /* twenty seconds */
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    kith_sim_set_capacity(w.v[1].host, 0);
+    assert_ok(kith_home_set_name(w.v[0].home, "renamed", &problem));
+    kith_sim_run_for(w.sim, 5 * KITH_SIM_S);
+    assert_int_equal(records_of(&w, 0), records_of(&w, 1) + 1);
+    kith_sim_set_capacity(w.v[1].host, UINT64_MAX);
+    kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+    assert_int_equal(records_of(&w, 0), records_of(&w, 1));
+    called(&w, 1, 0, "renamed");
+    assert_ok(ended(&w, &w.v[0])); /* all over one session */
+    end_world(&w);
+}
+
+static kith_err admit_by_another_name(kith_graph *graph, void *user)
+{
+    const world *w = user;
+    kith_graph_entry self, entry;
+    kith_graph_entry_make(w->v[0].self.device.id, w->v[0].self.public_key, "device0", "Linux", "", &self);
+    kith_graph_entry_make(w->v[1].self.device.id, w->v[1].self.public_key, "as it was", "Linux", "", &entry);
+    kith_graph_author a = {.seed = w->v[0].seed, .self = &self, .now_ms = KITH_SIM_START_WALL_MS};
+    return kith_graph_admit(graph, &a, &entry);
+}
+
+/* A device that was let in and did not hear of it enters at the next meeting; what it has to say of itself then comes
+ * to the other over the same session, at whichever moment the home is looked at meanwhile. */
+static void who_enters_late_is_heard(void **state)
+{
+    (void)state;
+    static world w;
+    kith_problem problem;
+    kith_peer peer;
+    char id[KITH_UUID_TEXT_SIZE];
+    make_world(&w, 7, 2);
+    assert_ok(kith_home_update_graph(w.v[0].home, admit_by_another_name, &w, &problem));
+    know(&w.v[1], &w.v[0]);
+    forget_events(&w.v[0]);
+    kith_core_ping(w.v[0].core, w.op++, kith_uuid_text(w.v[1].self.device.id, id), 5);
+    while (!last_event(&w.v[0], KITH_EVENT_END)) { /* as when a stream is opened */
+        assert_true(kith_sim_step(w.sim));
+        assert_true(kith__core_find_peer(w.v[1].core, w.v[0].self.fingerprint, &peer));
+    }
+    assert_int_equal(records_of(&w, 1), 3);
+    assert_int_equal(records_of(&w, 0), 3);
+    end_world(&w);
+}
+
 static void write_app_file(victim *v, const char *name)
 {
     char id[KITH_UUID_TEXT_SIZE], text[200];
@@ -665,6 +723,8 @@ int main(void)
                                        TEST(contacts_are_not_told),
                                        TEST(nobody_serves_a_revoked_device),
                                        TEST(what_cannot_be_taken_is_not_asked_for_again),
-                                       TEST(who_asks_and_does_not_take)};
+                                       TEST(who_asks_and_does_not_take),
+                                       TEST(what_the_disk_did_not_take_is_not_lost),
+                                       TEST(who_enters_late_is_heard)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
