@@ -7,11 +7,11 @@
 #include <string.h>
 #include <wchar.h>
 
-#define LOOK_NS       UINT64_C(2500000000) /* it ends sooner when all have been seen */
 #define SHORT_ID      8
 #define COLUMNS       6
 #define COLUMN_SPACE  2
 #define STRANGERS_MAX 256 /* as kith_nearby tells */
+#define AWAITED_SHOWN 3   /* names of those that are looked for; of more only how many */
 
 typedef struct table {
     const char *home;
@@ -33,10 +33,24 @@ static void note(struct sighting *at, const kith_event *event)
     snprintf(at->address, sizeof at->address, "%s", event->address);
 }
 
+/* On a terminal, meanwhile: whom it looks for. */
+static void say_awaited(const table *t)
+{
+    char line[AWAITED_SHOWN * (KITH_NAME_TEXT + 2) + 64] = "Looking for", more[32] = "";
+    size_t n = strlen(line), shown = 0, missing = t->known - t->seen_count;
+    for (size_t i = 0; i < t->known && shown < AWAITED_SHOWN; i++)
+        if (!t->sightings[i].seen)
+            n += (size_t)snprintf(line + n, sizeof line - n, "%s %s", shown++ ? "," : "", t->devices[i].name);
+    if (missing > shown) snprintf(more, sizeof more, " and %zu more", missing - shown);
+    snprintf(line + n, sizeof line - n, "%s...", missing ? more : " strangers");
+    out_status(line);
+}
+
 static void on_event(session *s, const kith_event *event)
 {
     table *t = s->user;
     bool live = event->kind == KITH_EVENT_LIVE;
+    if (event->kind == KITH_EVENT_LOOKED) session_stop(s, STOP_DONE, 0);
     if (event->kind == KITH_EVENT_SIGHTED && !event->device.trust) {
         if (t->count == t->known + STRANGERS_MAX) return;
         t->devices[t->count] = event->device;
@@ -50,6 +64,7 @@ static void on_event(session *s, const kith_event *event)
         at->rtt_ns = event->rtt_ns;
         note(at, event);
         if (++t->seen_count == t->known && !t->nearby) session_stop(s, STOP_DONE, 0);
+        say_awaited(t);
     }
 }
 
@@ -61,9 +76,9 @@ static int look(session *s, table *t)
     if ((t->known == 0 && !t->nearby) || args_has(s->args, OPT_NO_LAN)) return 0;
     int status = session_look(s);
     if (status) return status < 0 ? 0 : status;
-    s->until_ns = now_ns() + LOOK_NS;
-    if (s->deadline_ns && s->deadline_ns < s->until_ns) s->until_ns = s->deadline_ns;
-    s->deadline_ns = 0; /* a shorter look sees less, and what is known is known */
+    s->until_ns = s->deadline_ns; /* a shorter look sees less, and what is known is known */
+    s->deadline_ns = 0;
+    say_awaited(t);
     t->looked = (t->nearby ? kith_nearby(s->node, &s->op) : kith_look(s->node, &s->op)) == KITH_OK;
     status = t->looked ? session_run(s, &handler, t) : 0;
     session_close(s);

@@ -430,6 +430,8 @@ typedef enum kith_event_kind {
     KITH_EVENT_TWIN, /* receive: another machine, at address, announces this device's own identity, as it does where the
                         home was copied.  (Anybody on the network can announce anything.) */
     KITH_EVENT_REVOKED, /* receive: this device is revoked (kith_revoked): message */
+    KITH_EVENT_LOOKED,  /* look, nearby: who is on the local network has had the time to say so, and was reported.  Who
+                           appears later is reported, too */
 } kith_event_kind;
 
 /* How good a finding of kith_doctor is. */
@@ -531,7 +533,8 @@ KITH_API KITH_MUST_CHECK kith_err kith_pin(kith_node *node, const char *device, 
  * 16 digits that are announced.  Of these at most 256. */
 KITH_API KITH_MUST_CHECK kith_err kith_nearby(kith_node *node, kith_op *op);
 /* Report devices that this node is connected with (LIVE), and devices of this home that are, or appear, on the local
- * network (SIGHTED), until cancelled: what they announce proves nothing, kith_ping does.  Needs no password. */
+ * network (SIGHTED), until cancelled: what they announce proves nothing, kith_ping does.  LOOKED comes once: where the
+ * node runs for longer than two seconds, at once.  Needs no password. */
 KITH_API KITH_MUST_CHECK kith_err kith_look(kith_node *node, kith_op *op);
 
 /* STUN servers that one examination may be given. */

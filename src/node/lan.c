@@ -22,6 +22,7 @@ struct lan {
     bool announcing;
     char trial[KITH_INSTANCE_OWN_SIZE]; /* "": none */
     bool twin_told;                     /* that this identity is on another machine, too */
+    uint64_t asked_ns;                  /* since when the network is asked who is there */
 };
 
 /* A node is called after its instance, so that those in a session with it know whose addresses these are. */
@@ -143,11 +144,23 @@ kith_err kith__lan_start(kith_core *core)
         return err;
     }
     l->core = core;
+    l->asked_ns = kith__core_now(core);
     core->lan = l;
     instance_name(core->signer.uuid, core->self.instance, l->instance);
     kith_err started = core->env->lan->start(core->env, NULL, &events, l, &l->lan);
     if (!started) kith__lan_want_known(core);
     return started;
+}
+
+uint64_t kith__lan_answered_ns(const kith_core *core)
+{
+    const struct lan *l = core->lan;
+    return l && l->lan ? l->asked_ns + LAN_ANSWERS_NS : 0;
+}
+
+void kith__lan_changed(kith_core *core)
+{
+    if (core->lan) core->lan->asked_ns = kith__core_now(core);
 }
 
 void kith__lan_stop(kith_core *core)

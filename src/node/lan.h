@@ -7,6 +7,15 @@
 /* Look around from now on; announce nothing yet.  NETWORK when mDNS cannot be used here. */
 KITH_MUST_CHECK kith_err kith__lan_start(kith_core *core);
 void kith__lan_stop(kith_core *core); /* says goodbye */
+/* How long who is there may take to answer.  The first query has an answer within 0.3 s; where one of the two was lost,
+ * or the answer was held back since it had just been given to another (RFC 6762 section 6), the second has, which comes
+ * a second later (section 5.2).  To that, what a sleeping device's access point holds multicast back: 0.3 s each way.
+ */
+#define LAN_ANSWERS_NS (2 * SECOND_NS)
+/* When that will have passed; 0: nobody is asked. */
+uint64_t kith__lan_answered_ns(const kith_core *core);
+/* This device's addresses have changed: it may be on another network. */
+void kith__lan_changed(kith_core *core);
 /* What the node serves has changed (nothing, files, topics, a pairing code): announce it, and be at the relays. */
 void kith__lan_announce(kith_core *core);
 /* The devices we know changed: they are followed first when there are too many announcements. */

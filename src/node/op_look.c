@@ -12,6 +12,7 @@
 typedef struct look_op {
     op op;
     bool strangers;
+    kith_timer *timer; /* until who is there has answered */
     size_t stranger_count;
     uint8_t (*reported)[32]; /* fingerprints */
     size_t count, room;
@@ -20,6 +21,7 @@ typedef struct look_op {
 static void look_free(op *o)
 {
     look_op *l = (look_op *)o;
+    o->core->env->timers->close(l->timer);
     kith_free(l->reported);
     kith_free(l);
 }
@@ -109,6 +111,26 @@ static void tell_live(look_op *l)
     }
 }
 
+/* Now, or when it is so. */
+static void tell_looked(look_op *l)
+{
+    kith_core *core = l->op.core;
+    uint64_t at_ns = kith__lan_answered_ns(core);
+    if (kith__core_now(core) < at_ns) {
+        core->env->timers->set(l->timer, at_ns);
+        return;
+    }
+    const kith_event event = {.kind = KITH_EVENT_LOOKED, .op = l->op.id};
+    kith__core_emit(core, &event);
+}
+
+static void on_timer(void *user)
+{
+    look_op *l = user;
+    tell_looked(l);
+    kith__core_pump(l->op.core);
+}
+
 void kith__look_again(kith_core *core)
 {
     KITH_EACH (at, &core->ops) {
@@ -120,13 +142,19 @@ void kith__look_again(kith_core *core)
 void kith_core_look(kith_core *core, kith_op id, bool strangers)
 {
     look_op *l = kith_calloc(1, sizeof *l);
-    if (l) l->strangers = strangers;
-    if (!l)
-        kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
-    else if (!kith__core_begin(core, &l->op, id, &look_kind))
+    if (l) l->timer = core->env->timers->open(core->env, on_timer, l);
+    if (!l || !l->timer) {
         kith_free(l);
-    else {
-        tell_live(l);
-        look_around(l);
+        kith__core_refuse(core, id, KITH_ERR_NOMEM, NULL);
+        return;
     }
+    l->strangers = strangers;
+    if (!kith__core_begin(core, &l->op, id, &look_kind)) {
+        core->env->timers->close(l->timer);
+        kith_free(l);
+        return;
+    }
+    tell_live(l);
+    look_around(l);
+    tell_looked(l);
 }

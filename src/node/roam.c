@@ -354,6 +354,7 @@ static void on_changed(void *user)
     if (count > INTERFACES_MAX) count = INTERFACES_MAX;
     for (size_t i = 0; i < count; i++) ours[i] = found[i].addr;
     kith__relays_changed(core);
+    kith__lan_changed(core);
     KITH_EACH (at, &core->sessions) network_changed(KITH_OF(at, session, link), ours, count);
     kith__core_pump(core);
 }

@@ -577,9 +577,9 @@ static bool end(kith_node *node, kith_event *e, kith_err err, const char *messag
 static kith_event_kind kind_of(const char *name)
 {
     static const char *const names[] = {
-        "",          "end",      "code",     "expiring", "attempt",  "ask",  "paired", "pong",   "sighted",
-        "connected", "waiting",  "offer",    "start",    "progress", "file", "sent",   "failed", "incoming",
-        "message",   "writable", "datagram", "finding",  "live",     "twin", "revoked"};
+        "",          "end",      "code",     "expiring", "attempt",  "ask",  "paired",  "pong",   "sighted",
+        "connected", "waiting",  "offer",    "start",    "progress", "file", "sent",    "failed", "incoming",
+        "message",   "writable", "datagram", "finding",  "live",     "twin", "revoked", "looked"};
     for (size_t i = 1; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name)) return (kith_event_kind)i;
     fprintf(stderr, "fake: no event \"%s\"\n", name);

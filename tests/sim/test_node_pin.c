@@ -1,5 +1,8 @@
 /* Trust at first use: what a device that is announced nearby has to show, and what who wants to trust it shows. */
 #include "hostile_world.h"
+#include "node/lan.h"
+
+#include <inttypes.h>
 
 #define A    "192.168.1.10"
 #define B    "192.168.1.11"
@@ -284,6 +287,50 @@ static void who_is_nearby(void **state)
     world_free(&w);
 }
 
+/* When LOOKED comes after a look that begins now, in virtual time. */
+static uint64_t looked_after(world *w)
+{
+    const uint64_t begin = kith_sim_now_ns(w->sim);
+    w->a.count = 0;
+    kith_core_look(w->a.core, ++w->a.last_op, true);
+    while (!count_events(&w->a, KITH_EVENT_LOOKED)) {
+        if (kith_sim_now_ns(w->sim) - begin > 10 * LAN_ANSWERS_NS) fail_msg("LOOKED does not come");
+        kith_sim_run_for(w->sim, KITH_SIM_MS);
+    }
+    return kith_sim_now_ns(w->sim) - begin;
+}
+
+/* Who looks hears when all have had the time to answer: at once where the node looks for long, and for as long again
+ * where it may be on another network, also when that comes in between. */
+static void when_all_have_answered(void **state)
+{
+    static world w;
+    (void)state;
+    world_make(&w);
+    uint64_t made = kith_sim_now_ns(w.sim), first = looked_after(&w);
+    if (first + made < LAN_ANSWERS_NS || first > LAN_ANSWERS_NS + KITH_SIM_MS) fail_msg("%" PRIu64 " ns", first);
+    assert_int_equal(count_events(&w.a, KITH_EVENT_SIGHTED), 1);
+    assert_int_equal(looked_after(&w), 0);
+    assert_int_equal(count_events(&w.a, KITH_EVENT_SIGHTED), 1); /* before it */
+    assert_ok(kith_sim_change_addr(w.a.host, A, "192.168.1.77"));
+    kith_sim_run_for(w.sim, LAN_ANSWERS_NS / 2);
+    uint64_t after = looked_after(&w);
+    if (after < LAN_ANSWERS_NS / 4 || after > LAN_ANSWERS_NS) fail_msg("%" PRIu64 " ns", after);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    assert_int_equal(count_events(&w.a, KITH_EVENT_LOOKED), 1); /* once */
+    assert_ok(kith_sim_change_addr(w.a.host, "192.168.1.77", A));
+    kith_sim_run_for(w.sim, KITH_SIM_WATCH_NS);
+    w.a.count = 0;
+    kith_core_look(w.a.core, ++w.a.last_op, false);
+    kith_sim_run_for(w.sim, LAN_ANSWERS_NS / 2);
+    assert_ok(kith_sim_change_addr(w.a.host, A, "192.168.1.78"));
+    kith_sim_run_for(w.sim, 3 * LAN_ANSWERS_NS / 4);
+    assert_int_equal(count_events(&w.a, KITH_EVENT_LOOKED), 0);
+    kith_sim_run_for(w.sim, LAN_ANSWERS_NS);
+    assert_int_equal(count_events(&w.a, KITH_EVENT_LOOKED), 1);
+    world_free(&w);
+}
+
 /* Stopped at any moment, nothing is left of it. */
 static void cancelled_at_any_moment(void **state)
 {
@@ -312,6 +359,7 @@ int main(void)
         TEST(who_answers_is_another),
         TEST(a_key_that_changes_later),
         TEST(who_is_nearby),
+        TEST(when_all_have_answered),
         TEST(cancelled_at_any_moment),
     };
     return cmocka_run_group_tests_name("sim/node_pin", tests, NULL, NULL);
