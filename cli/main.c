@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define ARENAS_MAX 2 /* of malloc: else each thread that ever derived a key leaves a heap behind */
@@ -59,6 +60,13 @@ static void keep_streams(void)
             _exit(EXIT_FAILED);
 }
 
+/* Who may not use what this user makes is the user's to say, but for the user: nothing could be read again. */
+static void keep_own_rights(void)
+{
+    mode_t denied = umask(0);
+    umask(denied & (S_IRWXG | S_IRWXO));
+}
+
 static int run(const cli_args *a)
 {
     if (args_has(a, OPT_HELP)) {
@@ -78,6 +86,7 @@ int main(int argc, char **argv)
     cli_args a;
     mallopt(M_ARENA_MAX, ARENAS_MAX);
     keep_streams();
+    keep_own_rights();
     out_start(argc, argv);
     if (!interrupt_start()) return out_error(EXIT_FAILED, "signals cannot be handled here");
     int status = args_parse(argc, argv, &a);

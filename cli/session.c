@@ -241,7 +241,9 @@ int session_daemon(session *s)
     kith_err err = kith_open(&options, &s->node, &problem);
     interrupt_ends_at_once(false);
     if (err == KITH_ERR_NOT_FOUND) return -1;
-    return err ? out_error(err == KITH_ERR_TIMEOUT ? EXIT_TIMEOUT : EXIT_FAILED, "%s", problem.message) : 0;
+    if (!err) return 0;
+    bool told = err == KITH_ERR_TIMEOUT || err == KITH_ERR_PERMISSION || err == KITH_ERR_EXPOSED;
+    return out_error(told ? kith_err_exit(err) : EXIT_FAILED, "%s", problem.message);
 }
 
 int session_attach(session *s)

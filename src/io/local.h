@@ -19,7 +19,7 @@ typedef struct kith_local_place {
 
 /* A socket listening there, non-blocking, mode 0600, in the place of one whose owner is gone; *lock is to be kept open
  * as long.  The folder is made (0700) if missing.  LOCKED: the owner lives, *pid is his process (0: not known).
- * PERMISSION: the folder is another user's, or others may write in it; IO, NO_SPACE, LIMIT, NETWORK, NOMEM. */
+ * PERMISSION: the folder is another user's; EXPOSED: others may write in it; IO, NO_SPACE, LIMIT, NETWORK, NOMEM. */
 KITH_MUST_CHECK kith_err kith_local_listen(const kith_local_place *place, int *fd, int *lock, long *pid);
 /* Remove the name and close the socket: who comes now finds nobody, and the place is still taken. */
 void kith_local_unlisten(const kith_local_place *place, int fd);

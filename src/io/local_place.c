@@ -26,7 +26,8 @@ static kith_err open_folder(const char *path, bool make, int *out)
     int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return kith_io_file_error(errno);
     kith_err err = fstat(fd, &info) ? kith_io_file_error(errno) : KITH_OK;
-    if (!err && (info.st_uid != geteuid() || info.st_mode & (S_IWGRP | S_IWOTH))) err = KITH_ERR_PERMISSION;
+    if (!err && info.st_uid != geteuid()) err = KITH_ERR_PERMISSION;
+    if (!err && info.st_mode & (S_IWGRP | S_IWOTH)) err = KITH_ERR_EXPOSED;
     if (err)
         close(fd);
     else
@@ -75,8 +76,10 @@ static kith_err take_lock(int folder, const kith_local_place *place, int *lock, 
             *lock = fd;
             return KITH_OK;
         }
+        kith_err err = same ? kith_io_file_error(errno) : KITH_OK;
+        if (same) (void)unlinkat(folder, name, 0);
         close(fd);
-        if (same) return KITH_ERR_IO;
+        if (err) return err;
     }
     return KITH_ERR_LOCKED;
 }
@@ -92,13 +95,13 @@ kith_err kith_local_listen(const kith_local_place *place, int *out, int *lock, l
         (void)unlinkat(folder, place->name, 0); /* of one who was killed */
         address_of(folder, place->name, &at);
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&at, sizeof at)) err = kith_io_open_error(errno);
-        if (!err && (fchmodat(folder, place->name, 0600, 0) || listen(fd, BACKLOG))) err = kith_io_open_error(errno);
+        if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&at, sizeof at)) err = kith_io_file_error(errno);
+        if (!err && (fchmodat(folder, place->name, 0600, 0) || listen(fd, BACKLOG))) err = kith_io_file_error(errno);
     }
     if (folder >= 0) close(folder);
     if (err) {
         if (fd >= 0) close(fd);
-        if (held >= 0) close(held);
+        if (held >= 0) kith_local_unlock(place, held);
         return err;
     }
     *out = fd;

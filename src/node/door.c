@@ -225,6 +225,16 @@ static void on_accepted(void *user, int fd)
 
 /* ---- beginning and end ---- */
 
+void kith__door_refused(kith_err err, const char *folder, kith_problem *problem)
+{
+    if (err == KITH_ERR_EXPOSED)
+        snprintf(problem->message, sizeof problem->message,
+                 "other users can write into %.400s, where the socket of `kith up` is: run `chmod go-w` on it", folder);
+    else
+        snprintf(problem->message, sizeof problem->message,
+                 "no permission in %.400s: run as the user it belongs to, or give it back with `chown`", folder);
+}
+
 static void explain(kith_err err, const kith_local_place *place, long pid, kith_problem *problem)
 {
     char process[48] = "";
@@ -232,6 +242,8 @@ static void explain(kith_err err, const kith_local_place *place, long pid, kith_
     if (err == KITH_ERR_LOCKED)
         snprintf(problem->message, sizeof problem->message,
                  "`kith up` runs already%s: \"kith down\" ends it, \"kith status\" shows it", process);
+    else if (err == KITH_ERR_EXPOSED || err == KITH_ERR_PERMISSION)
+        kith__door_refused(err, place->folder, problem);
     else
         snprintf(problem->message, sizeof problem->message, "no socket can be made in %.400s: %s", place->folder,
                  kith_err_text(err));

@@ -24,6 +24,8 @@ typedef struct door_config {
 
 /* STATE: a daemon of this home runs; the problem says its process.  Else as kith_local_listen. */
 KITH_MUST_CHECK kith_err kith__door_open(const door_config *config, door **out, kith_problem *problem);
+/* What EXPOSED and PERMISSION mean of the folder of a door. */
+void kith__door_refused(kith_err err, const char *folder, kith_problem *problem);
 void kith__door_socket(const door *d, char out[static KITH_PATH_NAME_MAX]); /* its path; "": longer than that */
 void kith__door_shut(door *d);                                              /* nobody comes in any more */
 void kith__door_free(door *d); /* everybody leaves, and the place is free; NULL is fine */

@@ -74,14 +74,17 @@ kith_err kith__line_find(const char *home, unsigned patience_ms, int *out, kith_
     kith_local_place places[DOOR_PLACES_MAX];
     size_t count = kith__door_places(home, places);
     kith_err err = KITH_ERR_LOST;
+    const char *refused = home;
     long pid = 0;
     int fd = -1;
     if (!patience_ms) patience_ms = LINE_PATIENCE_MS;
     for (int tries = 0; tries < LINE_TRIES && err == KITH_ERR_LOST; tries++) {
         err = KITH_ERR_NOT_FOUND;
         if (tries) poll(NULL, 0, LINE_PAUSE_MS);
-        for (size_t i = 0; i < count && err == KITH_ERR_NOT_FOUND; i++)
+        for (size_t i = 0; i < count && err == KITH_ERR_NOT_FOUND; i++) {
+            refused = places[i].folder;
             err = kith_local_connect(&places[i], patience_ms, &fd);
+        }
         if (err) break;
         pid = kith_local_process(fd);
         err = say_hello(fd, hello, problem);
@@ -93,6 +96,8 @@ kith_err kith__line_find(const char *home, unsigned patience_ms, int *out, kith_
         snprintf(problem->message, sizeof problem->message, "`kith up` does not run");
     else if (err == KITH_ERR_TIMEOUT)
         explain_silence(pid, problem);
+    else if (err == KITH_ERR_EXPOSED || err == KITH_ERR_PERMISSION)
+        kith__door_refused(err, refused, problem);
     else if (!*problem->message)
         snprintf(problem->message, sizeof problem->message, "`kith up` does not answer well: %s", kith_err_text(err));
     return err;

@@ -77,7 +77,8 @@ kith_err kith__say_disk(const kith_home *home, const char *name, const char *doi
     case KITH_ERR_NOMEM: return kith__say_plain(problem, err);
     case KITH_ERR_PERMISSION:
         return kith__say(problem, err,
-                         "no permission while %s %s: run as the user it belongs to, or give it back with `chown`",
+                         "no permission while %s %s: run as the user it belongs to, or give it back with `chown`; on a "
+                         "read-only disk there can be no home",
                          doing, path.text);
     case KITH_ERR_NOT_REGULAR:
         return kith__say(problem, KITH_ERR_DAMAGED, "%s is not a regular file: %s", path.text, cure_of(name));
@@ -203,7 +204,12 @@ kith_err kith__home_write(const kith_home *home, const char *name, const void *d
 static kith_err make_folder(kith_env *env, const char *path)
 {
     kith_err err = env->file->make_folder(env, path, FOLDER_MODE);
-    if (err) return err == KITH_ERR_EXISTS ? KITH_OK : err; /* another process was faster */
+    kith_file_info info;
+    if (err == KITH_ERR_EXISTS) { /* another process was faster; a link to nowhere is there for mkdir alone */
+        err = env->file->stat(env, path, true, &info);
+        return err == KITH_ERR_NO_FILE ? KITH_ERR_NOT_REGULAR : err;
+    }
+    if (err) return err;
     char *above = kith_strdup(path), *last = above ? strrchr(above, '/') : NULL;
     if (!above) return KITH_ERR_NOMEM;
     if (last) last[last == above] = 0; /* "/" stays for what is directly below it */
@@ -226,12 +232,14 @@ kith_err kith__home_folders(const kith_home *home, kith_problem *problem)
             err = make_folder(env, path);
         else if (!err && info.kind != KITH_FILE_FOLDER)
             err = KITH_ERR_NOT_REGULAR;
-        if (slash) *slash = '/';
+        if (slash && !err) *slash = '/';
         at = slash;
     }
-    kith_free(path);
     if (err == KITH_ERR_NOT_REGULAR)
-        return kith__say(problem, KITH_ERR_EXISTS, "%s is not a folder: move it away, or choose another home",
-                         kith__home_path(home, "").text);
-    return err ? kith__say_disk(home, "", "making the folder", err, problem) : KITH_OK;
+        kith__say(problem, err = KITH_ERR_EXISTS, "%s is not a folder: move it away, or choose another home",
+                  kith__path_text(path, "").text);
+    else if (err)
+        kith__say_disk(home, "", "making the folder", err, problem);
+    kith_free(path);
+    return err;
 }

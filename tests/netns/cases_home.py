@@ -1,10 +1,14 @@
 """The home: wrong passwords, damaged files, several processes at once, devices that are forgotten."""
+import contextlib
 import json
+import os
 import re
+import shutil
+import subprocess
 import time
 
 from cases_pairing import expect
-from netns import Failed, Net, copy, eventually, know, pair, random_file, same, snapshot
+from netns import KITH, Failed, Net, Skipped, copy, eventually, know, pair, random_file, same, snapshot
 
 
 def case_wrong_password():
@@ -114,6 +118,78 @@ def case_spoiled_cache_harms_nothing():
         receiver = n.b.receive("--once")
         n.a.send(n.b, random_file(n.folder / "file", 1000)).ends(0)
         receiver.ends(0)
+
+
+def case_homes_that_cannot_be_used():
+    """Exit status 7, a sentence, and nothing changed: a full disk, a read-only one, another user's home, what is no folder."""
+    with Net() as n:
+        know(n.a, n.b)
+        disk = n.folder / "disk"
+        n.small_disk(disk, "256k")
+        home, new = disk / "home", disk / "new"
+        shutil.copytree(n.a.home, home)
+
+        def refused(says, *commands):
+            before = snapshot(home)
+            for words in commands:
+                n.a.kith("--home", *words, "--timeout", "5", env={"XDG_RUNTIME_DIR": ""}).ends(7, says)
+                expect(snapshot(home) == before, f"{words} changed the home")
+
+        with open(disk / "filler", "wb", buffering=0) as filler:
+            with contextlib.suppress(OSError):
+                while filler.write(bytes(4096)):
+                    pass
+        refused("no space", (home, "rename", n.b.id, "other"), (home, "passwd", "--new-password-file", n.a.password),
+                (home, "permit", n.b.id, "file", "deny"), (home, "revoke", "--yes", n.b.id), (new, "init"))
+        if not os.path.isdir(f"/run/user/{os.geteuid()}"):  # else its socket is there
+            refused("no space", (home, "up", "--dir", n.a.inbox))
+        (disk / "filler").unlink()
+        n.a.kith("--home", new, "init").ends(0)
+        if subprocess.run(["mount", "-o", "remount,ro", disk], check=False).returncode == 0:
+            refused("read-only", (home, "rename", n.b.id, "other"), (home, "ping", n.b.id), (home, "pair", "--yes"),
+                    (home, "receive", "--once"), (disk / "third", "init"))
+            n.a.kith("--home", home, "devices").ends(0)
+        link, file = n.folder / "link", n.folder / "file"
+        link.symlink_to(n.folder / "nowhere")
+        file.write_text("mine")
+        for place in (link, link / "below", file, file / "below"):
+            n.a.kith("--home", place, "init").ends(7, "is not a folder")
+        expect(link.is_symlink() and file.read_text() == "mine", "changed what is no folder")
+        real = n.folder / "real"
+        real.symlink_to(n.a.home)
+        n.a.kith("--home", real, "rename", n.b.id, "other").ends(0)
+        expect(n.a.devices()[n.b.id]["name"] == "other", "another home")
+
+
+def case_another_user_and_an_odd_umask():
+    if not shutil.which("setpriv"):
+        raise Skipped("there is no `setpriv` here")
+    nobody = 65534
+    with Net() as n:
+        know(n.a, n.b)
+        n.folder.chmod(0o755)
+        theirs = n.folder / "theirs"
+        theirs.mkdir()
+        os.chown(theirs, nobody, nobody)
+        n.a.password.chmod(0o644)
+
+        def as_nobody(*words, umask="022"):
+            return n.a.run("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "sh", "-c",
+                           f'umask {umask}; exec "$@"', "sh", KITH, "--json", *words, cwd=theirs,
+                           env={"KITH_PASSWORD_FILE": str(n.a.password), "XDG_RUNTIME_DIR": "", "HOME": str(theirs)})
+        if as_nobody("--version").end():
+            raise Skipped("another user cannot run the program where it is")
+        before = snapshot(n.a.home)
+        for words in (["status"], ["devices"], ["init"], ["rename", n.b.id, "x"], ["ping", n.b.id], ["receive"], ["up", "--dir", theirs],
+                      ["down"], ["inbox"]):
+            as_nobody("--home", n.a.home, *words).ends(7, "no permission.*chown")
+        expect(snapshot(n.a.home) == before, "another user changed the home")
+        home = theirs / "home"
+        as_nobody("--home", home, "init", umask="777").ends(0)
+        expect(home.stat().st_mode & 0o777 == 0o700, f"{home.stat().st_mode:o}")
+        expect({p.stat().st_mode & 0o777 for p in home.iterdir()} == {0o600}, "modes of the files")
+        as_nobody("--home", home, "passwd", "--new-password-file", n.a.password, umask="777").ends(0)
+        as_nobody("--home", home, "status", umask="0").ends(0)
 
 
 def case_log_lines_say_who():

@@ -76,7 +76,7 @@ static void folders_of_others(void **state)
     long pid;
     (void)state;
     assert_ok(chmod(place.folder, 0777));
-    assert_int_equal(kith_local_listen(&place, &fd, &lock, &pid), KITH_ERR_PERMISSION);
+    assert_int_equal(kith_local_listen(&place, &fd, &lock, &pid), KITH_ERR_EXPOSED);
     assert_ok(chmod(place.folder, 0700));
 }
 
