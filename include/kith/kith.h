@@ -714,7 +714,7 @@ KITH_API KITH_MUST_CHECK kith_err kith_inbox(kith_node *node, kith_op *op);
 KITH_API KITH_MUST_CHECK kith_err kith_inbox_answer(kith_node *node, uint64_t number, bool yes, kith_op *op);
 
 /* ---- words and text ---- */
-/* Check words that a person typed: any case, separated by blanks, commas or dashes; first letters are enough where they
+/* Check words that a person typed: any case, separated by blanks or punctuation; first letters are enough where they
  * are unique.  On success the clean form in out.  CODE otherwise, problem.message naming each wrong word and the
  * nearest right one. */
 KITH_API KITH_MUST_CHECK kith_err kith_words_check(const char *text, char out[KITH_WORDS_TEXT], kith_problem *problem);

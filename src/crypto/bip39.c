@@ -14,6 +14,7 @@
 #define NEAREST_MAX    2  /* edits */
 #define SHOWN_MAX      24 /* bytes of a wrong word in a message */
 #define WORDS_MAX      24
+#define NUMBER_MAX     2                                   /* digits of 24 */
 #define TYPED_MAX      (KITH_BIP39_WORD_MAX + NEAREST_MAX) /* longer is further than that from every word */
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
@@ -100,7 +101,24 @@ int kith_bip39_nearest(const char *text, size_t size)
     return nearest;
 }
 
-static bool separates(char c) { return isspace((unsigned char)c) || c == ',' || c == '-' || c == '.' || c == '+'; }
+/* What stands between words, in bytes: anything of ASCII but letters and digits, and what a text that was copied brings
+ * along (a no-break space, an ideographic one, a byte order mark). */
+static size_t between(const char *at)
+{
+    static const char *const copied[] = {"\xc2\xa0", "\xe3\x80\x80", "\xef\xbb\xbf"};
+    unsigned char c = (unsigned char)*at;
+    if (c && c < 0x80) return !isalnum(c);
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
+        if (strncmp(at, copied[i], strlen(copied[i])) == 0) return strlen(copied[i]);
+    return 0;
+}
+
+/* "3", as words that are shown one a line are numbered. */
+static bool is_number(const char *word, size_t length)
+{
+    size_t digits = strspn(word, "0123456789");
+    return digits >= length && length <= NUMBER_MAX;
+}
 
 /* One more sentence into `why`, unless it does not fit any more. */
 static void explain(char *why, size_t size, const char *word, size_t length)
@@ -127,12 +145,12 @@ kith_err kith_bip39_parse(const char *text, const char *what, uint16_t *words, s
     size_t count = 0, wrong = 0;
     *why = 0;
     for (const char *at = text; *at;) {
-        size_t length = 0;
-        if (separates(*at)) {
-            at++;
+        size_t length = 0, gap = between(at);
+        while (!gap && at[length] && !between(at + length)) length++;
+        if (gap || is_number(at, length)) {
+            at += gap + length;
             continue;
         }
-        while (at[length] && !separates(at[length])) length++;
         int index = kith_bip39_find(at, length);
         if (index < 0) {
             explain(why, why_size, at, length);

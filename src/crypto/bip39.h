@@ -21,9 +21,9 @@ int kith_bip39_nearest(const char *text, size_t size);
 /* Indexes of the words that begin with `prefix`: *first and how many (they are adjacent: the list is sorted). */
 size_t kith_bip39_prefix(const char *prefix, size_t size, unsigned *first);
 
-/* Exactly `want` words that a person typed: any case; blanks, commas, dashes, dots, plus signs and line ends separate;
- * whole words or beginnings of four letters and more.  CODE otherwise, with `why` naming each wrong word and the
- * nearest right one, as many as it holds whole, or how many words `what` ("a code") has. */
+/* Exactly `want` words that a person typed: any case; blanks, line ends and punctuation separate, and so do the numbers
+ * that words are shown with; whole words or beginnings of four letters and more.  CODE otherwise, with `why` naming
+ * each wrong word and the nearest right one, as many as it holds whole, or how many words `what` ("a code") has. */
 KITH_MUST_CHECK kith_err kith_bip39_parse(const char *text, const char *what, uint16_t *words, size_t want, char *why,
                                           size_t why_size);
 

@@ -32,7 +32,7 @@ typedef struct kith_words {
 void kith_words_draw(kith_rng *rng, kith_words *out);
 char *kith_words_text(const kith_words *words, char out[static KITH_CODE_TEXT_SIZE]); /* "a b c d e f" */
 uint32_t kith_words_tag(const kith_words *words);                                     /* 22 bits */
-/* What a person typed: any case; blanks, commas, dashes and line ends separate; whole words or beginnings of four
+/* What a person typed: any case; blanks, line ends, punctuation and numbers separate; whole words or beginnings of four
  * letters and more. CODE otherwise, with `why` naming each wrong word and the nearest right one, or the count. */
 KITH_MUST_CHECK kith_err kith_words_parse(const char *text, kith_words *out, char *why, size_t why_size);
 

@@ -25,8 +25,14 @@ static void words_as_people_type_them(void **state)
     kith_words words;
     char why[256], text[KITH_CODE_TEXT_SIZE];
     static const char *same[] = {"abandon ability zoo zone youth young",
-                                 "  ABANDON, ability - Zoo\tzone\nyouth. young\n", "aban abil zoo zone yout youn",
-                                 "abandon-ability-zoo-zone-youth-young"};
+                                 "  ABANDON, ability - Zoo\tzone\nyouth. young\n",
+                                 "aban abil zoo zone yout youn",
+                                 "abandon-ability-zoo-zone-youth-young",
+                                 "1. abandon 2. ability\n3 zoo\n4 zone\n(5) youth 06: young",
+                                 "\"abandon; ability/zoo|zone_youth&young\"",
+                                 "\xef\xbb\xbf"
+                                 "abandon\xc2\xa0"
+                                 "ability\xe3\x80\x80zoo zone youth young"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         assert_ok(kith_words_parse(same[i], &words, why, sizeof why));
         assert_string_equal(kith_words_text(&words, text), same[0]);
@@ -38,6 +44,9 @@ static void words_as_people_type_them(void **state)
                      KITH_ERR_CODE);
     assert_non_null(strstr(why, "\"abilty\" is not a word of the list: did you mean \"ability\"?"));
     assert_non_null(strstr(why, "\"qqqqqqqq\" is not a word of the list."));
+    assert_int_equal(kith_words_parse("abandon abi1ity zoo zone youth 123", &words, why, sizeof why), KITH_ERR_CODE);
+    assert_non_null(strstr(why, "\"abi1ity\" is not a word of the list: did you mean \"ability\"?"));
+    assert_non_null(strstr(why, "\"123\" is not a word of the list."));
     assert_int_equal(kith_words_parse("", &words, why, sizeof why), KITH_ERR_CODE);
     assert_int_equal(kith_words_parse("a\033[2Jb c d e f g", &words, why, sizeof why), KITH_ERR_CODE);
     assert_null(strchr(why, '\033'));
