@@ -89,9 +89,9 @@ static int check_path(const char *path)
                          "\"-\" is to send standard input: this version of Kith cannot do that yet; name a file");
     out_name(path, shown, sizeof shown);
     if (stat(path, &info))
-        err = errno == ENOENT || errno == ENOTDIR ? KITH_ERR_NO_FILE
-              : errno == EACCES                   ? KITH_ERR_PERMISSION
-                                                  : KITH_ERR_IO;
+        err = errno == EACCES                                                                  ? KITH_ERR_PERMISSION
+              : errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG ? KITH_ERR_NO_FILE
+                                                                                               : KITH_ERR_IO;
     if (!err && S_ISDIR(info.st_mode))
         return out_error(EXIT_USAGE,
                          "%s is a folder: this version of Kith cannot send folders yet; pack it into one file", shown);

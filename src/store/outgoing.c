@@ -61,8 +61,11 @@ kith_err kith_outgoing_unchanged(kith_outgoing *file)
     const kith_file_info *then = &file->info;
     kith_err err = file->disk->info(file->file, &now);
     if (err) return err;
-    bool same = now.size == then->size && now.modified_ns == then->modified_ns && now.changed_ns == then->changed_ns &&
-                now.inode == then->inode && now.device == then->device;
+    uint8_t byte;
+    size_t more = 0;
+    if ((err = file->disk->read(file->file, then->size, &byte, 1, &more))) return err;
+    bool same = !more && now.size == then->size && now.modified_ns == then->modified_ns &&
+                now.changed_ns == then->changed_ns && now.inode == then->inode && now.device == then->device;
     return same ? KITH_OK : KITH_ERR_CHANGED;
 }
 

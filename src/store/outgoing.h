@@ -23,8 +23,9 @@ KITH_MUST_CHECK kith_err kith_outgoing_open(kith_env *env, const char *path, boo
                                             kith_outgoing **out);
 /* Exactly `size` bytes at `offset`; CHANGED: the file has become shorter. */
 KITH_MUST_CHECK kith_err kith_outgoing_read(kith_outgoing *file, uint64_t offset, void *out, size_t size);
-/* After the last byte: CHANGED when the file is not as it was at open.  (The disk's clock ticks every few milliseconds:
- * what is written within the tick of the last change before open is not seen.) */
+/* After the last byte: CHANGED when the file is not as it was at open, or has more than its size (as those of /proc
+ * have, which say 0).  (The disk's clock ticks every few milliseconds: what is written within the tick of the last
+ * change before open is not seen.) */
 KITH_MUST_CHECK kith_err kith_outgoing_unchanged(kith_outgoing *file);
 void kith_outgoing_close(kith_outgoing *file); /* NULL is fine */
 

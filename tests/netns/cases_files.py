@@ -1,6 +1,7 @@
 """Files: every size and name, conflicts, disks that are full, who may send what."""
 import os
 import shutil
+import socket
 import subprocess
 import time
 
@@ -151,6 +152,25 @@ def case_no_file():
         n.a.send(n.b, n.folder).ends(2, "folder")
         n.a.kith("send", "--to", "nobody", random_file(n.folder / "file", 1)).ends(3)
         n.b.kith("receive", "--dir", n.folder / "nowhere", "--once").ends(7, "nowhere")
+
+
+def case_what_is_no_file():
+    """Nothing is opened that would hang, nothing arrives that is not the whole of it."""
+    with Net() as n:
+        know(n.a, n.b)
+        receiver = n.b.receive()
+        receiver.begins()
+        pipe, local, nowhere, loop = (n.folder / name for name in ("pipe", "socket", "nowhere", "loop"))
+        os.mkfifo(pipe)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(local))
+        nowhere.symlink_to("nothing")
+        loop.symlink_to("loop")
+        for what, status, says in ((pipe, 2, "not a regular file"), (local, 2, "not a regular file"), ("/dev/zero", 2, "not a regular file"),
+                                   (nowhere, 7, "no such file"), (loop, 7, "no such file"), (n.folder / ("x" * 300), 7, "no such file"),
+                                   ("/proc/self/status", 1, "changed")):  # of size 0, but not empty
+            n.a.send(n.b, what).ends(status, says)
+        expect(receiver.count("file") == 0 and not list(n.b.inbox.iterdir()), receiver.said())
 
 
 def case_full_disk_then_room():

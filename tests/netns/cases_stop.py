@@ -3,7 +3,7 @@ import signal
 import time
 
 from cases_pairing import expect
-from netns import Net, know, random_file, same
+from netns import Net, know, random_file, same, sh
 
 SIZE = 60_000_000
 MEGABITS = 200  # 60 MB take two and a half seconds
@@ -71,6 +71,39 @@ def case_both_killed_twice():
             t.middle(part)
         t.sender.ends(0)
         t.check()
+
+
+def sent_bytes(n, letter):
+    """What has left its interface."""
+    lines = sh("nsenter", f"--net=/run/netns/kn{n.number}{letter}", "cat", "/proc/net/dev").stdout.splitlines()
+    return int(next(line for line in lines if "eth0:" in line).split(":")[1].split()[8])
+
+
+def case_killed_again_and_again():
+    """Nothing that was checked is sent a second time, nor read again by who has it: each kill costs at most what was under way."""
+    under_way = 16 << 20  # the receiver's buffers (12 MiB) and the sender's (4)
+    with Net() as n:
+        t = Transfer(n)
+        before, kills, continued = sent_bytes(n, "a"), 0, [0]
+        for kills, who in enumerate("srbsrsbr", 1):
+            time.sleep(0.15)
+            if who in "rb":
+                t.receiver.kill()
+                t.receiver = n.b.receive()
+            if who in "sb":
+                t.sender.kill()
+                t.sender = n.a.send(n.b, t.file)
+                continued.append(t.sender.event("start")["resumed"])
+        t.sender.ends(0, timeout=90)
+        reader = t.receiver.counts("rchar")
+        expect(continued == sorted(continued) and continued[-1] > 0, f"began at {continued}")
+        sent = sent_bytes(n, "a") - before
+        expect(sent < SIZE * 1.1 + kills * under_way / 4, f"{sent} bytes for a file of {SIZE}, killed {kills} times")
+        expect(reader < 4 << 20, f"the last receiver read {reader} bytes")
+        t.check()
+
+
+case_killed_again_and_again.long = True
 
 
 def case_sender_interrupted():

@@ -239,6 +239,11 @@ class Process:
                     pass  # guarded
         return False
 
+    def counts(self, key):
+        """Bytes, of /proc/PID/io."""
+        lines = pathlib.Path(f"/proc/{self.pid}/io").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
+
     def reset_peak(self):
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
