@@ -10,9 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPTS_A_TURN 16
-#define READS_A_TURN   16
-#define READ_SIZE      (64u << 10)
+#define ACCEPTS_A_TURN  16
+#define ACCEPT_PAUSE_NS UINT64_C(100000000) /* without any descriptor: until they are asked for again */
+#define READS_A_TURN    16
+#define READ_SIZE       (64u << 10)
 
 /* ---- accepting ---- */
 
@@ -20,11 +21,33 @@ struct kith_local_door {
     kith_io *io;
     uv_poll_t poll;
     int fd;
-    int spare; /* a descriptor for when there are no more */
+    int spare;         /* a descriptor for when there are no more; -1: even that is gone */
+    kith_timer *again; /* set while there are none */
     void (*accepted)(void *user, int fd);
     void *user;
     bool closed;
 };
+
+static void on_knock(uv_poll_t *poll, int status, int events);
+
+static void take_spare(kith_local_door *d)
+{
+    if (d->spare < 0) d->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void knock_again(void *user)
+{
+    kith_local_door *d = user;
+    take_spare(d);
+    uv_poll_start(&d->poll, UV_READABLE, on_knock);
+}
+
+/* Who waits at the door would keep the loop awake. */
+static void rest(kith_local_door *d)
+{
+    uv_poll_stop(&d->poll);
+    kith_io_timer_table.set(d->again, kith_io_base.now_ns(&d->io->env) + ACCEPT_PAUSE_NS);
+}
 
 static void on_knock(uv_poll_t *poll, int status, int events)
 {
@@ -32,14 +55,16 @@ static void on_knock(uv_poll_t *poll, int status, int events)
     (void)status, (void)events;
     for (int i = 0; i < ACCEPTS_A_TURN && !d->closed; i++) {
         int fd = accept4(d->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0 && d->spare >= 0 && (errno == EMFILE || errno == ENFILE)) {
-            /* Who waits at the door keeps the loop awake: he is let in, and out. */
+        const bool none = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+        if (none && d->spare >= 0) { /* he is let in, and out, so that he knows */
             close(d->spare);
+            d->spare = -1;
             fd = accept4(d->fd, NULL, NULL, SOCK_CLOEXEC);
             if (fd >= 0) close(fd);
-            d->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+            take_spare(d);
             continue;
         }
+        if (none) rest(d);
         if (fd < 0) return;
         if (kith_local_is_own(fd))
             d->accepted(d->user, fd);
@@ -54,13 +79,15 @@ kith_err kith_local_accept(kith_env *env, int fd, void (*accepted)(void *user, i
     kith_local_door *d = kith_calloc(1, sizeof *d);
     if (!d) return KITH_ERR_NOMEM;
     *d = (kith_local_door){.io = kith_io_of(env), .fd = fd, .accepted = accepted, .user = user};
-    d->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    d->spare = -1;
     d->poll.data = d;
-    if (uv_poll_init(&d->io->loop, &d->poll, fd)) {
-        if (d->spare >= 0) close(d->spare);
+    d->again = kith_io_timer_table.open(env, knock_again, d);
+    if (!d->again || uv_poll_init(&d->io->loop, &d->poll, fd)) {
+        kith_io_timer_table.close(d->again);
         kith_free(d);
         return KITH_ERR_NOMEM;
     }
+    take_spare(d);
     uv_poll_start(&d->poll, UV_READABLE, on_knock);
     d->io->objects++;
     *out = d;
@@ -78,6 +105,7 @@ void kith_local_accept_end(kith_local_door *d)
 {
     if (!d || d->closed) return;
     d->closed = true;
+    kith_io_timer_table.close(d->again);
     if (d->spare >= 0) close(d->spare);
     uv_close((uv_handle_t *)&d->poll, door_closed);
 }

@@ -1,5 +1,6 @@
 """Datagrams and TCP: each goes on without the other, whichever is blocked, refused, or dies in the middle; and those who hold
 connections open without saying anything."""
+import resource
 import shutil
 
 from cases_pairing import expect
@@ -10,11 +11,11 @@ MDNS = "udp dport 5353 accept; udp sport 5353 accept"
 
 
 def block(device, rule):
-    """A packet filter at the device, both ways."""
+    """A packet filter at the device, both ways, in place of the one before."""
     if not shutil.which("nft"):
         raise Skipped("nft is not installed")
     text = "".join(f"chain {way} {{ type filter hook {way} priority 0; {MDNS}; {rule}; }}; " for way in ("input", "output"))
-    p = device.run("nft", f"table inet kith {{ {text}}};", name="nft")
+    p = device.run("nft", f"table inet kith; delete table inet kith; table inet kith {{ {text}}};", name="nft")
     if p.end() != 0:
         raise Skipped("packet filters are not allowed here: " + " ".join(p.errors)[:200])
 
@@ -74,7 +75,7 @@ def case_forced_path():
 
 
 def in_the_middle(rule, first, then):
-    """A file that goes over `first` alone, until the rule ends that."""
+    """A file that goes over `first` (at once, or after a moment over the other), until the rule ends that."""
     with Net() as n:
         know(n.a, n.b)
         n.slow(100)
@@ -82,12 +83,12 @@ def in_the_middle(rule, first, then):
         receiver = n.b.receive()
         receiver.event("ready")
         sender = n.a.send(n.b, file)
-        sender.event("progress", where=lambda e: e["bytes"] > SIZE // 6)
-        expect(paths(sender) == [first], f"{paths(sender)}")
+        sender.event("progress", where=lambda e: e["bytes"] > SIZE // 6 and e["path"] == first)
+        before = len(paths(sender)) - 1
         block(n.b, rule)
         sender.ends(0, timeout=120)
-        expect(paths(sender) == then, f"{paths(sender)}\n{sender.said()}")
-        starts = [e for e in sender.events if e["event"] == "start"]
+        expect(paths(sender)[before:] == then, f"{paths(sender)}\n{sender.said()}")
+        starts = [e for e in sender.events if e["event"] == "start"][before:]
         expect(all(e["resumed"] >= SIZE // 10 for e in starts[1:]), f"begun anew: {starts}")
         expect(not sender.count("waiting"), f"the device was looked for although it was there\n{sender.said()}")
         expect(same(file, n.b.inbox / "file"), "the file differs")
@@ -104,6 +105,89 @@ def case_tcp_silent_in_the_middle():
 
 def case_udp_silent_in_the_middle():
     in_the_middle("meta l4proto udp drop", "tcp", ["tcp"])
+
+
+def case_tcp_instead_of_udp_in_the_middle():
+    """TCP comes in the moment in which UDP goes: the session beneath the file is lost, and TCP carries the rest."""
+    with Net() as n:
+        know(n.a, n.b)
+        n.slow(100)
+        block(n.b, "meta l4proto tcp reject with tcp reset")
+        file = random_file(n.folder / "file", SIZE)
+        n.b.receive().event("ready")
+        sender = n.a.send(n.b, file)
+        sender.event("progress", where=lambda e: e["bytes"] > SIZE // 6)
+        block(n.b, "meta l4proto udp drop")
+        sender.ends(0, timeout=120)
+        expect(paths(sender) == ["udp", "tcp"], f"{paths(sender)}\n{sender.said()}")
+        starts = [e for e in sender.events if e["event"] == "start"]
+        expect(len(starts) > 1 and all(e["resumed"] >= SIZE // 10 for e in starts[1:]), f"begun anew: {starts}")
+        expect(same(file, n.b.inbox / "file"), "the file differs")
+
+
+def case_tcp_socket_killed_in_the_middle():
+    """By somebody with the right to do so, at one end, again and again; nothing is blocked."""
+    with Net() as n:
+        know(n.a, n.b)
+        n.slow(100)
+        file = random_file(n.folder / "file", SIZE)
+        n.b.receive().event("ready")
+        sender = n.a.send(n.b, file)
+        for part in (6, 3, 2):
+            sender.event("progress", where=lambda e, part=part: e["bytes"] > SIZE // part and e["path"] == "tcp")
+            before = len(paths(sender))
+            killed = n.a.run("ss", "-KtH", "state", "established", name="ss")
+            killed.ends(0)
+            if not killed.lines:
+                raise Skipped("this kernel destroys no sockets")
+            eventually(lambda: len(paths(sender)) > before, "it goes on over datagrams")
+            expect(paths(sender)[before] == "udp", f"{paths(sender)}\n{sender.said()}")
+        sender.ends(0, timeout=120)
+        starts = [e["resumed"] for e in sender.events if e["event"] == "start"]
+        expect(starts == sorted(starts) and starts[-1] > SIZE // 3, f"begun anew: {starts}")
+        expect(not sender.count("waiting"), f"the device was looked for although it was there\n{sender.said()}")
+        expect(same(file, n.b.inbox / "file"), "the file differs")
+
+
+def out_of_descriptors(start):
+    """None is left, and connections wait: pings go on as before (over UDP), nothing ends; when there are some again, so do files."""
+    with Net("abc") as n:
+        know(n.a, n.b)
+        node = start(n.b)
+        port = listening_port(n.b)
+        n.a.kith("ping", "-c", "1", n.b.id).ends(0)
+        limit = lambda files: n.b.run("prlimit", "--pid", node.pid, f"--nofile={files}:", name="prlimit").ends(0)
+        normal = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)[0]
+        limit(3)  # fewer than there are
+        script = ("import socket,time\n"
+                  f"all=[socket.create_connection(('10.77.0.2',{port}),5) for i in range(4)]\n"
+                  "print(len(all),flush=True)\ntime.sleep(1000)\n")
+        holder = n.c.run("python3", "-c", script, name="holder")
+        eventually(lambda: holder.lines, "the system takes the connections")
+        pong = n.a.kith("ping", "-c", "3", n.b.id).ends(0).event("pong")
+        expect(pong["path"] == "udp", f"{pong}")
+        expect(node.running(), node.said())
+        limit(normal)
+        eventually(lambda: connections(n.b, port) == 0, "those who say nothing are gone")
+        file = random_file(n.folder / "file", 3_000_000)
+        sender = n.a.send(n.b, file, "--path", "tcp").ends(0)
+        expect(paths(sender) == ["tcp"] and same(file, n.b.inbox / "file"), sender.said())
+        holder.kill()
+
+
+def case_out_of_descriptors():
+    def receiver(device):
+        p = device.receive()
+        p.event("ready")
+        return p
+    def daemon(device):
+        p = device.kith("up", "--dir", device.inbox)
+        p.event("ready")
+        return p
+    beside(lambda: out_of_descriptors(receiver), lambda: out_of_descriptors(daemon))
+
+
+case_out_of_descriptors.waits = True
 
 
 def case_connections_that_say_nothing():

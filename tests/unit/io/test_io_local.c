@@ -3,10 +3,12 @@
 #include "io/local.h"
 #include "testlib.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -252,6 +254,99 @@ static void who_does_not_read_is_left(void **state)
     assert_int_equal(kith_mem_live(), live);
 }
 
+/* ---- who knocks while there are no descriptors ---- */
+
+#define TURNS_S 0.5
+#define TURNS   60 /* of the loop in that time, at most: it rests, and looks again every 0.1 s */
+
+static void let_in(void *user, int fd)
+{
+    (*(size_t *)user)++;
+    close(fd);
+}
+
+static void over(uv_timer_t *timer) { *(bool *)timer->data = true; }
+
+static unsigned turns(kith_io *io)
+{
+    bool enough = false;
+    unsigned n = 0;
+    uv_timer_t timer;
+    uv_timer_init(kith_io_loop(io), &timer);
+    timer.data = &enough;
+    uv_timer_start(&timer, over, (uint64_t)(1000 * TURNS_S), 0);
+    for (; !enough; n++) uv_run(kith_io_loop(io), UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(kith_io_loop(io), UV_RUN_NOWAIT);
+    return n;
+}
+
+static int knock(void)
+{
+    int fd;
+    assert_ok(kith_local_connect(&place, 1000, &fd));
+    return fd;
+}
+
+/* 0: it was closed at the other end; EAGAIN: not yet. */
+static int is_let_out(int fd)
+{
+    char byte;
+    ssize_t got = recv(fd, &byte, 1, MSG_DONTWAIT);
+    return got < 0 ? errno : (int)got;
+}
+
+/* With the last descriptor in reserve they are let in, and out; without even that the loop rests; then all goes on. */
+static void without_descriptors(void **state)
+{
+    kith_io *io;
+    kith_local_door *door;
+    struct rlimit limit, none;
+    int fd, lock, outside[3];
+    size_t in = 0;
+    long pid;
+    (void)state;
+    assert_ok(kith_local_listen(&place, &fd, &lock, &pid));
+    assert_ok(kith_io_new(&io));
+    assert_ok(kith_local_accept(kith_io_env(io), fd, let_in, &in, &door));
+    turns(io); /* whatever the loop opens is open */
+    for (size_t i = 0; i < 3; i++) outside[i] = knock();
+    assert_ok(getrlimit(RLIMIT_NOFILE, &limit));
+    none = limit;
+    /* As many as there are, then fewer. */
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(next);
+    none.rlim_cur = (rlim_t)next;
+    assert_ok(setrlimit(RLIMIT_NOFILE, &none));
+    unsigned with_spare = turns(io);
+    none.rlim_cur = 3;
+    assert_ok(setrlimit(RLIMIT_NOFILE, &none));
+    int let_out[] = {is_let_out(outside[0]), is_let_out(outside[1]), is_let_out(outside[2])};
+    assert_ok(setrlimit(RLIMIT_NOFILE, &limit));
+    assert_int_equal(in, 0);
+    assert_in_range(with_spare, 0, TURNS);
+    for (size_t i = 0; i < 3; i++) assert_int_equal(let_out[i], 0);
+    int waits = knock();
+    assert_ok(setrlimit(RLIMIT_NOFILE, &none));
+    unsigned without = turns(io);
+    int waiting = is_let_out(waits);
+    assert_ok(setrlimit(RLIMIT_NOFILE, &limit));
+    assert_in_range(without, 0, TURNS);
+    assert_int_equal(waiting, EAGAIN);
+    while (in < 1) uv_run(kith_io_loop(io), UV_RUN_ONCE);
+    int later = knock();
+    while (in < 2) uv_run(kith_io_loop(io), UV_RUN_ONCE);
+    close(later);
+    close(waits);
+    for (size_t i = 0; i < 3; i++) close(outside[i]);
+    kith_local_accept_end(door);
+    kith_local_unlisten(&place, fd);
+    kith_local_unlock(&place, lock);
+    kith_io_stop(io);
+    kith_io_run(io);
+    kith_io_free(io);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(one_owner),
@@ -260,6 +355,7 @@ int main(void)
                                        TEST(messages_of_all_sizes),
                                        TEST(a_descriptor_is_its_messages),
                                        TEST(broken_rules),
-                                       TEST(who_does_not_read_is_left)};
+                                       TEST(who_does_not_read_is_left),
+                                       TEST(without_descriptors)};
     return cmocka_run_group_tests_name("io/local", tests, set_up, tear_down);
 }
