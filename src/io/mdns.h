@@ -2,7 +2,7 @@
  * poll loop of its own, so that a flood of records costs a core, never the loop.  The loop's thread leaves its wishes
  * in a box and finds the news there; env->post wakes it.
  *
- * Announced: PTR, SRV and TXT with a short life, so that a process that was killed is gone within 20 s, and one address
+ * Announced: PTR, SRV and TXT with a short life, so that a process that was killed is gone within 30 s, and one address
  * record for each address of each interface under a host name made of the instance's.  A name that collides gets a
  * number. */
 #ifndef KITH_IO_MDNS_H

@@ -11,7 +11,7 @@
 
 /* Who is killed says no goodbye: others drop these records when their life is over.  While we live they ask again at 80
  * % of it (RFC 6762 section 5.2). */
-#define LIFE_S 20
+#define LIFE_S 30
 
 #define HOST_SUFFIX "-kith"
 #define SETTLE_MS   2500 /* probing takes a second (RFC 6762 section 8.1) */
