@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         switch (op % 8) {
         case 0: kith_relay_client_expire(client, now); break;
         case 1: kith_relay_client_datagram(client, piece, length, now, &got); break;
-        case 2: (void)!kith_relay_client_connect(client, config.public_key, NULL, NULL, &session); break;
+        case 2: (void)!kith_relay_client_connect(client, config.public_key, NULL, NULL, 0, NULL, &session); break;
         case 3:
             while (kith_relay_client_output(client, &one) && (queued += one)) kith_relay_client_sent(client);
             if (queued > KITH_RELAY_CLIENT_QUEUE_MAX) abort();

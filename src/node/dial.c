@@ -191,7 +191,7 @@ static void collect_relays(dial *d)
     if (nearby && kith__core_now(d->core) < d->begun_ns + DIAL_RELAY_AFTER_NS) return;
     kith__relays_want(d->core);
     size_t n = d->by_tag ? kith__relays_find_tag(d->core, d->tag, found, nodes, DIAL_RELAYS_MAX)
-                         : kith__relays_find_device(d->core, d->peer.fingerprint, found, DIAL_RELAYS_MAX);
+                         : kith__relays_find_device(d->core, d->peer.fingerprint, &d->but, found, DIAL_RELAYS_MAX);
     for (size_t i = 0; i < n; i++) note(d, CARRIER_DATAGRAM, &found[i], nodes[i]);
 }
 

@@ -109,7 +109,7 @@ static void ask_sibling(doctor_relay *r)
     if (r->sibling_tries++) kith_relay_client_end(r->client, r->sibling_session, false);
     r->sibling_asked_ns = now_of(r);
     if (r->sibling_tries > DOCTOR_SIBLING_TRIES ||
-        kith_relay_client_connect(r->client, own, NULL, NULL, &r->sibling_session))
+        kith_relay_client_connect(r->client, own, NULL, NULL, 0, NULL, &r->sibling_session))
         r->sibling_over = true;
 }
 

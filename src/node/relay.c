@@ -332,7 +332,8 @@ static kith_err connect_to(relay_link *l, place *p, const kith_packet *run)
     if (!fits) return KITH_ERR_LIMIT;
     if (offer.size > fits) offer.size = fits; /* the rest is lost: QUIC repairs it */
     kith_err err = p->by_tag ? kith_relay_client_mailbox_connect(l->client, p->tag, &offer, &p->session)
-                             : kith_relay_client_connect(l->client, p->fingerprint, NULL, &offer, &p->session);
+                             : kith_relay_client_connect(l->client, p->fingerprint, NULL, p->but[0], p->but_count,
+                                                         &offer, &p->session);
     if (err) return KITH_ERR_UNREACHABLE;
     p->state = PLACE_OPEN;
     p->since_ns = kith__relay_link_now(l);

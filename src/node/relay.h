@@ -10,6 +10,7 @@
 #define KITH_NODE_RELAY_H
 
 #include "node/core.h"
+#include "node/session.h"
 #include "service/code.h"
 
 #define RELAY_PLACES_MAX 64              /* sessions at one relay, asked for or in use */
@@ -27,9 +28,11 @@ void kith__relays_want(kith_core *core);  /* somebody needs them: connect */
 void kith__relays_serve(kith_core *core); /* what the node serves has changed: be reachable, open or close mailboxes */
 void kith__relays_changed(kith_core *core); /* this device's addresses have */
 
-/* Where the device may be reached: at most cap addresses, the nearest relay first; how many.  `tag`: who has a pairing
+/* Where the device may be reached, but not those of its nodes whose instances are in `but` (NULL: any): at most cap
+ * addresses, the nearest relay first; how many.  `tag`: who has a pairing
  * code with this tag open; nodes as in kith__lan_find_tag. */
-size_t kith__relays_find_device(kith_core *core, const uint8_t fingerprint[static 32], kith_addr *out, size_t cap);
+size_t kith__relays_find_device(kith_core *core, const uint8_t fingerprint[static 32], const node_set *but,
+                                kith_addr *out, size_t cap);
 size_t kith__relays_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap);
 /* Where relays see our datagrams come from, or our WebSockets; how many, at most cap. */
 size_t kith__relays_observed(const kith_core *core, bool over_udp, kith_addr *out, size_t cap);

@@ -20,10 +20,14 @@ typedef struct place {
     bool by_tag, theirs;  /* theirs: they connected */
     uint32_t tag;
     uint8_t fingerprint[32];
+    uint8_t but[NODES_MAX][KITH_HELLO_INSTANCE_SIZE]; /* nodes of it that are not meant */
+    size_t but_count;
     uint64_t since_ns, absent_until_ns;
     unsigned absences; /* in a row */
     uint64_t ends_ns;  /* nobody uses it: it ends then; 0: somebody does */
 } place;
+
+_Static_assert(NODES_MAX <= KITH_RELAY_BUT_MAX && KITH_HELLO_INSTANCE_SIZE == KITH_RELAY_INSTANCE_SIZE, "in a CONNECT");
 
 typedef struct relay_link {
     struct relays *all;

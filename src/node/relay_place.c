@@ -175,14 +175,29 @@ void kith__places_set_again(relay_link *l)
     }
 }
 
+/* Whom a place is to lead to. */
+typedef struct whom {
+    const uint8_t *fingerprint; /* NULL: who has the tag */
+    uint32_t tag;
+    uint8_t but[NODES_MAX][KITH_HELLO_INSTANCE_SIZE];
+    size_t but_count;
+} whom;
+
+static bool leads_to(const place *p, const whom *w)
+{
+    if (p->state == PLACE_FREE || p->theirs || p->by_tag != !w->fingerprint) return false;
+    if (!w->fingerprint) return p->tag == w->tag;
+    return memcmp(p->fingerprint, w->fingerprint, sizeof p->fingerprint) == 0 && p->but_count == w->but_count &&
+           memcmp(p->but, w->but, w->but_count * sizeof *w->but) == 0;
+}
+
 /* The place that stands for the target there; none while it is known to be absent. */
-static place *place_for(relay_link *l, const uint8_t *fingerprint, uint32_t tag)
+static place *place_for(relay_link *l, const whom *w)
 {
     unsigned absences = 0;
     for (size_t i = 0; i < RELAY_PLACES_MAX; i++) {
         place *p = &l->places[i];
-        if (p->state == PLACE_FREE || p->theirs || p->by_tag != !fingerprint) continue;
-        if (fingerprint ? memcmp(p->fingerprint, fingerprint, sizeof p->fingerprint) != 0 : p->tag != tag) continue;
+        if (!leads_to(p, w)) continue;
         p->ends_ns = 0;
         if (p->state != PLACE_GONE) return p;
         if (kith__relay_link_now(l) < p->absent_until_ns) return NULL;
@@ -193,15 +208,16 @@ static place *place_for(relay_link *l, const uint8_t *fingerprint, uint32_t tag)
     if (!p) return NULL;
     p->absences = absences;
     p->state = PLACE_ASKED_FOR;
-    p->by_tag = !fingerprint;
-    p->tag = tag;
-    if (fingerprint) memcpy(p->fingerprint, fingerprint, sizeof p->fingerprint);
+    p->by_tag = !w->fingerprint;
+    p->tag = w->tag;
+    if (w->fingerprint) memcpy(p->fingerprint, w->fingerprint, sizeof p->fingerprint);
+    p->but_count = w->but_count;
+    memcpy(p->but, w->but, sizeof p->but);
     return p;
 }
 
 /* The nearest first, then the others in the order they were named. */
-static size_t find(kith_core *core, const uint8_t *fingerprint, uint32_t tag, kith_addr *out, uint64_t *nodes,
-                   size_t cap)
+static size_t find(kith_core *core, const whom *w, kith_addr *out, uint64_t *nodes, size_t cap)
 {
     struct relays *all = core->relays;
     size_t n = 0;
@@ -210,7 +226,7 @@ static size_t find(kith_core *core, const uint8_t *fingerprint, uint32_t tag, ki
     for (size_t i = 0; i <= all->count && n < cap; i++) {
         size_t index = i == 0 ? first : i - 1;
         if (index >= all->count || (i && index == first) || !kith__relay_link_is_up(&all->links[index])) continue;
-        place *p = place_for(&all->links[index], fingerprint, tag);
+        place *p = place_for(&all->links[index], w);
         if (!p) continue;
         out[n] = kith__place_address(&all->links[index], p);
         if (nodes) nodes[n] = index; /* behind a tag there is one node at each relay */
@@ -231,12 +247,19 @@ kith_addr kith__relays_source(kith_core *core, const kith_addr *addr)
     return source;
 }
 
-size_t kith__relays_find_device(kith_core *core, const uint8_t fingerprint[static 32], kith_addr *out, size_t cap)
+size_t kith__relays_find_device(kith_core *core, const uint8_t fingerprint[static 32], const node_set *but,
+                                kith_addr *out, size_t cap)
 {
-    return find(core, fingerprint, 0, out, NULL, cap);
+    static const uint8_t unknown[KITH_HELLO_INSTANCE_SIZE];
+    whom w = {.fingerprint = fingerprint};
+    for (size_t i = 0; but && i < but->count; i++)
+        if (memcmp(but->nodes[i].instance, unknown, sizeof unknown) != 0)
+            memcpy(w.but[w.but_count++], but->nodes[i].instance, sizeof *w.but);
+    return find(core, &w, out, NULL, cap);
 }
 
 size_t kith__relays_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap)
 {
-    return find(core, NULL, tag, out, nodes, cap);
+    const whom w = {.tag = tag};
+    return find(core, &w, out, nodes, cap);
 }

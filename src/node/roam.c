@@ -168,7 +168,7 @@ static void offer_relays(struct roam *r)
     session *s = r->session;
     kith_addr found[KITH_ROUTES_MAX];
     if (!s->dialler || s->no_relay) return;
-    size_t count = kith__relays_find_device(s->core, s->known.fingerprint, found, KITH_ROUTES_MAX);
+    size_t count = kith__relays_find_device(s->core, s->known.fingerprint, NULL, found, KITH_ROUTES_MAX);
     kith_chooser_offer(&r->chooser, KITH_ROUTE_RELAY, found, count, now_of(r));
 }
 

@@ -128,11 +128,13 @@ void kith_relay_client_datagram(kith_relay_client *client, uint8_t *bytes, size_
 bool kith_relay_client_bind(kith_relay_client *client, uint8_t out[static KITH_RELAY_BIND_SIZE]);
 
 /* ---- sessions ----  STATE: not registered; LIMIT: too many, or too much waits; NOMEM. */
-/* `instance` NULL: any.  The offer: the first packets, at most KITH_RELAY_OFFER_MAX bytes (ARG), or NULL. */
+/* `instance` NULL: any but those of `but`, but_count (at most KITH_RELAY_BUT_MAX) of them one after the other, which a
+ * relay of an earlier version does not look at.  The offer: the first packets, at most KITH_RELAY_OFFER_MAX bytes
+ * (ARG), or NULL. */
 KITH_MUST_CHECK kith_err kith_relay_client_connect(kith_relay_client *client,
                                                    const uint8_t target[static KITH_RELAY_FINGERPRINT_SIZE],
-                                                   const uint8_t *instance, const kith_packet *offer,
-                                                   uint32_t *session);
+                                                   const uint8_t *instance, const uint8_t *but, size_t but_count,
+                                                   const kith_packet *offer, uint32_t *session);
 KITH_MUST_CHECK kith_err kith_relay_client_mailbox_connect(kith_relay_client *client, uint32_t tag,
                                                            const kith_packet *offer, uint32_t *session);
 KITH_MUST_CHECK kith_err kith_relay_client_mailbox_open(kith_relay_client *client, uint32_t tag);

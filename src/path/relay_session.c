@@ -64,10 +64,12 @@ static kith_err open_session(kith_relay_client *client, kith_relay_message *mess
 }
 
 kith_err kith_relay_client_connect(kith_relay_client *client, const uint8_t target[static KITH_RELAY_FINGERPRINT_SIZE],
-                                   const uint8_t *instance, const kith_packet *offer, uint32_t *session)
+                                   const uint8_t *instance, const uint8_t *but, size_t but_count,
+                                   const kith_packet *offer, uint32_t *session)
 {
-    kith_relay_message message = {.type = KITH_RELAY_CONNECT,
-                                  .connect = {.target = target, .target_instance = instance}};
+    kith_relay_message message = {
+        .type = KITH_RELAY_CONNECT,
+        .connect = {.target = target, .target_instance = instance, .but = but, .but_count = but_count}};
     return open_session(client, &message, offer, session);
 }
 

@@ -67,6 +67,8 @@ typedef struct session {
     kith_link refusing; /* in hub->refusing while it is not answered and the dialler was told nothing */
     kith_link idle;     /* in hub->idle_sessions, the longest idle first */
     uint64_t made_ns, used_ns;
+    size_t but_count; /* instances that the dialler does not mean */
+    uint8_t but[][KITH_RELAY_INSTANCE_SIZE];
 } session;
 
 typedef struct mailbox {

@@ -158,7 +158,8 @@ static void begin(kith_hub_client *client, kith_hub_client *target, bool any_ins
                   uint64_t now_ns)
 {
     kith_hub *hub = client->hub;
-    session *s = kith_calloc(1, sizeof *s);
+    size_t but_count = any_instance ? m->connect.but_count : 0;
+    session *s = kith_calloc(1, sizeof *s + but_count * sizeof *s->but);
     if (!s) {
         hub->stats.memory_overflows++;
         hub_close(client, KITH_HUB_CLOSE_INTERNAL, 0, NULL, now_ns);
@@ -166,6 +167,8 @@ static void begin(kith_hub_client *client, kith_hub_client *target, bool any_ins
     }
     s->dialler.session = s->target.session = s;
     s->made_ns = s->used_ns = now_ns;
+    s->but_count = but_count;
+    if (but_count) memcpy(s->but, m->connect.but, but_count * sizeof *s->but);
     side_begin(&s->dialler, client, m->session);
     if (target) side_begin(&s->target, target, free_number(target));
     kith_list_append(&hub->refusing, &s->refusing);
@@ -207,12 +210,22 @@ static kith_hub_client *reachable(const kith_hub_client *client, kith_hub_client
     return NULL;
 }
 
+static bool excluded(const uint8_t (*but)[KITH_RELAY_INSTANCE_SIZE], size_t count, const kith_hub_client *target)
+{
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(but[i], target->instance, sizeof but[i]) == 0) return true;
+    return false;
+}
+
 void session_connect(kith_hub_client *client, const kith_relay_message *m, uint64_t now_ns)
 {
     if (!may_begin(client, m, now_ns)) return;
+    const uint8_t(*but)[KITH_RELAY_INSTANCE_SIZE] = (const void *)m->connect.but;
+    bool any = !m->connect.target_instance;
     kith_hub_client *target = register_find(client->hub, m->connect.target, m->connect.target_instance);
-    if (target == client && !m->connect.target_instance) target = register_before(client);
-    begin(client, reachable(client, target), !m->connect.target_instance, m, now_ns);
+    while (any && target && (target == client || excluded(but, m->connect.but_count, target)))
+        target = register_before(target);
+    begin(client, reachable(client, target), any, m, now_ns);
 }
 
 /* The next instance is asked; false: there is none. */
@@ -223,13 +236,27 @@ static bool pass_on(side *s, uint64_t now_ns)
     kith_hub_client *next = s->client;
     if (is_dialler(s) || !of->refusing.next || !of->offer) return false;
     do next = register_before(next);
-    while (next && !reachable(of->dialler.client, next));
+    while (next && (excluded((const void *)of->but, of->but_count, next) || !reachable(of->dialler.client, next)));
     if (!next) return false;
     kith_relay_run offer = {of->offer->size ? message_data(hub, of->offer) : NULL, of->offer->size, of->offer_segment};
     side_end(s);
     side_begin(s, next, free_number(next));
     say_incoming(of, &offer, now_ns);
     return true;
+}
+
+/* Who says nothing is told that it is over; the next one has as much time.  False: there is none. */
+static bool ask_next(session *s, uint64_t now_ns)
+{
+    kith_hub *hub = s->dialler.client->hub;
+    kith_hub_client *silent = s->target.client;
+    uint32_t number = s->target.number;
+    s->made_ns = now_ns;
+    kith_list_remove(&s->refusing);
+    kith_list_append(&hub->refusing, &s->refusing);
+    bool asked = pass_on(&s->target, now_ns);
+    if (asked) say_gone(silent, number, KITH_RELAY_GONE_ENDED, now_ns);
+    return asked;
 }
 
 void session_gone(kith_hub_client *client, const kith_relay_message *m, uint64_t now_ns)
@@ -303,6 +330,7 @@ void session_expire(kith_hub *hub, uint64_t now_ns)
     while (!kith_list_empty(&hub->refusing)) {
         session *s = KITH_OF(kith_list_first(&hub->refusing), session, refusing);
         if (s->made_ns + hub->settings.refuse_ms * NS_PER_MS > now_ns) break;
+        if (s->target.client && ask_next(s, now_ns)) continue;
         kith_list_remove(&s->refusing);
         if (s->target.client) continue; /* it may take its time, but will be seen to be there */
         hub->stats.connects_unreachable++;

@@ -94,6 +94,16 @@ static void write_offer(kith_writer *w, uint64_t key, const kith_relay_run *run)
     memcpy(room + SEGMENT_SIZE, run->data, run->size);
 }
 
+/* Instances, one after the other, in a byte string. */
+static void read_but(kith_cbor_reader *r, kith_relay_message *m)
+{
+    size_t size;
+    m->connect.but = kith_cbor_read_bytes(r, &size);
+    m->connect.but_count = size / KITH_RELAY_INSTANCE_SIZE;
+    if (!m->connect.but || size == 0 || size % KITH_RELAY_INSTANCE_SIZE || m->connect.but_count > KITH_RELAY_BUT_MAX)
+        r->bad = true;
+}
+
 static void write_uint(kith_writer *w, uint64_t key, uint64_t value)
 {
     kith_cbor_write_uint(w, key);
@@ -191,6 +201,7 @@ static kith_err read_members(kith_cbor_reader *r, kith_cbor_walk *walk, kith_rel
         if (kith_cbor_find(r, walk, 2)) m->connect.target_instance = read_fixed(r, KITH_RELAY_INSTANCE_SIZE);
         if (kith_cbor_need(r, walk, 3)) m->session = read_u32(r);
         if (kith_cbor_find(r, walk, 4)) read_offer(r, &m->run);
+        if (kith_cbor_find(r, walk, 5)) read_but(r, m);
         break;
     case KITH_RELAY_CONNECTED:
         if (kith_cbor_need(r, walk, 1)) m->session = read_u32(r);
@@ -304,11 +315,14 @@ static void write_register(kith_writer *w, const kith_relay_message *m)
 
 static void write_connect(kith_writer *w, const kith_relay_message *m)
 {
-    kith_cbor_write_map(w, 2u + (m->connect.target_instance != NULL) + (m->run.data != NULL));
+    size_t but = m->connect.but_count;
+    kith_cbor_write_map(w, 2u + (m->connect.target_instance != NULL) + (m->run.data != NULL) + (but != 0));
+    if (but > KITH_RELAY_BUT_MAX) w->bad = true;
     write_bytes(w, 1, m->connect.target, KITH_RELAY_FINGERPRINT_SIZE);
     if (m->connect.target_instance) write_bytes(w, 2, m->connect.target_instance, KITH_RELAY_INSTANCE_SIZE);
     write_uint(w, 3, m->session);
     write_offer(w, 4, &m->run);
+    if (but && !w->bad) write_bytes(w, 5, m->connect.but, but * KITH_RELAY_INSTANCE_SIZE);
 }
 
 static void write_incoming(kith_writer *w, const kith_relay_message *m)

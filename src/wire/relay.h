@@ -32,6 +32,7 @@
 #define KITH_RELAY_TEXT_MAX      200                       /* bytes of a text for people */
 #define KITH_RELAY_AUTHORITY_MAX 255                       /* bytes of "host:port" */
 #define KITH_RELAY_OFFER_MAX     8192                      /* bytes of an offer's packets */
+#define KITH_RELAY_BUT_MAX       16                        /* instances that a CONNECT does not mean */
 #define KITH_RELAY_TAG_MAX       ((UINT32_C(1) << 22) - 1) /* a pairing tag: two words of 11 bits */
 #define KITH_RELAY_DATA_HEAD     7
 #define KITH_RELAY_CONTROL_MAX   (KITH_RELAY_OFFER_MAX + 512)                 /* bytes of any message but DATA */
@@ -141,7 +142,9 @@ typedef struct kith_relay_message {
         } registered;
         struct {
             const uint8_t *target;          /* a fingerprint */
-            const uint8_t *target_instance; /* NULL: whichever registered last */
+            const uint8_t *target_instance; /* NULL: whichever registered last, */
+            const uint8_t *but;             /* but none of these, one after the other */
+            size_t but_count;
         } connect;
         struct {
             const uint8_t *udp_id;

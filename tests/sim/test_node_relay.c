@@ -450,11 +450,52 @@ static void back_to_the_relay(void **state)
     world_free(&w);
 }
 
+/* Another process of the same device, which takes files, but from somebody else. */
+static void open_other(victim *v, const victim *first)
+{
+    kith_problem problem = {0};
+    kith_receive_options options = {
+        .size = sizeof options, .folder = "/in", .from = "01890000-0000-7000-8000-000000000099"};
+    *v = (victim){.sim = first->sim, .host = first->host, .relay = first->relay};
+    assert_ok(kith_sim_env_new(v->host, &v->env));
+    assert_ok(kith_home_open(v->env, "/home", &v->home));
+    if (kith_home_unlock(v->home, (kith_bytes){"pw", 2}, &v->seed, &problem)) fail_msg("%s", problem.message);
+    victim_open(v);
+    kith_core_receive(v->core, ++v->last_op, &options);
+}
+
+#define OTHERS 3
+
+/* The relay leads to the node that registered last, which does not take the file, nor do the two before that: the one
+ * that does is found, and when there is none that is said. */
+static void nodes_of_a_device_behind_a_relay(void **state)
+{
+    (void)state;
+    for (int takes = 0; takes < 2; takes++) {
+        static world w;
+        static victim other[OTHERS];
+        world_make(&w, 31, SYMMETRIC, SYMMETRIC);
+        open_both(&w);
+        if (takes) receive(&w);
+        for (size_t i = 0; i < OTHERS; i++) {
+            open_other(&other[i], &w.v[1]);
+            kith_sim_run_for(w.sim, KITH_SIM_S);
+        }
+        send(&w, KITH_PATH_ANY);
+        if (takes) check_arrived(&w);
+        if (!kith_sim_run_until(w.sim, ended, &w.v[0], 10 * KITH_SIM_S)) fail_msg("it does not end");
+        if (!takes) assert_int_equal(last_event(&w.v[0], KITH_EVENT_END)->err, KITH_ERR_NOT_ALLOWED);
+        for (size_t i = 0; i < OTHERS; i++) victim_close(&other[i]);
+        world_free(&w);
+    }
+}
+
 int main(void)
 {
     if (getenv("KITH_TEST")) cmocka_set_test_filter(getenv("KITH_TEST"));
     for (size_t i = 0; i < BIG; i += 61) content[i] = (uint8_t)(i >> 7);
     const struct CMUnitTest tests[] = {
+        TEST(nodes_of_a_device_behind_a_relay),
         TEST(every_pair_of_nats),
         TEST(the_relay_alone),
         TEST(no_relay_where_none_is_wanted),

@@ -98,7 +98,7 @@ static void meet(void)
 {
     uint8_t offer[PACKET] = {1};
     kith_packet first = {.data = offer, .size = sizeof offer, .segment = sizeof offer};
-    assert_ok(kith_relay_client_connect(a.relay.client, b.fingerprint, NULL, &first, &a.session));
+    assert_ok(kith_relay_client_connect(a.relay.client, b.fingerprint, NULL, NULL, 0, &first, &a.session));
     relay_env_flush(&a.relay);
     run_s(1);
 }

@@ -465,7 +465,7 @@ static void restarting(void **state)
     uint64_t at = event->at_ns;
     assert_in_range(at - now, 5 * S, 5 * S + KITH_RELAY_SPREAD_NS);
     uint8_t target[32] = {0};
-    assert_int_equal(kith_relay_client_connect(client, target, NULL, NULL, &session), KITH_ERR_STATE);
+    assert_int_equal(kith_relay_client_connect(client, target, NULL, NULL, 0, NULL, &session), KITH_ERR_STATE);
     pass_to_deadline();
     assert_true(now == at);
     assert_non_null(hear(KITH_RELAY_EVENT_DIAL)); /* there and then */
@@ -567,7 +567,7 @@ static int body(void *argument)
     hear(KITH_RELAY_EVENT_SIGN);
     kith_relay_client_signed(c, signature);
     relay_registers(&usual_limits);
-    err = kith_relay_client_connect(c, target, NULL, NULL, &session);
+    err = kith_relay_client_connect(c, target, NULL, NULL, 0, NULL, &session);
     size_t size;
     if (!err && (!kith_relay_client_output(c, &size) || size < 100)) err = KITH_ERR_NOMEM; /* REGISTER, lost */
     kith_relay_client_sent(c);

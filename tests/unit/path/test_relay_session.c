@@ -40,7 +40,7 @@ static int registered_with_udp(void **state)
 static uint32_t connect_to(const kith_packet *offer)
 {
     uint32_t session = 0;
-    assert_ok(kith_relay_client_connect(client, target, other_instance, offer, &session));
+    assert_ok(kith_relay_client_connect(client, target, other_instance, NULL, 0, offer, &session));
     return session;
 }
 
@@ -85,7 +85,7 @@ static void connecting_with_an_offer(void **state)
     assert_int_equal(message.run.size, 2500);
     assert_int_equal(message.run.segment, 1200);
     assert_memory_equal(message.run.data, bytes, 2500);
-    assert_int_equal(kith_relay_client_connect(client, target, NULL, &too_large, &second), KITH_ERR_ARG);
+    assert_int_equal(kith_relay_client_connect(client, target, NULL, NULL, 0, &too_large, &second), KITH_ERR_ARG);
     second = connect_to(NULL);
     assert_true(second != session && second < KITH_RELAY_SESSION_OF_RELAY);
     assert_null(client_said(KITH_RELAY_CONNECT).run.data);
@@ -125,7 +125,7 @@ static void more_than_there_is_room_for(void **state)
         connect_to(NULL);
         client_said(KITH_RELAY_CONNECT);
     }
-    assert_int_equal(kith_relay_client_connect(client, target, NULL, NULL, &session), KITH_ERR_LIMIT);
+    assert_int_equal(kith_relay_client_connect(client, target, NULL, NULL, 0, NULL, &session), KITH_ERR_LIMIT);
     for (unsigned i = 0; i < KITH_RELAY_CLIENT_INCOMING; i++) {
         relay_brings(THEIRS(i), id_b, NULL);
         assert_non_null(hear(KITH_RELAY_EVENT_INCOMING));
@@ -176,7 +176,7 @@ static void an_end_forgets_all(void **state)
     assert_int_equal(hear(KITH_RELAY_EVENT_LOST)->why, KITH_ERR_LOST);
     assert_true(client_is_silent()); /* what waited is not said to the next one */
     assert_int_equal(kith_relay_client_data(client, session, &run, buffer, &send), KITH_ERR_NOT_FOUND);
-    assert_int_equal(kith_relay_client_connect(client, target, NULL, NULL, &session), KITH_ERR_STATE);
+    assert_int_equal(kith_relay_client_connect(client, target, NULL, NULL, 0, NULL, &session), KITH_ERR_STATE);
     relay_sends(session, &run);
     assert_null(data.data);
 }
@@ -206,7 +206,7 @@ static void the_queue_is_bounded(void **state)
     for (unsigned i = 0; i < 100000; i++) /* of a relay that asks and does not read */
         relay_says(&(kith_relay_message){.type = KITH_RELAY_PING, .ping = {.bytes = ping}});
     uint32_t session;
-    assert_int_equal(kith_relay_client_connect(client, target, NULL, &offer, &session), KITH_ERR_LIMIT);
+    assert_int_equal(kith_relay_client_connect(client, target, NULL, NULL, 0, &offer, &session), KITH_ERR_LIMIT);
     size_t all = 0, size;
     while (kith_relay_client_output(client, &size)) {
         all += size;

@@ -273,6 +273,78 @@ static void what_one_instance_refuses(void **state)
     assert_int_equal(a.m.gone.reason, KITH_RELAY_GONE_UNREACHABLE);
 }
 
+static void say_connect_but(peer *p, const peer *target, uint32_t session, const uint8_t *but, size_t count)
+{
+    say(p, &(kith_relay_message){.type = KITH_RELAY_CONNECT,
+                                 .session = session,
+                                 .connect = {.target = target->fingerprint, .but = but, .but_count = count}});
+}
+
+/* What the dialler does not mean is left out, also when it comes to who is next. */
+static void but_these_instances(void **state)
+{
+    (void)state;
+    peer a, node[3];
+    uint8_t but[3][KITH_RELAY_INSTANCE_SIZE];
+    enter(&a, 1, "192.0.2.1:1");
+    for (uint8_t i = 0; i < 3; i++) {
+        char from[24];
+        snprintf(from, sizeof from, "192.0.2.2:%u", i + 1u);
+        arrive(&node[i], 2, from, AUTHORITY);
+        node[i].instance[0] = i + 1;
+        say_register(&node[i], AUTHORITY, NULL);
+        registered(&node[i]);
+        memcpy(but[2 - i], node[i].instance, sizeof but[0]); /* the last first */
+    }
+    say_connect_but(&a, &node[0], 3, but[0], 1);
+    expect(&a, KITH_RELAY_CONNECTED);
+    quiet(&node[2]);
+    expect(&node[1], KITH_RELAY_INCOMING);
+    say_connect_but(&a, &node[0], 4, but[1], 1);
+    expect(&a, KITH_RELAY_CONNECTED);
+    expect(&node[2], KITH_RELAY_INCOMING);
+    say_gone(&node[2], node[2].m.session);
+    quiet(&node[1]);
+    expect(&node[0], KITH_RELAY_INCOMING);
+    say_connect_but(&a, &node[0], 5, but[0], 3); /* nobody is left */
+    expect(&a, KITH_RELAY_CONNECTED);
+    for (size_t i = 0; i < 3; i++) quiet(&node[i]);
+    quiet(&a);
+    advance(settings.refuse_ms);
+    expect_gone(&a, 5, KITH_RELAY_GONE_UNREACHABLE);
+}
+
+/* One that says nothing has its time, then the one before it is asked. */
+static void what_one_instance_does_not_answer(void **state)
+{
+    (void)state;
+    static const uint8_t packet[100] = {7};
+    peer a, one, two;
+    enter(&a, 1, "192.0.2.1:1");
+    enter(&one, 2, "192.0.2.2:1");
+    arrive(&two, 2, "192.0.2.2:2", AUTHORITY);
+    two.instance[0] = 2;
+    say_register(&two, AUTHORITY, NULL);
+    registered(&two);
+    say_connect(&a, &one, 3);
+    expect(&a, KITH_RELAY_CONNECTED);
+    expect(&two, KITH_RELAY_INCOMING);
+    uint32_t silent = two.m.session;
+    advance(settings.refuse_ms - 1);
+    quiet(&one);
+    advance(1);
+    expect(&one, KITH_RELAY_INCOMING);
+    uint32_t number = one.m.session;
+    expect_gone(&two, silent, KITH_RELAY_GONE_ENDED);
+    say_data(&two, silent, packet, sizeof packet, sizeof packet); /* too late */
+    quiet(&a);
+    advance(settings.refuse_ms); /* there is no other: it may take its time */
+    quiet(&a);
+    say_data(&one, number, packet, sizeof packet, sizeof packet);
+    expect(&a, KITH_RELAY_DATA);
+    assert_int_equal(a.m.session, 3);
+}
+
 static void idle_sessions_end(void **state)
 {
     (void)state;
@@ -435,6 +507,8 @@ int main(void)
         HUB_TEST(absent_looks_like_unwilling),
         HUB_TEST(slow_to_answer),
         HUB_TEST(instances),
+        HUB_TEST(but_these_instances),
+        HUB_TEST(what_one_instance_does_not_answer),
         HUB_TEST(numbers),
         HUB_TEST(to_itself),
         HUB_TEST(to_another_instance_of_itself),

@@ -367,7 +367,7 @@ static void relay(void **state)
                             .limits = {1, 2, 3, 4, 5, 6, 7, 65007},
                             .software = {"kith", 4},
                             .unix_ms = (uint64_t)with}},
-            {.type = KITH_RELAY_CONNECT, .session = 1, .run = offer, .connect = {some, maybe}},
+            {.type = KITH_RELAY_CONNECT, .session = 1, .run = offer, .connect = {some, maybe, some, 2}},
             {.type = KITH_RELAY_CONNECTED, .session = 1, .connected = {some}},
             {.type = KITH_RELAY_INCOMING, .session = UINT32_MAX, .run = offer, .incoming = {some, some, some}},
             {.type = KITH_RELAY_GONE, .session = 1, .gone = {KITH_RELAY_GONE_ENDED}},

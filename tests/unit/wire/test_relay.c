@@ -97,6 +97,22 @@ static void connect_survives(void **state)
     assert_ok(kith_relay_read(out, kith_relay_write(&m, out, sizeof out), &got));
     assert_null(got.connect.target_instance);
     assert_null(got.run.data);
+    assert_int_equal(got.connect.but_count, 0);
+    m.connect.but = bytes + 120;
+    for (m.connect.but_count = 1; m.connect.but_count <= KITH_RELAY_BUT_MAX; m.connect.but_count++) {
+        assert_ok(kith_relay_read(out, kith_relay_write(&m, out, sizeof out), &got));
+        assert_int_equal(got.connect.but_count, m.connect.but_count);
+        assert_memory_equal(got.connect.but, bytes + 120, m.connect.but_count * KITH_RELAY_INSTANCE_SIZE);
+    }
+    assert_int_equal(kith_relay_write(&m, out, sizeof out), 0); /* one too many */
+    m.connect.but_count = 1;
+    size_t size = kith_relay_write(&m, out, sizeof out), at = size - KITH_RELAY_INSTANCE_SIZE - 1;
+    assert_int_equal(out[at], 0x40 + KITH_RELAY_INSTANCE_SIZE);
+    out[at]--; /* no whole number of them */
+    assert_int_equal(kith_relay_read(out, size - 1, &got), KITH_ERR_FORMAT);
+    out[at] = 0x40; /* none */
+    assert_int_equal(kith_relay_read(out, at + 1, &got), KITH_ERR_FORMAT);
+    m.connect.but_count = 0;
     m.connect.target = NULL;
     assert_int_equal(kith_relay_write(&m, out, sizeof out), 0);
 }
