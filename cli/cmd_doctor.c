@@ -1,6 +1,7 @@
 #include "commands.h"
 #include "output.h"
 #include "session.h"
+#include "settings.h"
 
 #include <stdio.h>
 
@@ -64,10 +65,8 @@ static bool home_is_bad(const session *s, examination *x)
     kith_event e = {.kind = KITH_EVENT_FINDING, .state = KITH_FINDING_BAD, .check = "home"};
     kith_device_info self;
     kith_problem problem;
-    char value[KITH_SETTING_TEXT];
-    bool set;
     kith_err err = kith_self(s->home, &self, &problem);
-    if (!err) err = kith_config_get(s->home, kith_setting_at(0)->key, value, &set, &problem); /* the file is good */
+    if (!err) err = setting_check(s, &problem);
     if (!err) return false;
     snprintf(e.result, sizeof e.result, "%s", kith_err_name(err));
     snprintf(e.message, sizeof e.message, "%s", problem.message);

@@ -2,6 +2,7 @@
 
 #include "interrupt.h"
 #include "output.h"
+#include "settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -285,6 +286,7 @@ int session_open_own(session *s)
     kith_device_info self;
     secret password;
     kith_err err = kith_self(s->home, &self, &problem); /* who has no identity is not asked for its password */
+    if (!err) err = setting_check(s, &problem);         /* nor who needs to put right what is set */
     if (err) return out_problem(err, problem.message);
     for (int tries = 0;;) {
         secret_init(&password);

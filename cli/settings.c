@@ -29,6 +29,13 @@ int setting_read(const session *s, const char *key, setting *out)
     return 0;
 }
 
+kith_err setting_check(const session *s, kith_problem *problem)
+{
+    char value[KITH_SETTING_TEXT];
+    bool set;
+    return kith_config_get(s->home, kith_setting_at(0)->key, value, &set, problem);
+}
+
 int setting_or_option(const session *s, option_id id, const char *key, setting *room, const char **value)
 {
     *value = args_value(s->args, id);

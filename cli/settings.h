@@ -23,6 +23,8 @@ int setting_or_option(const struct session *s, option_id id, const char *key, se
 /* As args_choice, else the setting's. */
 int setting_choice(const struct session *s, option_id id, const char *key, const char *wanted, const char *const *names,
                    int *index);
+/* Whether config.json can be used; one that is not there can.  An error is not said. */
+kith_err setting_check(const struct session *s, kith_problem *problem);
 /* Whether this device neither announces nor looks on the local network. */
 int setting_no_lan(const struct session *s, bool *no_lan);
 const char *setting_variable(const char *key); /* of the environment, where it is set; else NULL */

@@ -343,8 +343,9 @@ static void say_multicast(doctor_op *d)
 {
     kith_event e = {0};
     if (d->op.core->config.no_lan)
-        kith__doctor_tell(d, &e, "multicast", KITH_FINDING_UNKNOWN, "", "leave --no-lan out",
-                          "not looked at, as --no-lan says");
+        kith__doctor_tell(d, &e, "multicast", KITH_FINDING_UNKNOWN, "",
+                          "leave --no-lan out, or say --lan where it is set so (kith config lan)",
+                          "not looked at: --no-lan, or the setting lan, says not to");
     else if (!d->lan.usable)
         kith__doctor_tell(
             d, &e, "multicast", KITH_FINDING_BAD, "no-socket",

@@ -165,7 +165,8 @@ static void say_relays(doctor_op *d)
     kith_event e = {0};
     for (size_t i = 0; i < d->relay_count; i++) say_relay(d, &d->relays[i]);
     if (!d->relay_count)
-        kith__doctor_tell(d, &e, "relay", KITH_FINDING_WARNING, "none", "name one with --relay URL, or in KITH_RELAY",
+        kith__doctor_tell(d, &e, "relay", KITH_FINDING_WARNING, "none",
+                          "name one: kith config relay URL for good, or --relay URL",
                           "no relay is used: devices that are not on this local network are not found");
 }
 

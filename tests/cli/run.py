@@ -368,6 +368,9 @@ def test_settings_count():
     equal(p.locked("doctor").returncode, 0)
     has(p.trace(), "doctor keys=1")
     config(p, lan=1)
+    r = p.run("ping", "laptop", "--no-input")  # said before a password is asked for
+    equal(r.returncode, 7)
+    has(r.stderr, "lan: not true or false")
     r = p.run("doctor")
     equal(r.returncode, 1)
     has(r.stdout, "lan: not true or false")
