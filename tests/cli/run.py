@@ -54,7 +54,7 @@ class Place:
         """Without a terminal."""
         done = subprocess.run([KITH, *words], input=input, capture_output=True, text=True, cwd=self.dir, timeout=PATIENCE,
                               env={**self.env, **dict(env)}, start_new_session=True, **kwargs)
-        if "--json" in words:
+        if "--json" in words and not {"-V", "--version"} & set(words):
             note_printed(words, done.stdout)
         return done
 
@@ -1677,6 +1677,147 @@ def test_completion():
         if shutil.which(shell):
             r = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True)
             equal((r.returncode, r.stderr), (0, ""), shell)
+
+
+# ---- what holds for every command ----
+
+DONE = "pair end\njoin end\nping end\nlook looked\nsend end\nreceive end\npin end\ndaemon start\ndaemon end\ndown end\ninbox end\nanswer end\ndoctor end\n"
+COMMANDS = {  # what follows the name so that it ends well where nobody can be asked; its script before the end
+    "init": ("", ""),
+    "status": ("", ""),
+    "pair": ("--yes", f"pair code words={WORDS.replace(' ', '_')} expires_ms=1700000000000\npair expiring\npair attempt err=-23\npair ask open=1\npair paired\n"),
+    "join": (f"--yes {WORDS}", "join ask open=1\njoin paired\n"),
+    "devices": ("", "look sighted\n"),
+    "ping": ("laptop", "ping pong rtt_ns=1\n"),
+    "send": ("--to laptop film.mkv", SEND.rpartition("send end")[0]),
+    "receive": ("--once", RECEIVE.rpartition("receive failed")[0]),
+    "up": ("--dir .", ""),
+    "down": ("", ""),
+    "inbox": ("accept 7", ""),
+    "verify": ("laptop --ok", ""),
+    "trust": ("a1b2c3 --yes", "pin ask open=1\npin paired\n"),
+    "permit": ("laptop file deny", ""),
+    "rename": ("laptop other", ""),
+    "forget": ("phone", ""),
+    "revoke": ("laptop --yes", ""),
+    "passwd": ("--new-password-file new", ""),
+    "recovery": ("", ""),
+    "backup": ("b", ""),
+    "restore": ("b --home other", ""),
+    "doctor": ("", "doctor finding check=udp state=1 message=datagrams_get_out\n"),
+    "relay": ("--listen 127.0.0.1:1", ""),
+    "completion": ("bash", ""),
+    "version": ("", ""),
+    "help": ("", ""),
+}
+WAIT = ("pair", "join", "ping", "send", "receive", "trust", "doctor")  # --timeout ends them as a failure
+
+
+def place_of(command, script=None):
+    """A place in which COMMANDS' line ends well."""
+    p = Place(script=COMMANDS[command][1] + DONE if script is None else script)
+    if command == "inbox":
+        p.env["KITH_FAKE_DAEMON"] = ""
+    (p.dir / "film.mkv").write_text("x")
+    (p.dir / "new").write_text("better\n")
+    (p.dir / "new").chmod(0o600)
+    if command == "restore":
+        (p.dir / "b").write_text("desk\nsecret\n")
+    return p
+
+
+def line_of(command, *options):
+    return [*options, command, *COMMANDS[command][0].split()]
+
+
+def everywhere():
+    """Each command that `kith help` lists."""
+    listed = re.findall(r"^  ([a-z]+)", Place().run("help").stdout.partition("Commands:")[2].partition("\nOptions")[0], re.M)
+    equal(sorted(listed), sorted(COMMANDS), "COMMANDS has not what kith help lists")
+    return listed
+
+
+def on_terminal(command, *options, env=(), password=True):
+    p = place_of(command)
+    t = p.terminal(*(["--password-file", str(p.password)] if password else []), *line_of(command, *options), env=env)
+    t.wait()
+    return t
+
+
+def test_everywhere_options():
+    """Every option of every command, before it and after it."""
+    options = [["--quiet"], ["-q"], ["--verbose"], ["-v"], ["-vv"], ["--home", "h"], ["--json"], ["--plain"], ["--no-qr"], ["--password-file", "f"],
+               ["--no-input"], ["--timeout", "5"], ["--relay", "ws://x", "--relay", "none"], ["--relay-token-file", "f"], ["--no-lan"],
+               ["--listen", "127.0.0.1:7"]]
+    every = [word for option in options for word in option]
+    for c in everywhere():
+        for words in (["--help", *every, c], [c, *every, "--help"], [*every, c, "-h"]):
+            r = Place().run(*words)
+            equal((r.returncode, r.stderr), (0, ""), words)
+            has(r.stdout, f"Usage: kith {c}")
+        for words in (["-V", *every, c], [c, *every, "--version"]):
+            r = Place().run(*words)
+            equal((r.returncode, r.stderr), (0, ""), words)
+        r = Place().run(c, "--bogus", "--", "x")
+        equal(r.returncode, 2)
+        has(r.stderr, f"kith {c} has no option --bogus")
+        r = Place().run("--json", c, "--bogus")
+        equal([(e["event"], e["code"]) for e in events(r.stdout)] + [r.stderr, r.returncode], [("error", 2), "", 2])
+
+
+def test_everywhere_ends_well():
+    """As the table says, with --json each line an event, with --quiet not a word but what was asked for; no password from nowhere."""
+    for c in everywhere():
+        p = place_of(c)
+        plain = p.locked(*line_of(c))
+        equal(plain.returncode, 0, f"{c}: {plain.stderr}")
+        assert "\x1b" not in plain.stdout + plain.stderr and "\r" not in plain.stdout + plain.stderr, c
+        q = place_of(c)
+        quiet = q.locked(*line_of(c, "--quiet"))
+        equal((quiet.returncode, quiet.stdout.replace(str(q.dir), ""), quiet.stderr), (0, plain.stdout.replace(str(p.dir), ""), ""), c)
+        r = place_of(c).locked(*line_of(c, "--json"))
+        equal((r.returncode, r.stderr), (2 if c == "completion" else 0, ""), c)  # a script for a shell is no JSON
+        if c != "help":
+            assert all("event" in e for e in events(r.stdout)), r.stdout
+        verbose = place_of(c).locked(*line_of(c, "-vv"))
+        equal((verbose.returncode, verbose.stdout.count("\n")), (0, plain.stdout.count("\n")), c)
+
+
+def test_everywhere_nobody_is_asked():
+    """With --no-input nothing is asked, however much there is to ask and though there is a terminal: exit 2 naming the option."""
+    for c in everywhere():
+        t = on_terminal(c, "--no-input", password=False)
+        assert t.status in (0, 2), f"{c}: {t.status}: {t.seen}"
+        if t.status:
+            assert re.search(r"--no-input forbids it: say --[a-z]", t.seen), f"{c}: {t.seen}"
+        r = place_of(c).run(*line_of(c))  # no terminal: the same
+        equal(r.returncode, t.status, f"{c}: {r.stderr}")
+
+
+def test_everywhere_plain():
+    """Whole lines: nothing drawn, whichever way it is asked for; and with NO_COLOR no colour."""
+    for c in everywhere():
+        first = on_terminal(c, "--plain")
+        equal(first.status, 0, f"{c}: {first.seen}")
+        assert "\x1b" not in first.seen + first.out and "█" not in first.seen, f"{c}: {first.seen}"
+        assert not re.search(r"\r(?!\n)", first.seen + first.out), f"{c}: {first.seen}"
+        for env in ({"KITH_PLAIN": "1"}, {"TERM": "dumb"}):
+            t = on_terminal(c, env=env)
+            assert "\x1b" not in t.seen + t.out and "█" not in t.seen, f"{c} {env}: {t.seen}"
+            equal(t.seen.count("\n"), first.seen.count("\n"), f"{c} {env}: {t.seen}")
+        t = on_terminal(c, env={"NO_COLOR": "1"})
+        assert not re.search(r"\x1b\[[0-9;]*m", t.seen + t.out), f"{c}: {t.seen}"
+        assert "█" not in on_terminal(c, "--no-qr").seen, c
+
+
+def test_everywhere_gives_up():
+    """--timeout ends what waits with 6, and with --json that is an event."""
+    for c in WAIT:
+        r = place_of(c, "").locked(*line_of(c, "--timeout", "1"))
+        equal(r.returncode, 6, f"{c}: {r.stderr}")
+        has(r.stderr, "gave up after 1 second")
+        r = place_of(c, "").locked(*line_of(c, "--timeout", "1", "--json"))
+        equal((events(r.stdout)[-1]["event"], events(r.stdout)[-1]["code"], r.returncode, r.stderr), ("error", 6, 6, ""), c)
 
 
 # ---- after all of them: what the others saw ----
