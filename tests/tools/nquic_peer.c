@@ -9,7 +9,8 @@
  *
  * HEX are 32 bytes.  Prints "key HEX" (its public static key) and "listening ADDR"; then on --connect
  *     ok streams=N bytes=N rtt_ms=N retry=0|1 key_updates=N mtu=N lost=N
- * or "failed WHY".  Exit status 0 when all is well, 1 else, 2 for wrong arguments. */
+ * or "failed WHY", with "by peer" behind it when the peer said so (a close or a stateless reset).  Exit status 0 when
+ * all is well, 1 else, 2 for wrong arguments. */
 #include "../support/quic_env.h"
 #include "base/text.h"
 #include "crypto/keys.h"
@@ -176,7 +177,7 @@ static void on_closed(peer *p, const kith_quic_event *event)
         printf("closed %s code=%llu %s\n", kith_err_name(event->err), (unsigned long long)event->code,
                kith_printable(event->reason, strlen(event->reason), reason, sizeof reason));
     else if ((!good || !p->ok) && !p->failed)
-        printf("failed %s\n", kith_err_name(event->err));
+        printf("failed %s%s\n", kith_err_name(event->err), event->by_peer ? " by peer" : "");
     fflush(stdout);
     kith_conn_free(event->conn);
     if (!p->listen && p->hold) p->ok = p->ok && good;
