@@ -273,6 +273,49 @@ static void a_connection_goes_over(void **state)
     }
 }
 
+/* ---- who does not send much, beside who does ---- */
+
+#define LAN_RATE    12500000u          /* bytes a second: the slowest LAN there is, on which a queue is longest */
+#define PING_MOST   (20 * KITH_SIM_MS) /* what is promised of one while a file is sent */
+#define PING_EVERY  (50 * KITH_SIM_MS)
+#define PINGS_LEAST 5
+
+/* Pings while a file is under way, whichever of TCP and UDP it goes over. */
+static void pings_during_bulk(void **state)
+{
+    (void)state;
+    static const kith_path paths[] = {KITH_PATH_ANY, KITH_PATH_UDP};
+    for (size_t i = 0; i < 2; i++) {
+        static world w;
+        char id[KITH_UUID_TEXT_SIZE];
+        uint64_t most = 0;
+        size_t pongs = 0;
+        begin(&w, 29, OPEN, OPEN);
+        slow(&w, KITH_SIM_MS / 5, LAN_RATE);
+        kith_sim_lan_set_discovery(w.net, 0, 0);
+        kith_uuid_text(w.v[1].self.device.id, id);
+        send(&w, paths[i]);
+        kith_op file = w.v[0].last_op;
+        if (!kith_sim_run_until(w.sim, flows, &w.v[0], 30 * KITH_SIM_S)) fail_msg("it does not begin");
+        while (!last_event(&w.v[0], KITH_EVENT_SENT)) {
+            kith_core_ping(w.v[0].core, ++w.v[0].last_op, id, 1);
+            kith_sim_run_for(w.sim, PING_EVERY);
+        }
+        assert_string_equal(last_event(&w.v[0], KITH_EVENT_SENT)->path, i ? "udp" : "tcp");
+        for (size_t k = 0; k < w.v[0].count; k++) {
+            const kith_event *e = &w.v[0].events[k];
+            if (e->kind == KITH_EVENT_END && e->op != file) assert_ok(e->err);
+            if (e->kind != KITH_EVENT_PONG) continue;
+            pongs++;
+            if (e->rtt_ns > most) most = e->rtt_ns;
+        }
+        if (getenv("KITH_TRACE")) printf("%zu pings, the longest %.2f ms\n", pongs, (double)most / 1e6);
+        assert_true(pongs >= PINGS_LEAST);
+        assert_true(most > 0 && most < PING_MOST);
+        world_free(&w);
+    }
+}
+
 int main(void)
 {
     if (getenv("KITH_TEST")) cmocka_set_test_filter(getenv("KITH_TEST"));
@@ -280,7 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(udp_blocked_on_one_side), TEST(nobody_is_reached),           TEST(pings_go_over),
         TEST(both_dial_at_once),       TEST(no_tcp_where_none_is_wanted), TEST(bulk_goes_to_tcp_when_it_is_there),
-        TEST(tcp_that_comes_and_goes), TEST(a_connection_goes_over),
+        TEST(tcp_that_comes_and_goes), TEST(a_connection_goes_over),      TEST(pings_during_bulk),
     };
     return cmocka_run_group_tests_name("sim/node_beside", tests, NULL, NULL);
 }
