@@ -33,9 +33,12 @@ set(CPACK_DEBIAN_COMMAND_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_COMMAND_PACKAGE_DEPENDS libwebsockets-evlib-uv) # which libwebsockets loads when the relay runs
 set(CPACK_COMPONENT_COMMAND_DESCRIPTION "${pitch}\n.\nThis package has the command.")
 
+# Debian's name and form for it.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS CHANGELOG.md)
+execute_process(COMMAND gzip -9nc ${CMAKE_SOURCE_DIR}/CHANGELOG.md OUTPUT_FILE ${CMAKE_BINARY_DIR}/changelog.gz COMMAND_ERROR_IS_FATAL ANY)
 foreach(component IN LISTS CPACK_COMPONENTS_ALL)
   string(TOUPPER ${component} upper)
   set(doc_dir ${CMAKE_INSTALL_DATADIR}/doc/${CPACK_DEBIAN_${upper}_PACKAGE_NAME})
-  install(FILES packaging/copyright CHANGELOG.md DESTINATION ${doc_dir} COMPONENT ${component})
+  install(FILES packaging/copyright ${CMAKE_BINARY_DIR}/changelog.gz DESTINATION ${doc_dir} COMPONENT ${component})
 endforeach()
 include(CPack)
