@@ -395,6 +395,8 @@ void kith__dial_next(dial *d, uint64_t patience_ns)
     go_on(d);
 }
 
+bool kith__dial_is_over(const dial *d) { return d->over; }
+
 void kith__dial_free(dial *d)
 {
     if (!d) return;

@@ -47,7 +47,8 @@ void kith__dial_next(dial *d, uint64_t patience_ns);
 /* After `connected` of a dial by tag: is there another node with this tag that was not tried?  All addresses of the one
  * that was count as tried from here on. */
 bool kith__dial_more(dial *d);
-void kith__dial_free(dial *d); /* gives up; NULL is fine; also due after `connected` and `failed` */
+bool kith__dial_is_over(const dial *d); /* it has connected or failed */
+void kith__dial_free(dial *d);          /* gives up; NULL is fine; also due after `connected` and `failed` */
 /* Somebody new is on the network: look again. */
 void kith__dial_look_again(kith_core *core);
 

@@ -96,10 +96,27 @@ static void ping_end(ping_op *p, kith_err err)
     ping_free(&p->op);
 }
 
+static void ping_dial(ping_op *p, uint64_t patience_ns);
+
 static void ping_cancel(op *o, kith_err why) { ping_end((ping_op *)o, why); }
 
-static void ping_lost(void *user, kith_err why) { ping_end(user, why); }
-static void ping_gone(channel *c, kith_err why) { ping_end(c->owner, why); }
+/* A session that is lost without a word may have been with a node that was killed: another one may answer in time. */
+static void ping_lost(void *user, kith_err why)
+{
+    ping_op *p = user;
+    uint64_t now = kith__core_now(p->op.core), until = p->sent_ns + PING_PATIENCE_NS;
+    if (why != KITH_ERR_LOST || !p->channel || now >= until) {
+        ping_end(p, why);
+        return;
+    }
+    kith__channel_free(p->channel);
+    p->channel = NULL;
+    p->got = 0;
+    kith__session_unuse(&p->hold);
+    ping_dial(p, until - now);
+}
+
+static void ping_gone(channel *c, kith_err why) { ping_lost(c->owner, why); }
 
 static void ping_pong(ping_op *p)
 {
@@ -160,6 +177,16 @@ static void ping_connected(void *user, session *s)
 
 static void ping_failed(void *user, kith_err why) { ping_end(user, why); }
 
+static void ping_dial(ping_op *p, uint64_t patience_ns)
+{
+    static const dial_events events = {.connected = ping_connected, .failed = ping_failed};
+    p->op.core->env->timers->set(p->timer, NEVER);
+    kith__dial_free(p->dial);
+    p->dial = NULL;
+    kith_err err = kith__dial_device(p->op.core, &p->peer, DIAL_ANY, NULL, patience_ns, &events, p, &p->dial);
+    if (err) ping_end(p, err);
+}
+
 /* Over TCP, where the datagrams that it began with have found no direct way. */
 static void ping_go_over(ping_op *p)
 {
@@ -185,7 +212,6 @@ static void ping_timer(void *user)
 void kith_core_ping(kith_core *core, kith_op id, const char *device_id, uint32_t count)
 {
     static const op_kind kind = {.name = "ping", .needs_keys = true, .cancel = ping_cancel, .free = ping_free};
-    static const dial_events events = {.connected = ping_connected, .failed = ping_failed};
     kith_peer peer;
     kith_err err = KITH_OK;
     if (!kith__core_find_peer_id(core, device_id, &peer, &err)) {
@@ -207,7 +233,6 @@ void kith_core_ping(kith_core *core, kith_op id, const char *device_id, uint32_t
         kith_free(p);
         return;
     }
-    err = kith__dial_device(core, &peer, DIAL_ANY, NULL, PING_PATIENCE_NS, &events, p, &p->dial);
-    if (err) ping_end(p, err);
+    ping_dial(p, PING_PATIENCE_NS);
     kith__core_pump(core);
 }

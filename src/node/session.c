@@ -9,6 +9,7 @@
 #include "node/lan.h"
 #include "node/own.h"
 #include "node/relay.h"
+#include "node/rescue.h"
 #include "node/roam.h"
 #include "service/code.h"
 #include "service/wire_error.h"
@@ -173,6 +174,7 @@ static void session_end(session *s, kith_err why)
         hold->lost(hold->user, said);
     }
     if (s->watch.failed) s->watch.failed(s->watch.user, s, said); /* unless unwatched by one of those */
+    kith__rescue_end(s);
     kith__roam_end(s);
     s->core->env->timers->close(s->timer);
     kith_conn_free(s->conn);
@@ -450,9 +452,12 @@ void kith__session_event(carrier *from, const kith_quic_event *event)
     case KITH_QUIC_DATAGRAM:
         if (!s->refused) datagrams(s);
         break;
+    case KITH_QUIC_SILENT:
+        kith__roam_event(s, event);
+        kith__rescue_silent(s);
+        break;
     case KITH_QUIC_PATH:
     case KITH_QUIC_ASKED:
-    case KITH_QUIC_SILENT:
     case KITH_QUIC_MOVED: kith__roam_event(s, event); break;
     default: stream_event(s, event); break;
     }

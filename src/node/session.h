@@ -82,8 +82,9 @@ struct session {
     kith_hello peer; /* once greeted */
     kith_peer known; /* once greeted and not for_pairing; dialled with `expected`: from the start */
     kith_standing standing;
-    kith_addr remote;  /* where it is now */
-    struct roam *roam; /* NULL: it stays where it is */
+    kith_addr remote;      /* where it is now */
+    struct roam *roam;     /* NULL: it stays where it is */
+    struct rescue *rescue; /* it is silent; NULL: it is not */
     session_watch watch;
     kith_list channels;
     kith_stream *control_out, *control_in;

@@ -99,7 +99,7 @@ static void world_make(world *w, uint64_t seed)
 static void world_free(world *w)
 {
     victim_close(&w->a);
-    victim_close(&w->b1);
+    if (w->b1.core) victim_close(&w->b1);
     if (w->b2.core) {
         w->b2.closed = false;
         victim_close(&w->b2);
@@ -185,6 +185,117 @@ static void when_no_node_serves_that_is_said(void **state)
     world_free(&w);
 }
 
+/* ---- one that is killed ---- */
+
+#define GOES_OVER (2 * KITH_SIM_S) /* from the kill until work goes on at another node: 1.5 s of silence, and a look   \
+                                    */
+
+static void kill_first(world *w)
+{
+    kith_sim_kill(w->b1.env);
+    victim_release(&w->b1);
+}
+
+static bool has_pong(void *user) { return last_event(user, KITH_EVENT_PONG) != NULL; }
+
+/* What a ping waits for after the node that it went to was killed. */
+static uint64_t next_pong_after_kill(world *w, uint64_t restart_after_ns)
+{
+    kith_core_ping(w->a.core, ++w->a.last_op, id_of(&w->b1), 0);
+    kith_sim_run_for(w->sim, 5 * KITH_SIM_S / 2);
+    assert_true(has_pong(&w->a));
+    kill_first(w);
+    uint64_t killed = kith_sim_now_ns(w->sim);
+    w->a.count = 0;
+    if (restart_after_ns) {
+        kith_sim_run_for(w->sim, restart_after_ns);
+        make_second(&w->b2, &w->b1);
+        receive(&w->b2);
+    }
+    if (!kith_sim_run_until(w->sim, has_pong, &w->a, 60 * KITH_SIM_S)) fail_msg("no answer");
+    assert_null(last_event(&w->a, KITH_EVENT_END));
+    return kith_sim_now_ns(w->sim) - killed;
+}
+
+/* A second of it is the ping's own pause. */
+static void a_ping_goes_on_at_another_node(void **state)
+{
+    (void)state;
+    uint64_t longest = 0;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        static world w;
+        world_make(&w, seed);
+        make_second(&w.b2, &w.b1);
+        receive(&w.b2);
+        kith_sim_run_for(w.sim, KITH_SIM_S + seed * KITH_SIM_S / 10);
+        uint64_t took = next_pong_after_kill(&w, 0);
+        if (took > longest) longest = took;
+        if (took > GOES_OVER + KITH_SIM_S) fail_msg("seed %llu: %.2f s", (unsigned long long)seed, (double)took / 1e9);
+        world_free(&w);
+    }
+    printf("the longest: %.2f s\n", (double)longest / 1e9);
+}
+
+/* There is one node, and it is started anew: at once, or after a while. */
+static void a_ping_goes_on_at_a_node_started_anew(void **state)
+{
+    (void)state;
+    uint64_t longest = 0;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        static world w;
+        uint64_t pause = 1 + (seed - 1) * KITH_SIM_S / 2;
+        world_make(&w, seed);
+        uint64_t took = next_pong_after_kill(&w, pause), after = took - pause;
+        if (after > longest) longest = after;
+        if (took > pause + GOES_OVER + KITH_SIM_S)
+            fail_msg("seed %llu, back after %.1f s: %.2f s", (unsigned long long)seed, (double)pause / 1e9,
+                     (double)took / 1e9);
+        world_free(&w);
+    }
+    printf("the longest: %.2f s\n", (double)longest / 1e9);
+}
+
+#define LARGE      (16u << 20)
+#define LARGE_RATE 5000000          /* bytes a second */
+#define LARGE_TIME (4 * KITH_SIM_S) /* all of it, at that rate */
+
+/* A file is on its way to a node that is killed: another node of the device has the rest. */
+static void a_file_goes_on_at_another_node(void **state)
+{
+    (void)state;
+    const kith_sim_link slow = {.delay_ns = KITH_SIM_MS, .mtu = 1500, .rate = LARGE_RATE};
+    uint8_t *large = kith_calloc(1, LARGE), *data;
+    uint64_t longest = 0;
+    for (size_t i = 0; i < LARGE; i++) large[i] = (uint8_t)(i * 7 + i / 1000);
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        static world w;
+        size_t size;
+        world_make(&w, seed);
+        kith_sim_lan_set_link(w.lan, &slow);
+        assert_ok(kith_sim_put_file(w.a.host, "/file", large, LARGE, 0644));
+        receive(&w.b1);
+        send(&w);
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+        make_second(&w.b2, &w.b1);
+        receive(&w.b2);
+        kith_sim_run_for(w.sim, KITH_SIM_S / 2 + seed * KITH_SIM_S / 10);
+        assert_null(last_event(&w.a, KITH_EVENT_END));
+        kill_first(&w);
+        uint64_t killed = kith_sim_now_ns(w.sim);
+        assert_ok(how_it_ended(&w, 60 * KITH_SIM_S));
+        uint64_t took = kith_sim_now_ns(w.sim) - killed;
+        if (took > longest) longest = took;
+        if (took > GOES_OVER + LARGE_TIME) fail_msg("seed %llu: %.2f s", (unsigned long long)seed, (double)took / 1e9);
+        assert_ok(kith_sim_get_file(w.b2.host, "/in/file", &data, &size));
+        assert_int_equal(size, LARGE);
+        assert_memory_equal(data, large, size);
+        kith_free(data);
+        world_free(&w);
+    }
+    printf("the longest: %.2f s\n", (double)longest / 1e9);
+    kith_free(large);
+}
+
 #define NODES 10
 
 /* Ten nodes of one device, each with a topic of its own: all are reachable, in any order, also when some of them are
@@ -241,6 +352,9 @@ int main(void)
         TEST(when_no_node_receives_that_is_said),
         TEST(a_connection_goes_to_the_node_that_serves),
         TEST(when_no_node_serves_that_is_said),
+        TEST(a_ping_goes_on_at_another_node),
+        TEST(a_ping_goes_on_at_a_node_started_anew),
+        TEST(a_file_goes_on_at_another_node),
         TEST(each_of_ten_is_reachable),
     };
     return cmocka_run_group_tests_name("sim/node_many", tests, NULL, NULL);
