@@ -4,7 +4,7 @@ import sys
 import time
 
 from cases_pairing import expect
-from netns import Net, copy, eventually, join, know, pair, random_file, same
+from netns import Failed, Net, copy, eventually, join, know, pair, random_file, same
 
 FORGER = pathlib.Path(__file__).resolve().parent / "mdns_forger.py"
 PORT = 40777
@@ -169,3 +169,23 @@ def case_without_the_local_network():
         receiver.kill()
         n.b.receive("--no-lan", "--listen", f"0.0.0.0:{PORT}")
         n.a.send(n.b, copy(file, "second"), "--no-lan").ends(0)
+
+
+def case_a_node_is_killed():
+    """A ping goes on at another node of the device, and at the only one when that is started anew."""
+    with Net() as n:
+        know(n.a, n.b)
+        first = n.b.receive()
+        first.begins()
+        ping = n.a.kith("ping", n.b.id)
+        ping.event("pong")
+        second = n.b.receive()
+        second.begins()
+        first.kill()
+        ping.event("pong", after=len(ping.events))
+        second.kill()
+        after = len(ping.events)
+        n.b.receive().begins()
+        ping.event("pong", after=after)
+        if not ping.running():
+            raise Failed("it ended: " + ping.said())
