@@ -15,12 +15,13 @@ static bool is_member(const kith_verdict *verdict, const uint8_t *fingerprint)
     return m && m->state == KITH_MEMBER;
 }
 
-static void remove_others(const kith_verdict *verdict, bool only, kith_trust *trust)
+/* `unnamed`: also those that the graph does not name. */
+static void remove_others(const kith_verdict *verdict, bool unnamed, kith_trust *trust)
 {
     for (size_t i = kith_trust_count(trust); i-- > 0;) {
         const kith_peer *peer = kith_trust_at(trust, i);
         bool named = kith_verdict_find(verdict, peer->fingerprint) != NULL;
-        if (peer->kind != KITH_PEER_OWN || is_member(verdict, peer->fingerprint) || (!named && !only)) continue;
+        if (peer->kind != KITH_PEER_OWN || is_member(verdict, peer->fingerprint) || (!named && !unnamed)) continue;
         if (kith_trust_remove(trust, peer->fingerprint)) return; /* cannot be: it was just seen */
     }
 }
@@ -57,12 +58,14 @@ static size_t count_own(const kith_trust *trust)
     return count;
 }
 
+void kith_graph_leave_others(const kith_verdict *verdict, kith_trust *trust) { remove_others(verdict, true, trust); }
+
 kith_err kith_graph_derive_trust(const kith_graph *graph, const kith_verdict *verdict,
-                                 const uint8_t self[static KITH_FINGERPRINT_SIZE], bool only, kith_trust *trust)
+                                 const uint8_t self[static KITH_FINGERPRINT_SIZE], kith_trust *trust)
 {
     kith_err err = KITH_OK;
     if (!is_member(verdict, self)) return KITH_OK;
-    remove_others(verdict, only, trust);
+    remove_others(verdict, false, trust);
     size_t own = count_own(trust);
     for (size_t i = 0; !err && i < verdict->count; i++) {
         const kith_member *m = &verdict->members[i];

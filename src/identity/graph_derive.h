@@ -10,12 +10,12 @@
 #define KITH_GRAPH_PINNED_MAX 256
 
 /* Members but `self` become own devices, called as they say; own devices that the graph names and that are no members
- * go.  What the graph does not name stays, unless `only` (a network that was left is not this one).  Where `self` is no
- * member itself nothing changes: it is not told any more.  A member whose UUID or key is pinned as another's is left
- * out.  LIMIT, NOMEM; then the set is half changed. */
+ * go.  What the graph does not name stays.  Where `self` is no member itself nothing changes: it is not told any more.
+ * A member whose UUID or key is pinned as another's is left out.  LIMIT, NOMEM; then the set is half changed. */
 KITH_MUST_CHECK kith_err kith_graph_derive_trust(const kith_graph *graph, const kith_verdict *verdict,
-                                                 const uint8_t self[static KITH_FINGERPRINT_SIZE], bool only,
-                                                 kith_trust *trust);
+                                                 const uint8_t self[static KITH_FINGERPRINT_SIZE], kith_trust *trust);
+/* Own devices that are no members go, all of them: those of a network that is left for this one.  Nobody is pinned. */
+void kith_graph_leave_others(const kith_verdict *verdict, kith_trust *trust);
 /* The pair in force and the members' deposits for it, in place of what is there; of more than there is room for, the
  * first in order of admission.  NOMEM. */
 KITH_MUST_CHECK kith_err kith_graph_derive_master(const kith_graph *graph, const kith_verdict *verdict,

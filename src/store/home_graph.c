@@ -47,8 +47,7 @@ kith_err kith_home_verify_graph(kith_home *home, kith_graph **out, kith_problem 
 
 /* ---- what is derived ---- */
 
-static kith_err derive_trust(const kith_home *home, const kith_graph *graph, bool only, kith_trust *trust,
-                             kith_problem *problem)
+static kith_err derive_trust(const kith_home *home, const kith_graph *graph, kith_trust *trust, kith_problem *problem)
 {
     kith_identity identity = {0};
     kith_verdict verdict = {0};
@@ -58,7 +57,7 @@ static kith_err derive_trust(const kith_home *home, const kith_graph *graph, boo
     kith_fingerprint(identity.device.id, identity.keys.public_key, self);
     kith__identity_done(&identity);
     err = kith_graph_judge(graph, &verdict);
-    if (!err) err = kith_graph_derive_trust(graph, &verdict, self, only, trust);
+    if (!err) err = kith_graph_derive_trust(graph, &verdict, self, trust);
     kith_verdict_done(&verdict);
     return err ? kith__say_plain(problem, err) : KITH_OK;
 }
@@ -69,7 +68,7 @@ kith_err kith__home_derive_trust(const kith_home *home, kith_trust *trust, kith_
     uint8_t *data = NULL;
     size_t size = 0;
     kith_err err = read_graph(home, false, &graph, &data, &size, problem);
-    if (!err && kith_graph_count(graph)) err = derive_trust(home, graph, false, trust, problem);
+    if (!err && kith_graph_count(graph)) err = derive_trust(home, graph, trust, problem);
     kith_graph_free(graph);
     kith_free(data);
     return err;
@@ -91,13 +90,17 @@ static kith_err write_master(const kith_home *home, const kith_graph *graph, kit
     return err;
 }
 
-/* Own devices of another network go before its graph does: a crash in between must not leave them. */
+/* Own devices of another network go before its graph does: a crash in between must not leave them, nor bring in those
+ * of the network that is entered. */
 static kith_err leave_network(const kith_home *home, const kith_graph *graph, kith_problem *problem)
 {
     kith_trust *trust = NULL;
+    kith_verdict verdict = {0};
     kith_err err = kith__home_read_trust(home, &trust, problem);
-    if (!err) err = derive_trust(home, graph, true, trust, problem);
+    if (!err && (err = kith_graph_judge(graph, &verdict)) != KITH_OK) kith__say_plain(problem, err);
+    if (!err) kith_graph_leave_others(&verdict, trust);
     if (!err) err = kith__home_write_trust(home, trust, problem);
+    kith_verdict_done(&verdict);
     kith_trust_free(trust);
     return err;
 }

@@ -171,7 +171,7 @@ static void many_members(void **state)
     }
     assert_ok(kith_graph_judge(g, &v));
     assert_ok(kith_trust_new(&trust));
-    assert_ok(kith_graph_derive_trust(g, &v, d[1].entry.fingerprint, false, trust));
+    assert_ok(kith_graph_derive_trust(g, &v, d[1].entry.fingerprint, trust));
     assert_int_equal(kith_trust_count(trust), KITH_GRAPH_PINNED_MAX);
     assert_non_null(kith_trust_by_fingerprint(trust, d[3].entry.fingerprint)); /* who was in before */
     assert_ok(kith_master_new(&master));
