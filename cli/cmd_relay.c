@@ -1,5 +1,6 @@
 #include "../relay/serve.h"
 #include "commands.h"
+#include "interrupt.h"
 #include "output.h"
 
 static void on_listening(void *user, const char *address, const char *admin)
@@ -20,6 +21,12 @@ static void on_log(void *user, bool warning, const char *line)
         out_say("%s", line);
 }
 
+static bool on_stopped(void *user)
+{
+    (void)user;
+    return interrupted();
+}
+
 static int run(const cli_args *a)
 {
     char why[KITH_RELAY_WHY_SIZE] = "";
@@ -31,7 +38,7 @@ static int run(const cli_args *a)
                                   .limits = args_value(a, OPT_LIMITS),
                                   .user = args_value(a, OPT_USER),
                                   .check = args_has(a, OPT_CHECK)};
-    const kith_relay_said said = {.listening = on_listening, .log = on_log};
+    const kith_relay_said said = {.listening = on_listening, .log = on_log, .stopped = on_stopped};
     if (!options.listen) return out_error(EXIT_USAGE, "where?  --listen ADDR:PORT, such as --listen [::]:443");
     if (!options.cert != !options.key) return out_error(EXIT_USAGE, "--cert and --key go together");
     kith_err err = kith_relay_serve(&options, &said, why);

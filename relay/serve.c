@@ -294,6 +294,7 @@ kith_err kith_relay_serve(const kith_relay_options *options, const kith_relay_sa
     if (!err && !options->check) err = begin(&s, why);
     if (!err && !options->check) {
         say_listening(&s);
+        if (said->stopped(said->user)) kith_io_stop(s.io);
         while (!kith_io_stopping(s.io)) uv_run(kith_io_loop(s.io), UV_RUN_ONCE);
     }
     end(&s);

@@ -21,6 +21,7 @@ typedef struct kith_relay_said {
     /* It listens: the addresses with the ports picked; `admin` is NULL without. */
     void (*listening)(void *user, const char *address, const char *admin);
     void (*log)(void *user, bool warning, const char *line);
+    bool (*stopped)(void *user); /* a signal to stop came before the relay looked after signals itself */
     void *user;
 } kith_relay_said;
 
