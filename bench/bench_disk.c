@@ -1,5 +1,5 @@
-/* What the system's ways of writing and reading a file of 1 MiB chunks cost, as the store uses them or could: a line for
- * each with wall time and CPU seconds per GB.  The file is new each time and on the disk at the end (fsync).
+/* What the system's ways of writing and reading a file of 1 MiB chunks cost, as the store uses them or could: a line
+ * for each with wall time and CPU seconds per GB.  The file is new each time and on the disk at the end (fsync).
  *
  *     bench_disk FOLDER [megabytes]       1,000 unless given; run it several times, others' writing shows */
 #include <fcntl.h>
