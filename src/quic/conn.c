@@ -28,6 +28,8 @@ static uint64_t silent_at(const kith_conn *conn, const ngtcp2_conn_info *info)
     uint64_t limit = KITH_CONN_SILENT_RTTS * info->smoothed_rtt;
     if (limit < KITH_CONN_SILENT_MIN_NS) limit = KITH_CONN_SILENT_MIN_NS;
     if (limit > KITH_CONN_SILENT_MAX_NS) limit = KITH_CONN_SILENT_MAX_NS;
+    if (info->min_rtt != UINT64_MAX && limit < info->min_rtt + info->min_rtt / 2) /* it may still be on its way */
+        limit = info->min_rtt + info->min_rtt / 2;
     return conn->owed_ns && conn->established && !conn->silent_said ? conn->owed_ns + limit : UINT64_MAX;
 }
 

@@ -120,7 +120,8 @@ typedef struct kith_conn_stats {
     uint64_t window_extra;    /* what our receive windows have beyond the usual */
 } kith_conn_stats;
 void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out);
-/* A connection is silent when so many round trips, within these bounds, brought nothing. */
+/* A connection is silent when so many round trips, within these bounds, brought nothing; or one and a half where that
+ * is longer. */
 #define KITH_CONN_SILENT_RTTS   3
 #define KITH_CONN_SILENT_MIN_NS UINT64_C(250000000)
 #define KITH_CONN_SILENT_MAX_NS UINT64_C(1000000000)

@@ -1,7 +1,7 @@
 /* What a command does to a home, over all the files together: every write in turn fails, once or with all after it, or
- * is the last one of the process, or before the power fails.  Whatever happened, the home opens and is the one of before
- * or the one of after, in every file: the device, its password, who is its own, the pins, the recovery code and what was
- * deposited for it, contacts, settings; and what was begun can be done again. */
+ * is the last one of the process, or before the power fails.  Whatever happened, the home opens and is the one of
+ * before or the one of after, in every file: the device, its password, who is its own, the pins, the recovery code and
+ * what was deposited for it, contacts, settings; and what was begun can be done again. */
 #include "base/mem.h"
 #include "crypto/secret.h"
 #include "sim/sim.h"
@@ -33,9 +33,9 @@ typedef struct world {
 typedef struct state {
     bool there, contact, settings;
     char name[KITH_NAME_SIZE];
-    int password;                  /* which one opens it; */
-    int code;                      /* which is in force; -1: none */
-    bool in[OTHERS + 1], waiting;  /* 0: this device; a new code that waits for others */
+    int password;                 /* which one opens it; */
+    int code;                     /* which is in force; -1: none */
+    bool in[OTHERS + 1], waiting; /* 0: this device; a new code that waits for others */
     size_t members;
 } state;
 

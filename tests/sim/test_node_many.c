@@ -187,8 +187,9 @@ static void when_no_node_serves_that_is_said(void **state)
 
 /* ---- one that is killed ---- */
 
-#define GOES_OVER (2 * KITH_SIM_S) /* from the kill until work goes on at another node: 1.5 s of silence, and a look   \
-                                    */
+#define GOES_OVER                                                                                                      \
+    (2 * KITH_SIM_S) /* from the kill until work goes on at another node: 1.5 s of silence, and a look                 \
+                      */
 
 static void kill_first(world *w)
 {

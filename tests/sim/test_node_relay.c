@@ -7,7 +7,7 @@
 static const char *const kind_names[KINDS] = {"open", "full cone", "address", "port", "symmetric", "no UDP"};
 
 /* While a device moves from one home to another; progress is told once a chunk, that is after 0.6 s. */
-#define STALL       KITH_SIM_S
+#define STALL       (5 * KITH_SIM_S / 4)
 #define STALL_RELAY (5 * KITH_SIM_S / 2) /* where the relay is all there is, and has to be connected to anew */
 #define DIRECT      (3 * KITH_SIM_S)
 #define AWAY        (5 * KITH_SIM_S)     /* a relay that is away for a second is in use again */

@@ -111,12 +111,42 @@ static void said_to_the_peer(void **state)
     link_free(&l);
 }
 
+/* What is on its way there and back for two seconds is not missed before; what really does not come is. */
+static void a_long_way_is_not_silence(void **state)
+{
+    (void)state;
+    link_t l;
+    link_init(&l, 3);
+    l.delay = 1 * S;
+    assert_ok(link_start(&l, NULL, NULL));
+    l.ends[0].echo = true;
+    kith_conn *conn;
+    assert_ok(dial(&l, NULL, &conn));
+    assert_true(run_until(&l, 1, KITH_QUIC_CONNECTED, 1, 20 * S));
+    run_for(&l, 10 * S); /* the handshake repeats itself: nobody knew how far it is */
+    int before = l.ends[1].count[KITH_QUIC_SILENT];
+    kith_stream *stream;
+    assert_ok(kith_stream_open(conn, true, &stream));
+    for (int i = 0; i < 5; i++) {
+        assert_ok(kith_stream_write(stream, "how are you?", 12));
+        run_for(&l, 5 * S);
+    }
+    assert_int_equal(l.ends[1].count[KITH_QUIC_SILENT], before);
+    l.hook = swallow;
+    l.user = &(times){0};
+    assert_ok(kith_stream_write(stream, "are you there?", 14));
+    run_for(&l, 5 * S);
+    assert_int_equal(l.ends[1].count[KITH_QUIC_SILENT], before + 1);
+    link_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(windows_grow_to_their_caps),
         TEST(the_first_packet_is_repeated),
         TEST(said_to_the_peer),
+        TEST(a_long_way_is_not_silence),
     };
     return cmocka_run_group_tests_name("quic/tuning", tests, crypto_setup, NULL);
 }
