@@ -18,7 +18,7 @@
 static const kith_bytes passwords[] = {{"old password", 12}, {"new password", 12}};
 static const kith_kdf_params cheap = {.memory_kib = 8, .passes = 1, .lanes = 1};
 static const uint8_t codes[2][KITH_RECOVERY_CODE_SIZE] = {{42}, {43}}; /* of before and of after */
-static const char settings[] = "{\"name\": \"mine\"}";
+static const char settings[] = "{\"version\": 1, \"dir\": \"/home/me/in\", \"name\": \"mine\"}";
 
 typedef struct world {
     kith_sim *sim;
