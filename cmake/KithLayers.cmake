@@ -1,6 +1,6 @@
 # Each folder of src/ is a layer with an object library of its own, kith_<layer>.  A layer may use those named here, and (by
 # script/check-includes, which reads this table) include their headers and no others.
-set(KITH_LAYERS base wire crypto identity discovery path quic env store service relay io sim node)
+set(KITH_LAYERS base wire crypto identity discovery path quic env store service relay io sim node op api)
 set(KITH_USES_base "")
 set(KITH_USES_wire base)
 set(KITH_USES_crypto base wire)
@@ -14,7 +14,9 @@ set(KITH_USES_service base wire crypto identity)
 set(KITH_USES_relay base wire crypto identity)
 set(KITH_USES_io base wire env)
 set(KITH_USES_sim base wire env)
-set(KITH_USES_node base wire crypto identity discovery path quic env store service io)
+set(KITH_USES_node base wire crypto identity discovery path quic env store service)
+set(KITH_USES_op base wire crypto identity discovery path quic env store service node)
+set(KITH_USES_api base wire crypto identity discovery path quic env store service node op io)
 
 # The layers that bytes of a transfer go through are compiled for speed, all else for size.
 set(KITH_FAST_LAYERS base wire crypto path quic service relay io)
@@ -76,7 +78,7 @@ function(kith_library target kind)
   add_library(${target} ${kind})
   set_target_properties(${target} PROPERTIES OUTPUT_NAME kith ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
-  kith_link_layers(${target} io node)
+  kith_link_layers(${target} api)
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>)
 endfunction()
 kith_library(kith_static STATIC)

@@ -9,7 +9,6 @@
 #include "node/relay.h"
 #include "node/roam.h"
 #include "node/session.h"
-#include "node/talk.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -161,13 +160,14 @@ void kith__core_job_done(kith_core *core)
 
 static void on_closing_timer(void *user);
 
-kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_problem *problem)
+kith_err kith__core_new(const kith_core_config *config, const core_hooks *hooks, kith_core **out, kith_problem *problem)
 {
     uint8_t seed[KITH_RNG_SEED_SIZE];
     kith_core *core = kith_calloc(1, sizeof *core);
     kith_err err = KITH_ERR_NOMEM;
     if (!core) goto fail;
     core->env = config->env;
+    core->hooks = hooks;
     core->config = *config;
     core->home = config->home;
     kith_list_init(&core->carriers);
@@ -271,7 +271,7 @@ void kith_core_free(kith_core *core)
     }
     kith__session_free_all(core);
     kith__own_close(core);
-    kith__talk_forget_all(core);
+    core->hooks->forget(core);
     kith__roam_unwatch(core);
     kith__lan_stop(core);
     kith__relays_free(core);

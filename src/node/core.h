@@ -11,10 +11,9 @@
  *   dial     finding a device's addresses and racing them                       dial.{h,c}
  *   relay    connections to relays, and sessions over them as addresses         relay.h relay*.c
  *   lan      announcing ourselves, and who is seen                              lan.{h,c}
- *   talk     connections with messages: kept alive, and taken                   op_talk.c op_serve.c talk.h
- *   transfer one file of a receive                                              transfer.c receive.h
- *   doctor   what this network allows, and what is in the way                   doctor.h doctor_*.c
- *   op_*     what the application asked for: pair, join, ping, look, send, receive, connect, serve
+ *   rescue   other nodes of a device whose session falls silent                 rescue.{h,c}
+ *
+ * What the application asked for (src/op) is above, and heard through core_hooks.
  *
  * Nothing here is called from another thread, and every entry from the loop ends with core_pump. */
 #ifndef KITH_NODE_CORE_H
@@ -38,6 +37,22 @@
 #define LINGER_STEP_NS (SECOND_NS / 50)
 
 typedef struct op op;
+struct channel;
+
+/* What the node below the operations has to ask or tell them (op/op.c). */
+typedef struct core_hooks {
+    /* Take an incoming stream (its service's number is read already), or say why not: NOT_ALLOWED (not served now),
+     * AGAIN (too many), NOMEM. */
+    kith_err (*serve_pair)(struct channel *c);
+    kith_err (*serve_ping)(struct channel *c);
+    kith_err (*serve_file)(struct channel *c);
+    kith_err (*serve_talk)(struct channel *c);
+    bool (*pairing)(const kith_core *core, uint32_t *tag); /* the tag of the pairing code that is open, if one is */
+    void (*lan_changed)(kith_core *core);                  /* who is on the local network */
+    void (*twin)(kith_core *core);                         /* another machine announces this device's identity */
+    void (*revoked)(kith_core *core);                      /* this device is no member any more, by its own graph */
+    void (*forget)(kith_core *core);                       /* the core goes */
+} core_hooks;
 
 /* What kinds of operations differ in. */
 typedef struct op_kind {
@@ -58,6 +73,7 @@ struct op { /* first member of each kind's own structure */
 
 struct kith_core {
     kith_env *env;
+    const core_hooks *hooks;
     kith_core_config config;
     kith_home *home;
     kith_rng rng;
@@ -98,6 +114,9 @@ struct kith_core {
 };
 
 /* ---- core.c ---- */
+/* As kith_core_new (op/op.h); `hooks` is borrowed for the core's life. */
+KITH_MUST_CHECK kith_err kith__core_new(const kith_core_config *config, const core_hooks *hooks, kith_core **out,
+                                        kith_problem *problem);
 uint64_t kith__core_now(const kith_core *core);
 /* Deal with what is due: QUIC's events to their sessions, packets to the socket, the timer.  Harmless when already
  * under way. */

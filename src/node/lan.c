@@ -82,7 +82,7 @@ static void tell_twin(struct lan *l)
         l->core, KITH_LOG_WARN,
         "%s announces this device's own id: one identity must run on one machine only (`kith doctor` says more)",
         kith_addr_text(&where, text));
-    kith__receive_twin(l->core);
+    l->core->hooks->twin(l->core);
 }
 
 static void on_seen(void *user, const kith_lan_record *record)
@@ -108,7 +108,7 @@ static void on_seen(void *user, const kith_lan_record *record)
     if (known) kith__roam_seen(l->core, txt.id);
     if (known) kith__session_doubt(l->core, txt.id, record->instance);
     kith__dial_look_again(l->core);
-    kith__look_again(l->core);
+    l->core->hooks->lan_changed(l->core);
     kith__core_pump(l->core);
 }
 
@@ -180,7 +180,7 @@ void kith__lan_announce(kith_core *core)
     if (!l || !l->lan || !core->datagrams) return;
     kith_lan_record record = {.port = kith_core_local(core).port};
     kith_txt txt = {0};
-    txt.pairing = kith__pair_tag(core, &txt.tag);
+    txt.pairing = core->hooks->pairing(core, &txt.tag);
     bool wanted = (txt.pairing || core->receiver || core->serving) && !core->closing;
     if (!wanted) {
         if (l->announcing && core->env->lan->update(l->lan, NULL))

@@ -25,8 +25,6 @@ void kith__lan_want_known(kith_core *core);
 size_t kith__lan_find_device(kith_core *core, const kith_peer *peer, kith_addr *out, size_t cap);
 /* `nodes` gets, for each address, a number that stands for the running node that announced it. */
 size_t kith__lan_find_tag(kith_core *core, uint32_t tag, kith_addr *out, uint64_t *nodes, size_t cap);
-/* The tag of the pairing code that is open now, if one is. (op_pair.c) */
-bool kith__pair_tag(const kith_core *core, uint32_t *tag);
 /* A device, as it announces itself: whoever may have said so. */
 typedef struct lan_device {
     uint8_t uuid[KITH_UUID_SIZE], fingerprint[KITH_TXT_FINGERPRINT_SIZE]; /* how the fingerprint begins */
@@ -51,10 +49,6 @@ typedef struct lan_census {
 void kith__lan_trial(kith_core *core, uint16_t port);
 void kith__lan_trial_end(kith_core *core);
 void kith__lan_census(kith_core *core, lan_census *out);
-/* Tell receivers that another machine announces this device's identity.  (op_receive.c) */
-void kith__receive_twin(kith_core *core);
 bool kith__lan_sees_device(kith_core *core, const kith_peer *peer, kith_addr *where);
-/* Report to look operations what is new. (op_look.c) */
-void kith__look_again(kith_core *core);
 
 #endif

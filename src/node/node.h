@@ -1,6 +1,6 @@
-/* The node: everything composed, on one env.  kith.h's functions run it on a thread of its own (api.c); the simulator
- * runs many in virtual time.  All calls are on the env's loop thread; nothing here blocks except kith_core_new
- * (reading the home). */
+/* The node, seen from outside: sessions with devices, on one env, and what runs over them (op/op.h, which also makes
+ * one).  kith.h's functions run it on a thread of its own (api/calls.c); the simulator runs many in virtual time.  All
+ * calls are on the env's loop thread; nothing here blocks except kith_core_new (reading the home). */
 #ifndef KITH_NODE_NODE_H
 #define KITH_NODE_NODE_H
 
@@ -47,7 +47,6 @@ typedef struct kith_core_config {
     const kith_core_talk *talk; /* user: emit_user; NULL: no connections are made or served */
 } kith_core_config;
 
-KITH_MUST_CHECK kith_err kith_core_new(const kith_core_config *config, kith_core **out, kith_problem *problem);
 /* End every operation (their END events come), say goodbye, wait for jobs; then `closed` is called, once, after which
  * kith_core_free is due. */
 void kith_core_close(kith_core *core, void (*closed)(void *user), void *user);
@@ -55,27 +54,6 @@ void kith_core_close(kith_core *core, void (*closed)(void *user), void *user);
  * be running (a simulated kill): no event comes.  NULL is fine. */
 void kith_core_free(kith_core *core);
 
-/* As in kith.h; what is wrong is said by the op's END event.  `op` is chosen by the caller, unique and not 0. */
-void kith_core_pair(kith_core *core, kith_op op, const kith_pair_options *options);
-void kith_core_join(kith_core *core, kith_op op, const char *words, const kith_pair_options *options);
-void kith_core_ping(kith_core *core, kith_op op, const char *device_id, uint32_t count);
-void kith_core_look(kith_core *core, kith_op op, bool strangers);
-void kith_core_pin(kith_core *core, kith_op op, const char *device, const kith_pin_options *options);
-void kith_core_doctor(kith_core *core, kith_op op, const kith_doctor_options *options);
-void kith_core_send_file(kith_core *core, kith_op op, const char *device_id, const char *path,
-                         const kith_send_options *options);
-/* Beside others: the newest that wants what a device sends takes it.  That one application has one is its owner's rule.
- */
-void kith_core_receive(kith_core *core, kith_op op, const kith_receive_options *options);
-void kith_core_receive_file(kith_core *core, kith_op transfer, const char *path, kith_conflict conflict);
-void kith_core_connect(kith_core *core, kith_op op, const char *device_id, const kith_connect_options *options);
-void kith_core_serve(kith_core *core, kith_op op, const char *topic, const kith_serve_options *options);
-/* Takes the message.  The owner counts what was not confirmed, so that it stays below KITH_UNDELIVERED_MAX. */
-void kith_core_send_message(kith_core *core, kith_op connection, kith_talk_message *message);
-void kith_core_send_datagram(kith_core *core, kith_op connection, const void *data, size_t size); /* or lose it */
-void kith_core_finish(kith_core *core, kith_op connection);
-/* The application has these of what kith_core_talk.message gave, in order. */
-void kith_core_taken(kith_core *core, kith_op connection, uint64_t messages, size_t bytes);
 void kith_core_answer(kith_core *core, kith_op question, bool yes);
 void kith_core_cancel(kith_core *core, kith_op op);
 /* The relay of this number as it was configured, and whether it serves us now; false: there are not so many. */

@@ -251,7 +251,7 @@ void kith__own_changed(kith_core *core)
     }
     bool before = own->revoked;
     own->revoked = out_of_it(own);
-    if (own->revoked && !before) kith__receive_revoked(core);
+    if (own->revoked && !before) core->hooks->revoked(core);
     own->tend = must_speak(own);
     if (own->tend) kith__own_start_job(own, NULL, NULL);
 }

@@ -37,11 +37,10 @@ void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32
  * for the message of what was refused, and no more. */
 void kith__own_told(kith_core *core, const char *reason);
 void kith__own_told_text(const kith_core *core, char *out, size_t size);
-/* By its own graph, of records that it has verified: is this device no member any more?  Receivers hear of the change
- * (op_receive.c). */
+/* By its own graph, of records that it has verified: is this device no member any more?  Receivers hear of the change.
+ */
 #define OWN_CANNOT_ADMIT "this device was revoked: it cannot let another in"
 bool kith__own_is_revoked(const kith_core *core);
-void kith__receive_revoked(kith_core *core);
 
 /* The peer of this session is refused as revoked: hand it the record that says so, and what is needed to verify that,
  * which is what the record's author knew.  It was a member then, so it learns nothing that was not for it.  False:

@@ -127,7 +127,7 @@ static void open_socket(relay_link *l)
 void kith__relay_link_mailbox(relay_link *l)
 {
     uint32_t tag = 0;
-    bool wanted = kith__pair_tag(l->all->core, &tag);
+    bool wanted = l->all->core->hooks->pairing(l->all->core, &tag);
     if (!l->client || !kith_relay_client_is_registered(l->client)) return;
     if (l->has_mailbox && (!wanted || tag != l->mailbox)) {
         l->has_mailbox = false;

@@ -172,11 +172,4 @@ void kith__channel_give_up(channel *c, kith_err why);
 void kith__session_path(const session *s, char path[static 8], char scope[static 16],
                         char address[static KITH_ADDR_TEXT_SIZE]);
 
-/* ---- services: each takes an incoming stream (its number already read), or says why not: NOT_ALLOWED (not served
- * now), AGAIN (too many), NOMEM ---- */
-KITH_MUST_CHECK kith_err kith__ping_serve(channel *c);
-KITH_MUST_CHECK kith_err kith__pair_serve(channel *c);
-KITH_MUST_CHECK kith_err kith__receive_serve(channel *c);
-KITH_MUST_CHECK kith_err kith__talk_serve(channel *c);
-
 #endif

@@ -54,14 +54,18 @@ void kith__session_paired(session *s)
     kith__book_watch(s->core);
 }
 
-static const struct {
-    kith_service service;
-    kith_err (*serve)(channel *c);
-} services[] = {
-    [STREAM_PAIR] = {KITH_SERVICE_PAIR, kith__pair_serve},    [STREAM_PING] = {KITH_SERVICE_PING, kith__ping_serve},
-    [STREAM_FILE] = {KITH_SERVICE_FILE, kith__receive_serve}, [STREAM_TALK] = {KITH_SERVICE_TALK, kith__talk_serve},
-    [STREAM_TRUST] = {KITH_SERVICE_TRUST, kith__own_serve},
-};
+/* The service that a stream begins with, and who takes it; NULL: nobody. */
+static kith_err (*service_of(const core_hooks *hooks, uint64_t number, kith_service *service))(channel *c)
+{
+    switch (number) {
+    case STREAM_PAIR: *service = KITH_SERVICE_PAIR; return hooks->serve_pair;
+    case STREAM_PING: *service = KITH_SERVICE_PING; return hooks->serve_ping;
+    case STREAM_FILE: *service = KITH_SERVICE_FILE; return hooks->serve_file;
+    case STREAM_TALK: *service = KITH_SERVICE_TALK; return hooks->serve_talk;
+    case STREAM_TRUST: *service = KITH_SERVICE_TRUST; return kith__own_serve;
+    default: return NULL;
+    }
+}
 
 static kith_err serve(channel *c, uint64_t number)
 {
@@ -69,10 +73,11 @@ static kith_err serve(channel *c, uint64_t number)
     kith_err err = s->standing == KITH_STANDING_UNKNOWN ? s->refused : kith__session_check(s);
     if (err) return err;
     if (!s->greeted) return kith__own_serve(c); /* is_verdict */
-    if (number >= sizeof services / sizeof *services || !services[number].serve) return KITH_ERR_NOT_ALLOWED;
-    if (!kith__session_verdict(s, services[number].service, NULL)) return KITH_ERR_NOT_ALLOWED;
-    c->service = services[number].service;
-    return services[number].serve(c);
+    kith_service service;
+    kith_err (*take)(channel *) = service_of(s->core->hooks, number, &service);
+    if (!take || !kith__session_verdict(s, service, NULL)) return KITH_ERR_NOT_ALLOWED;
+    c->service = service;
+    return take(c);
 }
 
 /* A stream of the peer's for what it may not do any more. */

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "crypto/secret.h"
 #include "discovery/txt.h"
-#include "node/node.h"
+#include "op/op.h"
 #include "service/hello.h"
 #include "service/wire_error.h"
 #include "sim/sim.h"

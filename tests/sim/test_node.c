@@ -3,7 +3,7 @@
  * worlds (default 1,000); KITH_SEED runs one, with its trace in KITH_TRACE. */
 #include "base/mem.h"
 #include "crypto/secret.h"
-#include "node/node.h"
+#include "op/op.h"
 #include "sim/sim.h"
 #include "testlib.h"
 

@@ -1,7 +1,7 @@
 /* What a receiver has already does not come again. */
 #include "receive_world.h"
 
-#define HASHED_MAX (8 * MIB) /* HASH_FIRST_MAX of op_send.c */
+#define HASHED_MAX (8 * MIB) /* HASH_FIRST_MAX of op/send.c */
 
 static void send_as(world *w, const char *name)
 {

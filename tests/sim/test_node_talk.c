@@ -4,7 +4,8 @@
  * many worlds (default 250); KITH_SEED runs one, with its log in KITH_TRACE. */
 #include "base/mem.h"
 #include "crypto/secret.h"
-#include "node/talk.h"
+#include "op/op.h"
+#include "op/talk.h"
 #include "sim/sim.h"
 #include "testlib.h"
 

@@ -1,7 +1,7 @@
 /* Serving a topic to paired devices that keep no rule of it. */
 #include "base/mem.h"
 #include "hostile_world.h"
-#include "node/talk.h"
+#include "op/talk.h"
 #include "service/talk_bytes.h"
 
 #define NODE "192.168.1.10"
