@@ -28,12 +28,11 @@ static int run(const cli_args *a)
     if (!status) status = receiving_folder(dir ? dir : ".", &folder);
     if (!status && args_has(a, OPT_FROM)) status = session_find(&s, args_value(a, OPT_FROM), &from);
     if (!status) status = session_open(&s);
-    receiving *r = status ? NULL : receiving_new(options.once, false);
+    receiving *r = status ? NULL : receiving_new(options.once, false, folder);
     if (r) {
         options.folder = folder;
         if (args_has(a, OPT_FROM)) options.from = from.id;
         kith_err err = kith_receive(s.node, &options, &s.op);
-        if (!err) receiving_ready(&s, folder);
         status = session_begin(&s, err, &handler, &r);
         session_close(&s);
     } else if (!status) {

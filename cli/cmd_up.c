@@ -137,7 +137,7 @@ static int run(const cli_args *a)
     mallopt(M_ARENA_MAX, 1); /* who waits most of the time needs no heap for each thread */
     if (!status) status = check_alone(&s);
     if (!status) status = open_node(&s);
-    if (!status && !(u.receiving = receiving_new(false, true))) {
+    if (!status && !(u.receiving = receiving_new(false, true, NULL))) {
         session_close(&s);
         status = out_problem(KITH_ERR_NOMEM, NULL);
     }

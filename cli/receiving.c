@@ -33,6 +33,7 @@ struct receiving {
     kith_err failed; /* of the last transfer that failed */
     char message[640 + OUT_NAME + 4];
     bool inbox;
+    const char *folder;
     unsigned long files;
 };
 
@@ -210,6 +211,9 @@ void receiving_event(session *s, const kith_event *event)
         out_event(json_pack("{s:s, s:s}", "event", "twin", "address", event->address));
         break;
     case KITH_EVENT_REVOKED: out_revoked(event->message); break;
+    case KITH_EVENT_READY:
+        if (r->folder) receiving_ready(s, r->folder);
+        break;
     case KITH_EVENT_FAILED: failed(s, event); break;
     default: break;
     }
@@ -225,12 +229,13 @@ bool receiving_end(session *s, const kith_event *event)
 
 /* ---- beginning ---- */
 
-receiving *receiving_new(bool once, bool inbox)
+receiving *receiving_new(bool once, bool inbox, const char *folder)
 {
     receiving *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     r->once = once;
     r->inbox = inbox;
+    r->folder = folder;
     return r;
 }
 

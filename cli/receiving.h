@@ -7,8 +7,9 @@
 
 typedef struct receiving receiving;
 
-/* `inbox`: nobody is asked here, offers wait in the inbox.  NULL: no memory. */
-receiving *receiving_new(bool once, bool inbox);
+/* `inbox`: nobody is asked here, offers wait in the inbox.  `folder`: where to, borrowed, said when it is ready; NULL:
+ * the caller says it.  NULL: no memory. */
+receiving *receiving_new(bool once, bool inbox, const char *folder);
 void receiving_free(receiving *r);
 unsigned long receiving_files(const receiving *r); /* that came */
 

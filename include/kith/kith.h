@@ -413,8 +413,7 @@ typedef enum kith_event_kind {
     KITH_EVENT_OFFER,     /* receive: transfer is offered by device, and is to be asked about: name (never with a "/"),
                              bytes_total; answer with kith_receive_file(transfer) or kith_answer(transfer) */
     KITH_EVENT_START,     /* send, receive: transfer begins: name, bytes_total, bytes = what was there from before.
-                             daemon: programs can attach: path_name, the socket.
-                             serve: connections are taken from now on: name = the topic */
+                             daemon: programs can attach: path_name, the socket */
     KITH_EVENT_PROGRESS,  /* send, receive: bytes of bytes_total, at most 10 a second */
     KITH_EVENT_FILE, /* receive: whole, checked and in place: name, path_name, bytes_total, hash; already = an identical
                         file was there */
@@ -432,6 +431,7 @@ typedef enum kith_event_kind {
     KITH_EVENT_REVOKED, /* receive: this device is revoked (kith_revoked): message */
     KITH_EVENT_LOOKED,  /* look, nearby: who is on the local network has had the time to say so, and was reported.  Who
                            appears later is reported, too */
+    KITH_EVENT_READY,   /* receive, serve: what comes is taken from now on (serve: name = the topic) */
 } kith_event_kind;
 
 /* How good a finding of kith_doctor is. */
@@ -581,10 +581,11 @@ typedef struct kith_receive_options {
                    only decline */
     bool inbox; /* what is to be asked about waits in the daemon's inbox (kith_inbox), too: anybody may answer it */
 } kith_receive_options;
-/* Take what trusted devices send, until cancelled: for each transfer OFFER (contacts unless `yes`; with `ask` all),
- * START, PROGRESS, and FILE or FAILED, which does not end the receiving.  Names are cleaned: nothing is written outside
- * of `folder`.  A node receives once at a time; of several programs at a daemon, the newest that takes the sender's
- * files does, before the daemon itself.  ARG also: neither `folder` nor `ask`.  END: STATE (it does already), ARG
+/* Take what trusted devices send, from READY on until cancelled: for each transfer OFFER (contacts unless `yes`; with
+ * `ask` all), START, PROGRESS, and FILE or FAILED, which does not end the receiving.  Names are cleaned: nothing is
+ * written outside of `folder`.  A node receives once at a time; of several programs at a daemon, the newest that takes
+ * the sender's files does, before the daemon itself.  ARG also: neither `folder` nor `ask`.  END: STATE (it does
+ * already), ARG
  * (`from` is no id). */
 KITH_API KITH_MUST_CHECK kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith_op *op);
 /* Answer an OFFER: take this one file to `path`, whatever its sender calls it.  (kith_answer declines it.)  The folder
@@ -627,7 +628,7 @@ typedef struct kith_serve_options {
     size_t size;
     bool contacts; /* from other people's devices too; own devices always */
 } kith_serve_options;
-/* Take connections on this topic (from START on), each announced by INCOMING, until cancelled; those taken go on.  A
+/* Take connections on this topic (from READY on), each announced by INCOMING, until cancelled; those taken go on.  A
  * topic can be served once at a time.  ARG (the topic), NOMEM: nothing begins.  END: STATE (it is served already),
  * CANCELLED. */
 KITH_API KITH_MUST_CHECK kith_err kith_serve(kith_node *node, const char *topic, const kith_serve_options *options,

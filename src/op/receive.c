@@ -248,6 +248,7 @@ void kith_core_receive(kith_core *core, kith_op id, const kith_receive_options *
     r->older = core->receiver;
     core->receiver = r;
     kith__lan_announce(core);
+    kith__core_emit(core, &(kith_event){.kind = KITH_EVENT_READY, .op = id});
     tell_twin(r);
     tell_revoked(r);
     kith__core_pump(core);

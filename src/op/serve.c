@@ -127,7 +127,7 @@ void kith_core_serve(kith_core *core, kith_op id, const char *topic, const kith_
     }
     core->serving++;
     kith__lan_announce(core);
-    kith_event event = {.kind = KITH_EVENT_START, .op = id};
+    kith_event event = {.kind = KITH_EVENT_READY, .op = id};
     snprintf(event.name, sizeof event.name, "%s", topic);
     kith__core_emit(core, &event);
     kith__core_pump(core);

@@ -434,7 +434,7 @@ struct kith_node {
     kith_op op;
     char name[16]; /* of the operation under way; "": none */
     kith_op question;
-    bool cancelled, declined, waited;
+    bool cancelled, declined, waited, ready;
     void (*log)(void *user, kith_level level, const char *line);
     kith_level log_level;
 };
@@ -579,7 +579,7 @@ static kith_event_kind kind_of(const char *name)
     static const char *const names[] = {
         "",          "end",      "code",     "expiring", "attempt",  "ask",  "paired",  "pong",   "sighted",
         "connected", "waiting",  "offer",    "start",    "progress", "file", "sent",    "failed", "incoming",
-        "message",   "writable", "datagram", "finding",  "live",     "twin", "revoked", "looked"};
+        "message",   "writable", "datagram", "finding",  "live",     "twin", "revoked", "looked", "ready"};
     for (size_t i = 1; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name)) return (kith_event_kind)i;
     fprintf(stderr, "fake: no event \"%s\"\n", name);
@@ -589,6 +589,11 @@ static kith_event_kind kind_of(const char *name)
 bool kith_next_event(kith_node *node, kith_event *e)
 {
     if (!*node->name || node->question) return false;
+    if (node->ready) {
+        *e = (kith_event){.kind = KITH_EVENT_READY, .op = node->op};
+        node->ready = false;
+        return true;
+    }
     if (node->cancelled) return end(node, e, KITH_ERR_CANCELLED, NULL);
     if (node->declined) return end(node, e, KITH_ERR_DECLINED, NULL);
     for (size_t i = 0; i < node->count; i++) {
@@ -692,6 +697,7 @@ kith_err kith_receive(kith_node *node, const kith_receive_options *options, kith
 {
     trace("receive %s from=%s yes=%d once=%d conflict=%d", options->folder, options->from ? options->from : "-",
           options->yes, options->once, (int)options->conflict);
+    node->ready = true;
     return begin(node, "receive", op);
 }
 

@@ -40,6 +40,7 @@ static void pair_ping_and_send(void **state)
     assert_int_equal(mkdir(path("in"), 0700), 0);
     kith_receive_options receive = {.size = sizeof receive, .folder = path("in")};
     assert_ok(kith_receive(two, &receive, &receiving));
+    assert_int_equal(await(two, KITH_EVENT_READY).op, receiving);
     assert_ok(kith_ping(one, device.id, 1, &op));
     assert_true(await(one, KITH_EVENT_PONG).rtt_ns > 0);
     assert_int_equal(await(one, KITH_EVENT_END).err, KITH_OK);
@@ -76,6 +77,7 @@ static void each_to_its_place(void **state)
     if (kith_find(path("one"), "two", &device, &problem)) fail_msg("%s", problem.message);
     kith_receive_options receive = {.size = sizeof receive, .ask = true};
     assert_ok(kith_receive(two, &receive, &receiving));
+    assert_int_equal(await(two, KITH_EVENT_READY).op, receiving);
     make_file("film", 3000000);
     assert_int_equal(mkdir(path("own"), 0700), 0);
     for (int i = 0; i < 2; i++) {

@@ -42,7 +42,7 @@ static kith_op serve(kith_node *node)
 {
     kith_op op;
     assert_ok(kith_serve(node, TOPIC, NULL, &op));
-    kith_event start = await(node, KITH_EVENT_START);
+    kith_event start = await(node, KITH_EVENT_READY);
     assert_int_equal(start.op, op);
     assert_string_equal(start.name, TOPIC);
     return op;
@@ -271,7 +271,7 @@ static void wrong_calls(void **state)
     assert_int_equal(event.op, op);
     assert_int_equal(event.err, KITH_ERR_STATE);
     assert_ok(kith_serve(two, "another", NULL, &op)); /* so that it is found */
-    (void)await(two, KITH_EVENT_START);
+    (void)await(two, KITH_EVENT_READY);
     assert_ok(kith_connect(one, device_two.id, &options, &op));
     event = await(one, KITH_EVENT_END);
     assert_int_equal(event.err, KITH_ERR_NOT_ALLOWED);
