@@ -74,6 +74,8 @@ static void describe_failure(const pair_run *r, kith_err err, char *out, size_t 
         snprintf(out, size, "the code is wrong: check the last four words with the other device");
     else if (err == KITH_ERR_DECLINED && by_peer)
         snprintf(out, size, "the other side declined");
+    else if (err == KITH_ERR_DECLINED)
+        snprintf(out, size, "declined here: nothing was paired");
     else if (err == KITH_ERR_AGAIN)
         snprintf(out, size, "the other device is busy with another attempt: try again");
     else if (err == KITH_ERR_REMOTE_STORAGE)

@@ -119,7 +119,7 @@ static bool pin_answer(op *o, kith_op question, bool yes)
     if (yes)
         pin(p);
     else
-        pin_end(p, KITH_ERR_DECLINED, NULL);
+        pin_end(p, KITH_ERR_DECLINED, "declined here: nothing was pinned");
     return true;
 }
 

@@ -93,8 +93,12 @@ static void ping_end(ping_op *p, kith_err err)
 {
     char message[640], relay[400];
     bool relays = err == KITH_ERR_UNREACHABLE && kith__relays_problem(p->op.core, relay, sizeof relay);
+    *message = 0;
     if (relays) snprintf(message, sizeof message, "%s cannot be found nearby, and %s", p->peer.local_name, relay);
-    kith__op_end(&p->op, err, relays ? message : NULL);
+    if (err == KITH_ERR_NOT_ALLOWED)
+        snprintf(message, sizeof message, "%s does not let this device ping it: `kith permit` there says so",
+                 p->peer.local_name);
+    kith__op_end(&p->op, err, *message ? message : NULL);
     ping_free(&p->op);
 }
 

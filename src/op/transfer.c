@@ -137,6 +137,7 @@ static const char *explain(kith_err err)
     case KITH_ERR_DECLINED: return "declined";
     case KITH_ERR_NOT_ALLOWED: return "refused: its name could be an attack";
     case KITH_ERR_UNTRUSTED: return "the sender was forgotten here";
+    case KITH_ERR_REVOKED: return "the sender is revoked"; /* who is it ourselves is told so once, by REVOKED */
     case KITH_ERR_CHANGED: return "the file changed at the sender while it was sent: it has to be sent anew";
     default: return kith_err_text(err);
     }

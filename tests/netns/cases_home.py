@@ -248,10 +248,12 @@ def case_revoked_in_the_middle():
         know(n.a, n.b)
         n.slow(200)
         big = random_file(n.folder / "big", 50_000_000)
-        n.b.receive()
+        receiver = n.b.receive()
         sender = n.a.send(n.b, big)
         sender.event("progress", where=lambda e: e["bytes"] > 0)
         n.b.kith("revoke", "--yes", n.a.id).ends(0)
         sender.ends(4, "revoked")
+        said = receiver.event("failed")["message"]
+        expect(said == "the sender is revoked", f"who revoked it is told {said!r}")  # and not that it is itself
         n.a.send(n.b, copy(big, "second")).ends(4)
         expect(not (n.b.inbox / "second").exists(), "it was received")

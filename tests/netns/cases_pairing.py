@@ -65,8 +65,8 @@ def case_host_says_no():
         host.shows(n.b.name)
         host.shows(QUESTION)
         host.types("n\n")
-        joiner.ends(4, "declined")
-        host.ends(4)
+        joiner.ends(4, "the other side declined")
+        host.ends(4, "declined here")
         expect(not n.a.devices() and not n.b.devices(), "somebody was paired")
 
 
@@ -78,8 +78,8 @@ def case_joiner_says_no():
         joiner.shows(n.a.name)
         joiner.shows(QUESTION)
         joiner.types("n\n")
-        joiner.ends(4)
-        host.ends(4, "declined")
+        joiner.ends(4, "declined here")
+        host.ends(4, "the other side declined")
         expect(not n.a.devices() and not n.b.devices(), "somebody was paired")
 
 
