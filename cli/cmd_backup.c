@@ -2,6 +2,8 @@
 #include "output.h"
 #include "session.h"
 
+#include <sys/stat.h>
+
 static int run(const cli_args *a)
 {
     session s;
@@ -9,10 +11,15 @@ static int run(const cli_args *a)
     kith_device_info self;
     kith_problem problem;
     char shown[OUT_NAME];
+    struct stat there;
     int status = session_start(&s, a);
     if (status) return status;
     kith_err err = kith_self(s.home, &self, &problem); /* who has no identity is not asked for its password */
     if (err) return out_problem(err, problem.message);
+    if (lstat(a->words[0], &there) == 0) /* the password would be for nothing */
+        return out_error(kith_err_exit(KITH_ERR_EXISTS),
+                         "%s is there already, and a backup overwrites nothing: choose another name",
+                         out_name(a->words[0], shown, sizeof shown));
     secret_init(&password);
     status = session_password(&s, false, &password);
     if (!status) err = kith_backup(s.home, a->words[0], password.data, password.size, &problem);

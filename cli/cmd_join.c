@@ -50,10 +50,11 @@ static int open_or_init(session *s)
 
 static void on_event(session *s, const kith_event *event) { pairing_event(s, s->user, event); }
 static void on_line(session *s, const char *line) { pairing_line(s, s->user, line); }
+static void on_tick(session *s) { pairing_tick(s->user); }
 
 static int run(const cli_args *a)
 {
-    static const session_handler handler = {.event = on_event, .line = on_line, .go_on = GO_ON};
+    static const session_handler handler = {.event = on_event, .line = on_line, .tick = on_tick, .go_on = GO_ON};
     session s;
     pairing p;
     char typed[PAIRING_TYPED_MAX], words[KITH_WORDS_TEXT];

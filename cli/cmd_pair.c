@@ -92,8 +92,17 @@ static bool on_end(session *s, const kith_event *event)
     return kith_pair(s->node, &p->pairing.options, &s->op) == KITH_OK;
 }
 
-static const session_handler handler = {
-    .event = on_event, .line = on_line, .end = on_end, .go_on = "nothing was paired; \"kith pair\" makes a new code"};
+static void on_tick(session *s)
+{
+    pair *p = s->user;
+    pairing_tick(&p->pairing);
+}
+
+static const session_handler handler = {.event = on_event,
+                                        .line = on_line,
+                                        .end = on_end,
+                                        .tick = on_tick,
+                                        .go_on = "nothing was paired; \"kith pair\" makes a new code"};
 
 static int run(const cli_args *a)
 {

@@ -2,6 +2,8 @@
 #include "output.h"
 #include "session.h"
 
+#include <stdio.h>
+
 #define COUNT_MAX 1000000000ul
 
 typedef struct ping {
@@ -15,6 +17,7 @@ static void on_event(session *s, const kith_event *event)
     ping *p = s->user;
     double ms = (double)event->rtt_ns / 1e6;
     if (event->kind != KITH_EVENT_PONG) return;
+    out_status("");
     if (!p->answers || ms < p->fastest_ms) p->fastest_ms = ms;
     if (!p->answers || ms > p->slowest_ms) p->slowest_ms = ms;
     p->sum_ms += ms;
@@ -29,6 +32,7 @@ static int run(const cli_args *a)
     static const session_handler handler = {.event = on_event, .go_on = "run the same command again to go on"};
     session s;
     ping p = {.answers = 0};
+    char line[KITH_NAME_TEXT + 32];
     unsigned long count = 0;
     int status = session_start(&s, a);
     if (!status && args_has(a, OPT_COUNT)) status = args_number("-c", args_value(a, OPT_COUNT), 1, COUNT_MAX, &count);
@@ -36,6 +40,8 @@ static int run(const cli_args *a)
     if (!status) status = session_open(&s);
     if (status) return status;
     session_warn_revoked(&s);
+    snprintf(line, sizeof line, "Looking for %s...", p.device.name);
+    out_status(line);
     status = session_begin(&s, kith_ping(s.node, p.device.id, (uint32_t)count, &s.op), &handler, &p);
     session_close(&s);
     if (p.answers) {

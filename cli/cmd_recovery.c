@@ -1,5 +1,6 @@
 #include "commands.h"
 #include "output.h"
+#include "spread.h"
 #include "typed_code.h"
 
 #include <string.h>
@@ -48,7 +49,6 @@ static int make(session *s, const kith_recovery_info *info)
                                      .old_code = *old ? old : NULL,
                                      .lost = args_has(s->args, OPT_LOST)};
     kith_err err = status ? KITH_OK : kith_recovery_new(s->home, &options, &made, &problem);
-    secret_done(&password);
     explicit_bzero(old, sizeof old);
     if (err) status = out_problem(err, problem.message);
     if (!status) {
@@ -59,7 +59,9 @@ static int make(session *s, const kith_recovery_info *info)
                     ? "The old code is good for nothing now: destroy it."
                     : "It is in force once each of your other devices has agreed: run \"kith recovery accept\" "
                       "there after they have met.  Until then keep an old one, if there is one.");
+        spread_news_with(s, &password);
     }
+    secret_done(&password);
     explicit_bzero(&made, sizeof made);
     return status;
 }
@@ -93,13 +95,15 @@ static int accept_waiting(session *s, const kith_recovery_info *info)
     secret_init(&password);
     status = session_password(s, false, &password);
     kith_err err = status ? KITH_OK : kith_recovery_accept(s->home, password.data, password.size, &in_force, &problem);
+    if (err) status = out_problem(err, problem.message);
+    if (!status) {
+        out_say(in_force ? "Agreed: the new recovery code is in force."
+                         : "Agreed.  Another of your devices has to agree, too.");
+        out_event(json_pack("{s:s, s:b}", "event", "recovery_accepted", "in_force", in_force));
+        spread_news_with(s, &password);
+    }
     secret_done(&password);
-    if (err) return out_problem(err, problem.message);
-    if (status) return status;
-    out_say(in_force ? "Agreed: the new recovery code is in force."
-                     : "Agreed.  Another of your devices has to agree, too.");
-    out_event(json_pack("{s:s, s:b}", "event", "recovery_accepted", "in_force", in_force));
-    return 0;
+    return status;
 }
 
 static int run(const cli_args *a)

@@ -3,6 +3,7 @@
 #include "typed_code.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define PASSWORD_QUESTION "The password that the device had when the backup was made: "
 
@@ -43,6 +44,10 @@ static int run(const cli_args *a)
         return out_error(kith_err_exit(KITH_ERR_EXISTS),
                          "there is an identity already, \"%s\": restore into another folder with --home DIR",
                          self.name);
+    int file = -1; /* nor for a backup that is not there */
+    status = session_open_file(a->words[0], "backup", "name another", &file);
+    if (status) return status;
+    close(file);
     secret_init(&password);
     kith_err err = KITH_OK;
     int tries = 0;

@@ -58,15 +58,6 @@ static void say_who_is_back(const session *s, const known *before, json_t *objec
     kith_free_devices(after.devices);
 }
 
-/* ---- telling the others ---- */
-
-/* Whoever is there hears it now; the others when they meet one that knows. */
-static void tell_others(session *s, secret *password)
-{
-    if (session_open_with(s, password) == 0) spread_news(s);
-    session_close(s);
-}
-
 /* ---- the command ---- */
 
 static int revoke(session *s, const kith_device_info *device)
@@ -99,7 +90,8 @@ static int revoke(session *s, const kith_device_info *device)
         if (with_code) json_object_set_new(object, "recovery_code", json_string(made.recovery_code));
         if (with_code) say_who_is_back(s, &before, object);
         out_event(object);
-        tell_others(s, &password);
+        spread_news_with(s, &password);
+        out_say("Other people's devices do not hear of it: ask those that know it to run \"kith forget\".");
     }
     explicit_bzero(&made, sizeof made);
     secret_done(&password);

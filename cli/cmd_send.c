@@ -9,10 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PATIENCE_NS UINT64_C(2000000000) /* then a person is told what is waited for */
+
 typedef struct sending {
     kith_device_info device;
     progress progress;
     bool started, was_there; /* all of it, when that began */
+    bool connected;
+    uint64_t waiting_ns; /* since when, for what was not said yet; 0: it was */
 } sending;
 
 static void sent(sending *p, const kith_event *event)
@@ -44,6 +48,8 @@ static void on_event(session *s, const kith_event *event)
     uint64_t now = now_ns();
     switch (event->kind) {
     case KITH_EVENT_CONNECTED:
+        if (!p->connected) p->waiting_ns = now;
+        p->connected = true;
         if (out()->verbose) out_say("Connected to %s over %s, %s.", p->device.name, event->path, event->address);
         out_event(json_pack("{s:s, s:o, s:s, s:s, s:s}", "event", "connected", "device",
                             out_json_device(&event->device), "path", event->path, "scope", event->scope, "address",
@@ -72,10 +78,26 @@ static void on_event(session *s, const kith_event *event)
     }
 }
 
+static void say_what_is_awaited(sending *p)
+{
+    const char *name = p->device.name;
+    p->waiting_ns = 0;
+    if (!p->connected)
+        out_say("%s is not there yet: it has to be on and run \"kith receive\" or \"kith up\".", name);
+    else if (p->device.trust == KITH_RELATION_CONTACT)
+        out_say("%s is asked: waiting until somebody there takes it.", name);
+    else
+        out_say("%s is there: waiting for its answer.", name);
+}
+
 static void on_tick(session *s)
 {
     sending *p = s->user;
-    if (p->started) progress_draw(&p->progress, now_ns());
+    uint64_t now = now_ns();
+    if (p->started)
+        progress_draw(&p->progress, now);
+    else if (p->waiting_ns && now - p->waiting_ns >= PATIENCE_NS)
+        say_what_is_awaited(p);
 }
 
 /* What can be said before a password is asked for. */
@@ -147,6 +169,7 @@ static int run(const cli_args *a)
     if (status) return status;
     session_warn_revoked(&s);
     out_say("Looking for %s...", p.device.name);
+    p.waiting_ns = now_ns();
     status = session_begin(&s, kith_send_file(s.node, p.device.id, a->words[0], &options, &s.op), &offering, &p);
     session_close(&s);
     return status;

@@ -3,6 +3,14 @@
 #include "pairing.h"
 #include "settings.h"
 
+#include <string.h>
+
+static void say_known(const kith_device_info *d)
+{
+    out_event(json_pack("{s:s, s:o, s:b}", "event", "trusted", "device", out_json_device(d), "already", true));
+    out_say("%s was known already; nothing changes.", d->name);
+}
+
 static void on_event(session *s, const kith_event *event)
 {
     pairing *p = s->user;
@@ -11,12 +19,11 @@ static void on_event(session *s, const kith_event *event)
         return;
     }
     const kith_device_info *d = &event->device;
-    out_event(
-        json_pack("{s:s, s:o, s:b}", "event", "trusted", "device", out_json_device(d), "already", event->already));
     if (event->already) {
-        out_say("%s was known already; nothing changes.", d->name);
+        say_known(d);
         return;
     }
+    out_event(json_pack("{s:s, s:o, s:b}", "event", "trusted", "device", out_json_device(d), "already", false));
     out_say("%s is trusted as a contact, with the key that was seen now.  It refuses this device until \"kith trust\" "
             "is run there, too.",
             d->name);
@@ -24,6 +31,16 @@ static void on_event(session *s, const kith_event *event)
 }
 
 static void on_line(session *s, const char *line) { pairing_line(s, s->user, line); }
+
+/* Only a device that is known has a name here. */
+static bool known_by_name(const session *s, const char *name)
+{
+    kith_device_info device;
+    kith_problem problem;
+    if (kith_find(s->home, name, &device, &problem) || strcmp(device.name, name) != 0) return false;
+    say_known(&device);
+    return true;
+}
 
 static int run(const cli_args *a)
 {
@@ -38,6 +55,7 @@ static int run(const cli_args *a)
         status = args_has(a, OPT_NO_LAN)
                      ? out_error(EXIT_USAGE, "with --no-lan nobody is seen: leave it out, or use \"kith pair\"")
                      : out_error(EXIT_USAGE, "the setting lan is no, and so nobody is seen: say --lan");
+    if (!status && known_by_name(&s, a->words[0])) return 0;
     if (!status) status = pairing_start(&p, &s);
     if (!status) status = session_open(&s);
     if (status) return status;

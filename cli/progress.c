@@ -12,10 +12,11 @@
 #define SAMPLE_EVERY_NS UINT64_C(400000000) /* sixteen of them: the rate of about six seconds */
 #define DRAW_EVERY_NS   UINT64_C(90000000)
 #define COLUMNS         80
+#define STALL_NS        UINT64_C(3000000000) /* without a byte more: then that is said in place of a rate */
 
 void progress_start(progress *p, const char *name, uint64_t bytes, uint64_t total, uint64_t now_ns)
 {
-    *p = (progress){.bytes = bytes, .total = total, .start_bytes = bytes, .started_ns = now_ns};
+    *p = (progress){.bytes = bytes, .total = total, .start_bytes = bytes, .started_ns = now_ns, .moved_ns = now_ns};
     p->tenths_said = total ? (unsigned)(10.0 * (double)bytes / (double)total) : 0;
     out_name(name, p->name, sizeof p->name);
     progress_update(p, bytes, now_ns);
@@ -92,7 +93,11 @@ void progress_draw(progress *p, uint64_t now_ns)
     if (p->drawn_ns && now_ns - p->drawn_ns < DRAW_EVERY_NS && p->bytes < p->total) return;
     p->drawn_ns = now_ns;
     if (per_second > 0 && p->bytes < p->total) time_left((double)(p->total - p->bytes) / per_second, left, sizeof left);
-    if (per_second > 0)
+    uint64_t still_ns = now_ns - p->moved_ns;
+    if (still_ns >= STALL_NS && p->bytes < p->total)
+        snprintf(rest, sizeof rest, "%3u %%  nothing gets through, for %.0f s", percentage(p),
+                 (double)still_ns / SECOND_NS);
+    else if (per_second > 0)
         snprintf(rest, sizeof rest, "%3u %%  %s/s  %s", percentage(p), out_bytes(per_second, speed), left);
     else
         snprintf(rest, sizeof rest, "%3u %%", percentage(p));
@@ -103,6 +108,7 @@ void progress_draw(progress *p, uint64_t now_ns)
 
 void progress_update(progress *p, uint64_t bytes, uint64_t now_ns)
 {
+    if (bytes != p->bytes) p->moved_ns = now_ns;
     p->bytes = bytes;
     progress_draw(p, now_ns);
     unsigned tenths = percentage(p) / 10;

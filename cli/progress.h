@@ -14,7 +14,7 @@ typedef struct progress {
         uint64_t at_ns, bytes;
     } samples[PROGRESS_SAMPLES]; /* of the last seconds: the rate is theirs */
     unsigned count, next;
-    uint64_t drawn_ns;
+    uint64_t drawn_ns, moved_ns; /* when it was drawn, when there was a byte more */
 } progress;
 
 void progress_start(progress *p, const char *name, uint64_t bytes, uint64_t total, uint64_t now_ns);

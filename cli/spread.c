@@ -79,3 +79,9 @@ void spread_news(session *s)
                 sp.told, sp.others, sp.others == 1 ? "" : "s", sp.told == 1 ? "s" : "",
                 sp.others - sp.told == 1 ? "s" : "");
 }
+
+void spread_news_with(session *s, secret *password)
+{
+    if (session_open_with(s, password) == 0) spread_news(s);
+    session_close(s);
+}

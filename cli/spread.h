@@ -8,5 +8,7 @@
  * are not there hear of it when they meet one that does. */
 #define SPREAD_NS UINT64_C(3000000000)
 void spread_news(session *s);
+/* The same with a node of its own, whose keys this password opens; wipes it. */
+void spread_news_with(session *s, secret *password);
 
 #endif

@@ -147,6 +147,16 @@ kith_err kith_change_password(const char *home, const kith_password_change *c, k
     return KITH_OK;
 }
 
+/* The number in "recovery": each other one is another code. */
+static long recovery_changes(const char *home)
+{
+    long n = 0;
+    FILE *f = home_file(home, "recovery", "re");
+    if (f && fscanf(f, "%ld", &n) != 1) n = 0;
+    if (f) fclose(f);
+    return n;
+}
+
 /* A code that another device made: "waiting" in the home. */
 static bool is_waiting(const char *home)
 {
@@ -160,7 +170,7 @@ kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem 
     (void)problem;
     bool exists = has_recovery(home);
     *info = (kith_recovery_info){.size = sizeof *info, .exists = exists, .deposited = exists, .devices = exists};
-    if (exists) info->created_ms = 1795490963123;
+    if (exists) info->created_ms = 1795490963123 + recovery_changes(home);
     info->waiting = is_waiting(home);
     if (info->waiting) strcpy(info->waiting_by, "laptop");
     return KITH_OK;

@@ -698,22 +698,23 @@ def test_passwd_asks():
 
 
 def test_recovery():
-    p = Place()
+    p = Place(script="ping end\n")
     (p.dir / "code").write_text(CODE + "\n")
     has(p.run("recovery").stdout, "no recovery code")
     equal(p.run("recovery", "old").returncode, 2)
     has(p.locked("recovery", "new").stderr, "nobody would see")
-    (e,) = events(p.locked("--json", "recovery", "new").stdout)  # there was none: nothing to give
+    e, told = events(p.locked("--json", "recovery", "new").stdout)  # there was none: nothing to give
     equal((e["event"], e["recovery_code"], e["in_force"]), ("recovery_code", CODE, True))
+    equal(told, {"event": "told", "devices": 1, "of": 1})  # its one own device hears at once
     has(p.trace(), "recovery old=0 lost=0")
     (p.home / "recovery").write_text("")
     has(p.run("recovery").stdout, "opens the keys of 1 device.")
     has(p.locked("--json", "recovery", "new").stdout, "--code-file FILE")
-    (e,) = events(p.locked("--json", "recovery", "new", "--code-file", "code").stdout)
+    e = events(p.locked("--json", "recovery", "new", "--code-file", "code").stdout)[0]
     equal(e["in_force"], True)
-    (e,) = events(p.locked("--json", "recovery", "new", "--lost").stdout)
+    e = events(p.locked("--json", "recovery", "new", "--lost").stdout)[0]
     equal(e["in_force"], False)
-    has(p.trace(), "recovery old=1 lost=0\nrecovery old=0 lost=1")
+    equal(re.findall("old=. lost=.", p.trace()), ["old=0 lost=0", "old=1 lost=0", "old=0 lost=1"])
     t = p.terminal("--password-file", str(p.password), "recovery", "new", "--lost")
     t.expect("shown only now")
     has(t.expect("once each of your other devices has agreed"), " 1 acid")
@@ -731,8 +732,9 @@ def test_recovery():
     t.type("y\n")
     equal(t.wait(), 0)
     equal(p.trace().count("accept\n"), 1)
-    (e,) = events(p.locked("--json", "recovery", "accept", "--yes").stdout)
+    e, told = events(p.locked("--json", "recovery", "accept", "--yes").stdout)
     equal(e, {"event": "recovery_accepted", "in_force": True})
+    equal(told["event"], "told")
 
 
 def test_backup_and_restore():
@@ -750,7 +752,11 @@ def test_backup_and_restore():
     r = p.locked("--home", "other", "restore", "b")
     equal(r.returncode, 0, r.stderr)
     equal(r.stdout.splitlines()[1], "name         desk")
-    equal(p.locked("--home", "third", "restore", "nothing").returncode, 7)
+    for words in (["restore", "nothing"], ["restore", "nothing", "--recovery"], ["restore", "b/c"]):
+        r = p.run("--home", "third", *words)  # where nobody can be asked: that comes after
+        equal(r.returncode, 7, r.stderr)
+        has(r.stderr, "the backup " + words[1])
+    has(p.run("backup", "b").stderr, "overwrites nothing")
     t = p.terminal("--home", "typed", "restore", "b")
     for word in ("wrong", "secret"):
         t.expect("password that the device had when the backup was made: ")
@@ -1033,6 +1039,8 @@ def test_revoke():
     has(p.trace(), "revoke why=sold code=0")
     equal(p.locked("revoke", "--yes", "laptop").returncode, 3)
     p = Place()
+    has(p.locked("revoke", "--yes", "laptop").stderr, 'ask those that know it to run "kith forget"')
+    p = Place()
     (p.dir / "code").write_text(CODE + "\n")
     (e,) = [e for e in events(p.locked("--json", "revoke", "--yes", "--recovery", "--code-file", "code", "laptop").stdout) if e["event"] == "revoked"]
     equal(e["recovery_code"], CODE)
@@ -1162,6 +1170,14 @@ def test_trust():
     p = Place(script=script.replace("pin ask device=device-a1b2c3d4 trust=contact\n", ""))
     (e,) = events(p.locked("--json", "trust", "a1b2c3", "--yes").stdout)
     equal((e["event"], e["already"], e["device"]["trust"]), ("trusted", False, "contact"))
+    for name in ("phone", "laptop"):  # who has a name is known: nobody is looked for, or asked about
+        p = Place()
+        r = p.run("trust", name)
+        equal(r.returncode, 0, r.stderr)
+        has(r.stderr, f"{name} was known already; nothing changes.")
+        (e,) = events(p.run("--json", "trust", name).stdout)
+        equal((e["event"], e["already"], e["device"]["name"]), ("trusted", True, name))
+        assert "pin" not in p.trace(), p.trace()
     p = Place(script="pin end err=-82 message=known_with_another_key:_run_kith_forget\n")
     r = p.locked("trust", "a1b2c3", "--yes")
     assert r.returncode != 0
@@ -1331,7 +1347,46 @@ def test_join_makes_identity():
     equal(t.wait(), 0)
 
 
+def test_pairing_says_what_it_waits_for():
+    for command in (["pair", "--no-qr"], ["join", *WORDS.split()]):
+        p = Place(script=f"{command[0]} ask\n")  # the other person has not answered
+        t = p.terminal("--password-file", str(p.password), *command)
+        t.expect("[y/N] ")
+        t.type("y\n")
+        t.expect("Waiting for the answer at the other device.\r\n")
+        t.type("\x03")
+        equal(t.wait(), 130)
+
+
+def test_pairing_says_which_recovery_code_counts():
+    """Who made an identity here before it joined has a paper with words that open nothing any more."""
+    for trust, before, after, said in (("own", "1", "2", True), ("own", "1", "1", False), ("own", None, "2", False), ("contact", "1", "2", False)):
+        p = Place(script=f"join ask\njoin paired trust={trust}\njoin end\n")
+        if before:
+            (p.home / "recovery").write_text(before)
+        t = p.terminal("--password-file", str(p.password), "join", *WORDS.split())
+        t.expect("[y/N] ")
+        (p.home / "recovery").write_text(after)
+        t.type("y\n")
+        equal(t.wait(), 0)
+        has(t.seen, "Paired with")
+        equal("from before is good for nothing now" in t.seen, said, t.seen)
+
+
 # ---- ping ----
+
+def test_ping_says_that_it_looks():
+    p = Place(script="ping wait ms=600000\n")
+    t = p.terminal("--password-file", str(p.password), "ping", "laptop")
+    t.expect("Looking for laptop...")
+    t.type("\x03")
+    equal(t.wait(), 130)
+    p = Place(script="ping pong rtt_ns=1000000\nping end\n")
+    t = p.terminal("--password-file", str(p.password), "ping", "laptop")
+    equal(t.wait(), 0)
+    has(t.seen, "Looking for laptop...\x1b[K\r\x1b[K1 answer")  # it goes; answers are on standard output
+    equal(p.locked("ping", "laptop").stderr.count("Looking"), 0)
+
 
 def test_ping():
     p = Place(script="ping pong rtt_ns=1000000\nping pong rtt_ns=3000000\nping end\n")
@@ -1469,6 +1524,31 @@ def test_send():
         (p.dir / "script").write_text(f"send end err={err}\n")
         r = p.locked("send", "--to", "laptop", "film.mkv")
         equal(r.returncode, status)
+
+
+def test_send_says_what_it_waits_for():
+    there = "send connected path=udp address=10.0.0.1:7\n"
+    for to, script, said in (("laptop", "", 'laptop is not there yet: it has to be on and run "kith receive" or "kith up".'),
+                             ("laptop", there, "laptop is there: waiting for its answer."),
+                             ("phone", there, "phone is asked: waiting until somebody there takes it.")):
+        p = Place(script=script + "send wait ms=600000\n")
+        (p.dir / "x").write_text("x")
+        t = p.terminal("--password-file", str(p.password), "send", "--to", to, "x")
+        t.expect(f"Looking for {to}...\r\n")
+        t.expect(said + "\r\n")
+        t.type("\x03")
+        equal(t.wait(), 130)
+        assert "waiting" not in t.seen and "there" not in t.seen, t.seen  # said once
+
+
+def test_progress_that_stands_still():
+    p = Place(script="send start name=x total=1000\nsend progress bytes=300 total=1000\nsend wait ms=600000\n")
+    (p.dir / "x").write_text("x")
+    t = p.terminal("--password-file", str(p.password), "send", "--to", "laptop", "x")
+    assert "nothing gets through" not in t.expect("x   30 %")
+    t.expect("x   30 %  nothing gets through, for ")
+    t.type("\x03")
+    equal(t.wait(), 130)
 
 
 def test_progress_drawn():

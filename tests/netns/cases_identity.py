@@ -200,3 +200,16 @@ def case_one_identity_on_two_machines():
         copy.interrupt()
         copy.ends(130)
         eventually(lambda: n.a.kith("status").ends(0).event("status")["twin"] is None, "a twin after it has gone")
+
+
+def case_new_recovery_code_is_told_at_once():
+    """Who makes a new code destroys the old one: devices that are there are opened by the new one when the command ends."""
+    with Net() as n:
+        pair(n.a, n.b)
+        n.b.receive().begins()
+        old = n.folder / "old"
+        old.write_text(n.a.code + "\n")
+        told = n.a.kith("recovery", "new", "--code-file", old).ends(0).event("told")
+        expect((told["devices"], told["of"]) == (1, 1), f"{told}")
+        opens = lambda: n.a.kith("recovery").ends(0).event("recovery")["devices"]
+        eventually(lambda: opens() == 2, "the new code opens the key of the device that was told")
