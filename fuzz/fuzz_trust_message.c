@@ -15,13 +15,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     kith_err err = kith_trust_parse(data, size, &m);
     if (err && err != KITH_ERR_FORMAT && err != KITH_ERR_UNSUPPORTED) abort();
     if (err) return 0;
-    for (size_t i = 0; m.kind == KITH_TRUST_RECORDS && i < m.record_count; i++) {
-        size_t record_size;
+    size_t record_size, count = m.record_count;
+    for (const uint8_t *bytes; (bytes = kith_trust_next_record(&m, &record_size)) != NULL; count--) {
         kith_record record;
-        const uint8_t *bytes = kith_trust_message_record(&m, i, &record_size);
         for (size_t k = 0; k < record_size; k++) sum += bytes[k];
         if (kith_record_parse(bytes, record_size, &record) == KITH_OK) sum += (unsigned)record.parent_count;
     }
+    if (count) abort();
     if (m.kind != KITH_TRUST_HEADS) return sum > 0xfffffff0u;
     if (m.head_count > KITH_TRUST_HEADS_MAX) abort();
     size_t n =

@@ -146,7 +146,11 @@ static void job_run(kith_job *job)
 
 static void forget_records(own_job *j)
 {
-    for (kith_link *at; (at = kith_list_take_first(&j->records));) kith_free(KITH_OF(at, own_record, link));
+    for (kith_link *at; (at = kith_list_take_first(&j->records));) {
+        own_record *r = KITH_OF(at, own_record, link);
+        j->own->pending_bytes -= sizeof *r + r->size;
+        kith_free(r);
+    }
 }
 
 static void job_free(own_job *j)
@@ -169,7 +173,6 @@ void kith__own_start_job(struct own *own, kith_graph *adopt, own_link *joining)
     *j = (own_job){.job = {.run = job_run, .done = job_done}, .own = own, .adopt = adopt, .joining = joining};
     kith_list_init(&j->records);
     for (kith_link *at; (at = kith_list_take_first(&own->pending));) kith_list_append(&j->records, at);
-    own->pending_bytes = 0;
     own->tend = false;
     kith_rng_fork(&own->core->rng, &j->rng);
     own->job = j;
@@ -182,11 +185,7 @@ static void keep_records(own_job *j)
 {
     struct own *own = j->own;
     for (kith_link *at; (at = kith_list_take_first(&own->pending));) kith_list_append(&j->records, at);
-    own->pending_bytes = 0;
-    for (kith_link *at; (at = kith_list_take_first(&j->records));) {
-        own->pending_bytes += KITH_OF(at, own_record, link)->size;
-        kith_list_append(&own->pending, at);
-    }
+    for (kith_link *at; (at = kith_list_take_first(&j->records));) kith_list_append(&own->pending, at);
 }
 
 static void job_done(kith_job *job)

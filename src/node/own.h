@@ -8,7 +8,7 @@
 #include "node/core.h"
 #include "node/session.h"
 
-#define OWN_PENDING_BYTES (1u << 20)                 /* of records that wait for the disk; more are asked for again */
+#define OWN_PENDING_BYTES (1u << 20) /* of records that wait for the disk or are there; more are asked for again */
 #define OWN_UNSENT_MAX    (2u * KITH_GRAPH_FILE_MAX) /* that wait for a device which asks for more all the same */
 #define OWN_REASON_MAX    128                        /* bytes of what a revoked device is told (quic.h's bound) */
 

@@ -15,9 +15,9 @@ struct own {
     kith_graph *graph;
     kith_verdict verdict;
     kith_list links;
-    bool changed;      /* and what follows is not done yet (kith__own_changed) */
-    kith_list pending; /* records that came and are not in the home yet */
-    size_t pending_bytes;
+    bool changed;                         /* and what follows is not done yet (kith__own_changed) */
+    kith_list pending;                    /* records that came and are not in the home yet */
+    size_t pending_bytes;                 /* of these and of the job's, with what each takes beside */
     own_job *job;                         /* the one under way; NULL: none */
     bool tend;                            /* this device has something to say of itself */
     bool failed;                          /* the last job: it is done again (kith__own_retry) */

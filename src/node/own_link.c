@@ -172,12 +172,11 @@ static void consider(own_link *l)
     }
 }
 
-static void hear_records(own_link *l, const kith_trust_message *m)
+static void hear_records(own_link *l, kith_trust_message *m)
 {
     struct own *own = l->own;
-    for (size_t i = 0; i < m->record_count; i++) {
-        size_t size;
-        const uint8_t *bytes = kith_trust_message_record(m, i, &size);
+    size_t size;
+    for (const uint8_t *bytes; (bytes = kith_trust_next_record(m, &size)) != NULL;) {
         if (l->other) {
             if (kith_graph_add(l->other, bytes, size) == KITH_OK) continue;
             kith_graph_free(l->other);
@@ -185,14 +184,15 @@ static void hear_records(own_link *l, const kith_trust_message *m)
             l->joining = false;
             return;
         }
-        own_record *r = own->pending_bytes + size > OWN_PENDING_BYTES ? NULL : kith_malloc(sizeof *r + size);
+        own_record *r =
+            own->pending_bytes + sizeof *r + size > OWN_PENDING_BYTES ? NULL : kith_malloc(sizeof *r + size);
         if (!r) {
             l->wants = true;
             break;
         }
         *r = (own_record){.from = l, .size = size};
         memcpy(r->bytes, bytes, size);
-        own->pending_bytes += size;
+        own->pending_bytes += sizeof *r + size;
         kith_list_append(&own->pending, &r->link);
     }
     if (l->other && !m->more) consider(l);

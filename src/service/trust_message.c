@@ -75,8 +75,8 @@ static void read_records(kith_cbor_reader *r, kith_cbor_walk *walk, kith_trust_m
 {
     size_t ignored;
     bool there = kith_cbor_need(r, walk, RECORDS);
-    out->records = r->at;
     out->record_count = there ? kith_cbor_read_array(r) : 0;
+    out->records = r->at;
     for (size_t i = 0; i < out->record_count && !r->bad; i++) (void)kith_cbor_read_bytes(r, &ignored);
     if (!r->bad) out->records_size = (size_t)(r->at - out->records);
     out->more = kith_cbor_need(r, walk, MORE) && kith_cbor_read_bool(r);
@@ -98,10 +98,13 @@ kith_err kith_trust_parse(const void *data, size_t size, kith_trust_message *out
     return KITH_OK;
 }
 
-const uint8_t *kith_trust_message_record(const kith_trust_message *message, size_t index, size_t *size)
+const uint8_t *kith_trust_next_record(kith_trust_message *message, size_t *size)
 {
+    if (message->record_count == 0) return NULL;
     kith_cbor_reader r = kith_cbor_reader_of(message->records, message->records_size);
-    kith_cbor_read_array(&r);
-    for (size_t i = 0; i < index; i++) kith_cbor_skip(&r);
-    return kith_cbor_read_bytes(&r, size);
+    const uint8_t *record = kith_cbor_read_bytes(&r, size);
+    message->records_size -= (size_t)(r.at - message->records);
+    message->records = r.at;
+    message->record_count--;
+    return record;
 }

@@ -20,7 +20,7 @@ typedef struct kith_trust_message {
     uint8_t network[KITH_GRAPH_ID_SIZE]; /* heads: the id of its first record */
     uint8_t heads[KITH_TRUST_HEADS_MAX][KITH_GRAPH_ID_SIZE];
     size_t head_count;
-    const uint8_t *records; /* the array: kith_trust_message_record reads it; a view */
+    const uint8_t *records; /* those that kith_trust_next_record has not given yet; a view */
     size_t records_size;
     size_t record_count;
     bool more;
@@ -34,7 +34,7 @@ size_t kith_trust_write_heads(const uint8_t network[static KITH_GRAPH_ID_SIZE],
 size_t kith_trust_write_records(const kith_graph *graph, const size_t *list, size_t count, uint8_t *out, size_t *taken);
 /* The map, without its length: FORMAT.  UNSUPPORTED: a kind of a later version. */
 KITH_MUST_CHECK kith_err kith_trust_parse(const void *data, size_t size, kith_trust_message *out);
-/* Record number `index`: a view. */
-const uint8_t *kith_trust_message_record(const kith_trust_message *message, size_t index, size_t *size);
+/* The next record, a view; NULL: there are no more.  A message may have tens of thousands, of no bytes. */
+const uint8_t *kith_trust_next_record(kith_trust_message *message, size_t *size);
 
 #endif

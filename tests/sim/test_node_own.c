@@ -6,6 +6,7 @@
 #include "node/own.h"
 #include "service/trust_message.h"
 #include "store/atomic.h"
+#include "wire/cbor.h"
 
 #include <stdlib.h>
 
@@ -588,6 +589,76 @@ static void what_cannot_be_taken_is_not_asked_for_again(void **state)
     end_world(&w);
 }
 
+#define RUBBISH_SIZE 60000
+
+/* Messages of `count` records of `each` bytes, as many as fit. */
+static size_t write_rubbish(size_t count, size_t each, uint8_t *out)
+{
+    kith_writer w = kith_writer_of(out, RUBBISH_SIZE);
+    size_t size = 0;
+    while (!w.bad) {
+        size = kith_writer_size(&w);
+        uint8_t *length = kith_write_room(&w, 4);
+        kith_cbor_write_map(&w, 3);
+        kith_cbor_write_uint(&w, 1);
+        kith_cbor_write_uint(&w, KITH_TRUST_RECORDS);
+        kith_cbor_write_uint(&w, 2);
+        kith_cbor_write_array(&w, count);
+        for (size_t i = 0; i < count; i++) (void)kith_cbor_write_bytes_room(&w, each);
+        kith_cbor_write_uint(&w, 3);
+        kith_cbor_write_bool(&w, true);
+        if (w.bad) break;
+        kith_writer head = kith_writer_of(length, 4);
+        kith_write_u32(&head, (uint32_t)(kith_writer_size(&w) - size - 4) | UINT32_C(0x80000000));
+    }
+    return size;
+}
+
+/* Records without end while the graph's file cannot be used, very small ones and large ones: what waits does not grow
+ * with time. */
+static void what_waits_for_the_disk_is_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t count, each;
+    } rubbish[] = {{RUBBISH_SIZE - 100, 0}, {1, 200}};
+    for (size_t i = 0; i < 2; i++) {
+        static world w;
+        static hostile bad;
+        static uint8_t message[RUBBISH_SIZE];
+        char path[256];
+        uint8_t *graph;
+        size_t graph_size;
+        make_world(&w, 42 + i, 1);
+        hostile_make(&bad, w.sim, w.lan, "bad", "192.168.1.66");
+        trust(&w.v[0], &bad, KITH_PEER_OWN, false);
+        line *l = dial_node(&bad, &w.v[0], "192.168.1.10");
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+        const char *home = kith_home_folder(w.v[0].home);
+        snprintf(path, sizeof path, "%s/graph.cbor", home);
+        assert_ok(kith_read_whole(w.v[0].env, path, KITH_GRAPH_FILE_MAX, &graph, &graph_size, NULL));
+        assert_ok(kith_atomic_write(w.v[0].env, home, "graph.cbor", 0600, "x", 1));
+        size_t size = write_rubbish(rubbish[i].count, rubbish[i].each, message);
+        int64_t most = (int64_t)OWN_PENDING_BYTES / (int64_t)(rubbish[i].each + sizeof(void *));
+        kith_stream *stream = ask(&bad, l, 6, message, size);
+        assert_non_null(stream);
+        int64_t before = kith_mem_live();
+        for (size_t n = 0; n < 100; n++) {
+            assert_ok(kith_stream_write(stream, message, size));
+            quic_env_flush(&bad.quic);
+            kith_sim_run_for(w.sim, KITH_SIM_S / 4);
+            assert_true(l->conn != NULL);
+            assert_true(kith_mem_live() < before + most + 1000);
+        }
+        assert_ok(kith_atomic_write(w.v[0].env, home, "graph.cbor", 0600, graph, graph_size));
+        kith_free(graph);
+        kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+        assert_true(kith_mem_live() < before + 1000); /* looked at, and dropped */
+        hostile_free(&bad);
+        end_world(&w);
+    }
+}
+
 /* Who asks for everything, again and again, and takes none of it. */
 static void who_asks_and_does_not_take(void **state)
 {
@@ -724,6 +795,7 @@ int main(void)
                                        TEST(nobody_serves_a_revoked_device),
                                        TEST(what_cannot_be_taken_is_not_asked_for_again),
                                        TEST(who_asks_and_does_not_take),
+                                       TEST(what_waits_for_the_disk_is_bounded),
                                        TEST(what_the_disk_did_not_take_is_not_lost),
                                        TEST(who_enters_late_is_heard)};
     return cmocka_run_group_tests(tests, NULL, NULL);

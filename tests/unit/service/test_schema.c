@@ -164,9 +164,13 @@ static void say_exchange(const kith_graph *g)
     assert_ok(kith_trust_parse(out + 4, size - 4, &m));
     assert_int_equal(m.record_count, 2);
     assert_false(m.more);
-    const uint8_t *want = kith_graph_bytes(g, 1, &taken), *got = kith_trust_message_record(&m, 1, &size);
-    assert_int_equal(size, taken);
-    assert_memory_equal(got, want, size);
+    for (size_t i = 0; i < 2; i++) {
+        const uint8_t *want = kith_graph_bytes(g, i, &taken), *got = kith_trust_next_record(&m, &size);
+        assert_non_null(got);
+        assert_int_equal(size, taken);
+        assert_memory_equal(got, want, size);
+    }
+    assert_null(kith_trust_next_record(&m, &size));
 }
 
 /* One of each kind, with what may be absent and without. */
