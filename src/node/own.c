@@ -61,15 +61,15 @@ kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[stat
     return named && !kith__own_is_member(core, fingerprint) ? KITH_ERR_REVOKED : KITH_ERR_UNTRUSTED;
 }
 
-bool kith__own_names(const kith_core *core, const uint8_t x25519[static KITH_X25519_SIZE])
+kith_member_state kith__own_state_of(const kith_core *core, const uint8_t x25519[static KITH_X25519_SIZE])
 {
     const struct own *own = core->own;
     uint8_t key[KITH_X25519_SIZE];
     for (size_t i = 0; own && i < own->verdict.count; i++) {
         if (kith_ed25519_public_to_x25519(own->verdict.members[i].entry.ed25519, key)) continue;
-        if (memcmp(key, x25519, sizeof key) == 0) return true;
+        if (memcmp(key, x25519, sizeof key) == 0) return own->verdict.members[i].state;
     }
-    return false;
+    return 0;
 }
 
 void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32], char out[static OWN_REASON_MAX])

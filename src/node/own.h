@@ -29,8 +29,8 @@ KITH_MUST_CHECK kith_err kith__own_serve(channel *c);
 /* Has the graph a device that is no member (any more)?  Then REVOKED, else UNTRUSTED: why one that is not in the book
  * is refused. */
 kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[static 32]);
-/* Is there a device in the graph, a member or not, that has this Noise key? */
-bool kith__own_names(const kith_core *core, const uint8_t x25519[static KITH_X25519_SIZE]);
+/* What the graph says of the device that has this Noise key; 0: it names none. */
+kith_member_state kith__own_state_of(const kith_core *core, const uint8_t x25519[static KITH_X25519_SIZE]);
 /* What a revoked device is told: time in ms since 1970, by whom, why, a line each. */
 void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32], char out[static OWN_REASON_MAX]);
 /* Another device told us so, one of our own or, say, one that is paired with; and how that is said to people.  A word

@@ -390,17 +390,18 @@ static void connected(session *s)
         return;
     }
     s->core->env->timers->set(s->timer, kith__core_now(s->core) + SESSION_HELLO_NS);
+    uint8_t key[KITH_X25519_SIZE];
+    kith_conn_remote_static(s->conn, key);
+    if (s->for_pairing) s->answered_as = kith__own_state_of(s->core, key);
     /* The expected key answered, so what we send reaches the right device: no need to wait for its hello. */
     if (s->expected) kith__session_become_ready(s);
 }
 
-bool kith__session_may_tell(const session *s)
+/* Does the other end know whether this device was revoked?  Own devices do, and those that were: who lets this one join
+ * may be one.  Anybody else may say what he likes. */
+static bool may_tell(const session *s)
 {
-    uint8_t key[KITH_X25519_SIZE];
-    if (s->known.kind == KITH_PEER_OWN && (s->expected || s->greeted)) return true;
-    if (!s->dialler || !s->for_pairing) return false;
-    kith_conn_remote_static(s->conn, key);
-    return kith__own_names(s->core, key);
+    return s->answered_as || (s->known.kind == KITH_PEER_OWN && (s->expected || s->greeted));
 }
 
 static void closed(session *s, const kith_quic_event *event)
@@ -408,7 +409,7 @@ static void closed(session *s, const kith_quic_event *event)
     kith_err why = s->why ? s->why : event->err;
     if (!s->why && event->by_peer && event->code != KITH_WIRE_OK) why = kith_wire_error_read(event->code);
     if (why == KITH_ERR_CANCELLED || why == KITH_ERR_STATE) why = KITH_ERR_CLOSED;
-    if (why == KITH_ERR_REVOKED && !s->why && kith__session_may_tell(s)) kith__own_told(s->core, event->reason);
+    if (why == KITH_ERR_REVOKED && !s->why && may_tell(s)) kith__own_told(s->core, event->reason);
     kith__core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
     session_end(s, why);
 }

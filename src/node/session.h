@@ -6,6 +6,7 @@
 #ifndef KITH_NODE_SESSION_H
 #define KITH_NODE_SESSION_H
 
+#include "identity/graph.h"
 #include "node/carrier.h"
 
 #define SESSION_HELLO_NS (10 * SECOND_NS) /* from the handshake to the peer's verified hello */
@@ -79,8 +80,9 @@ struct session {
     bool relay_only, no_relay;    /* which ways were asked for */
     bool expected;                /* dialled: which device must answer is known */
     uint8_t expected_fingerprint[32];
-    kith_hello peer; /* once greeted */
-    kith_peer known; /* once greeted and not for_pairing; dialled with `expected`: from the start */
+    kith_member_state answered_as; /* dialled to pair: what the graph says of who answered; 0: it does not name him */
+    kith_hello peer;               /* once greeted */
+    kith_peer known;               /* once greeted and not for_pairing; dialled with `expected`: from the start */
     kith_standing standing;
     kith_addr remote;      /* where it is now */
     struct roam *roam;     /* NULL: it stays where it is */

@@ -7,10 +7,7 @@
 
 /* ---- session.c ---- */
 void kith__session_become_ready(session *s); /* whoever dialled it hears so */
-/* Does the other end know whether this device was revoked?  Own devices do, and those that were: who lets this one join
- * may be one.  Anybody else may say what he likes. */
-bool kith__session_may_tell(const session *s);
-void kith__session_idle_out(session *s); /* nobody uses it: it ends after a while, if that is ours to do */
+void kith__session_idle_out(session *s);     /* nobody uses it: it ends after a while, if that is ours to do */
 
 /* ---- session_serve.c ---- */
 /* A stream that the peer opened, until its first byte says which service it is for. */

@@ -104,14 +104,16 @@ void kith__sessions_recheck(kith_core *core)
     }
 }
 
-/* Who refuses this device as revoked says no hello, but may show why: its key says who it is. */
+/* Who refuses this device as revoked says no hello, but may show why: its key says who it is.  Not one that is revoked
+ * itself: it could fill the graph. */
 static bool is_verdict(const channel *c)
 {
     const uint8_t *data;
     size_t size;
     bool fin;
-    return kith__session_may_tell(c->session) && kith_stream_peek(c->stream, &data, &size, &fin) &&
-           data[0] == STREAM_TRUST;
+    const session *s = c->session;
+    bool own = (s->expected && s->known.kind == KITH_PEER_OWN) || s->answered_as == KITH_MEMBER;
+    return own && kith_stream_peek(c->stream, &data, &size, &fin) && data[0] == STREAM_TRUST;
 }
 
 /* The first byte of a stream the peer opened; it waits until we know who that is. */

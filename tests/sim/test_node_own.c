@@ -4,6 +4,7 @@
 #include "hostile_world.h"
 #include "identity/graph_derive.h"
 #include "node/own.h"
+#include "service/code.h"
 #include "service/trust_message.h"
 #include "store/atomic.h"
 #include "wire/cbor.h"
@@ -476,6 +477,92 @@ static void a_thief_silences_nobody(void **state)
     end_world(&w);
 }
 
+/* ---- a device that was revoked, and goes on ---- */
+
+typedef struct nagging {
+    uint8_t bytes[KITH_TRUST_OUTPUT_MAX];
+    size_t size, asked; /* how often the node said its heads */
+} nagging;
+
+typedef struct letting_in {
+    const world *w;
+    const hostile *whom;
+    bool revoke;
+} letting_in;
+
+static kith_err let_in(kith_graph *graph, void *user)
+{
+    const letting_in *l = user;
+    const victim *v = &l->w->v[0];
+    kith_graph_entry self, entry;
+    kith_graph_entry_make(v->self.device.id, v->self.public_key, "device0", "Linux", "", &self);
+    kith_graph_entry_make(l->whom->signer.uuid, l->whom->signer.public_key, "bad", "", "", &entry);
+    kith_graph_author a = {.seed = v->seed, .self = &self, .now_ms = KITH_SIM_START_WALL_MS};
+    return l->revoke ? kith_graph_revoke(graph, &a, entry.fingerprint, "") : kith_graph_admit(graph, &a, &entry);
+}
+
+/* A record of his, which knows nothing of his end, as a message. */
+static size_t his_record(world *w, const hostile *h, uint8_t *out)
+{
+    kith_graph *graph;
+    kith_problem problem;
+    kith_graph_entry self;
+    size_t taken, last;
+    if (kith_home_load_graph(w->v[0].home, &graph, &problem)) fail_msg("%s", problem.message);
+    kith_graph_entry_make(h->signer.uuid, h->signer.public_key, "worse", "", "", &self);
+    kith_graph_author a = {.seed = h->seed, .self = &self, .now_ms = KITH_SIM_START_WALL_MS};
+    assert_ok(kith_graph_describe(graph, &a));
+    last = kith_graph_count(graph) - 1;
+    size_t size = kith_trust_write_records(graph, &last, 1, out, &taken);
+    kith_graph_free(graph);
+    return size;
+}
+
+/* To who dials him: nothing of who he is but his key, and his record. */
+static void show(hostile *h, line *l, const kith_quic_event *event)
+{
+    const nagging *n = h->user;
+    if (event->kind == KITH_QUIC_READABLE && kith_stream_id(event->stream) & 2 && !l->user)
+        l->user = ask(h, l, 6, n->bytes, n->size);
+}
+
+/* He announces the code that the person types, and is dialled. */
+static void a_revoked_device_adds_nothing_to_a_joiners_graph(void **state)
+{
+    (void)state;
+    static world w;
+    static hostile bad;
+    static nagging n;
+    kith_problem problem;
+    kith_words words;
+    char why[256];
+    const char *text = "zoo ability able about above absent";
+    make_world(&w, 62, 1);
+    hostile_make(&bad, w.sim, w.lan, "bad", "192.168.1.66");
+    letting_in l = {.w = &w, .whom = &bad};
+    assert_ok(kith_home_update_graph(w.v[0].home, let_in, &l, &problem));
+    n.size = his_record(&w, &bad, n.bytes);
+    l.revoke = true;
+    assert_ok(kith_home_update_graph(w.v[0].home, let_in, &l, &problem));
+    kith_peer peer;
+    assert_false(kith__core_find_peer(w.v[0].core, bad.signer.fingerprint, &peer)); /* it looks at its files */
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    size_t records = records_of(&w, 0);
+    bad.silent = true;
+    bad.user = &n;
+    bad.on = show;
+    assert_ok(kith_words_parse(text, &words, why, sizeof why));
+    announce(&bad, w.lan, "192.168.1.66", kith_words_tag(&words));
+    const kith_pair_options options = {.size = sizeof options, .yes = true};
+    forget_events(&w.v[0]);
+    kith_core_join(w.v[0].core, w.op++, text, &options);
+    (void)ended(&w, &w.v[0]);
+    assert_true(bad.count && bad.lines[0].user);
+    assert_int_equal(records_of(&w, 0), records);
+    hostile_free(&bad);
+    end_world(&w);
+}
+
 /* ---- own devices gone bad ---- */
 
 typedef struct said {
@@ -528,11 +615,6 @@ static void bad_words_do_nothing(void **state)
 }
 
 /* ---- an own device that goes on and on ---- */
-
-typedef struct nagging {
-    uint8_t bytes[KITH_TRUST_OUTPUT_MAX];
-    size_t size, asked; /* how often the node said its heads */
-} nagging;
 
 /* Whatever the node says: the same again. */
 static void nag(hostile *h, line *l, const kith_quic_event *event)
@@ -790,6 +872,7 @@ int main(void)
                                        TEST(a_revoked_device_remembers),
                                        TEST(a_revoked_device_learns_no_more),
                                        TEST(a_thief_silences_nobody),
+                                       TEST(a_revoked_device_adds_nothing_to_a_joiners_graph),
                                        TEST(bad_words_do_nothing),
                                        TEST(contacts_are_not_told),
                                        TEST(nobody_serves_a_revoked_device),
