@@ -316,6 +316,8 @@ void kith__session_doubt_one(session *s, uint64_t silent_ns)
 {
     kith_conn_stats stats;
     kith_conn_get_stats(s->conn, &stats);
+    uint64_t way_ns = stats.rtt_ns + stats.rtt_ns / 2; /* what may still be on it is not silence */
+    if (silent_ns < way_ns) silent_ns = way_ns;
     if (kith__core_now(s->core) < stats.last_received_ns + silent_ns || !unacknowledged(s)) return;
     kith__session_close(s, KITH_ERR_LOST);
 }

@@ -136,7 +136,9 @@ void kith__session_unwatch(session *s);
  * idle out.  But those with the node of this name (of mDNS), which has moved, and so do they (roam.h). */
 #define SESSION_SILENT_NS (3 * SECOND_NS / 2)
 void kith__session_doubt(kith_core *core, const uint8_t uuid[static KITH_UUID_SIZE], const char *name);
-/* The same for one: it ends as LOST if nothing came for `silent_ns`. */
+/* The same for one: it ends as LOST if nothing came for `silent_ns`, or one and a half round trips where that is
+ * longer.
+ */
 void kith__session_doubt_one(session *s, uint64_t silent_ns);
 /* Nodes of a device that said they do not do what is wanted.  Those of one device are told apart by the port they
  * listen at, since they are on one machine, and once greeted by their instance. */

@@ -256,6 +256,35 @@ static void a_ping_goes_on_at_a_node_started_anew(void **state)
     printf("the longest: %.2f s\n", (double)longest / 1e9);
 }
 
+/* On a way of two seconds there and back an answer is not missing before it can be there, whoever announces that the
+ * device has just appeared. */
+static void a_slow_session_does_not_end_by_hearsay(void **state)
+{
+    (void)state;
+    static world w;
+    const kith_sim_link slow = {.delay_ns = KITH_SIM_S, .mtu = 1500};
+    kith_lan_record record = {.port = 1, .addr_count = 1};
+    kith_txt txt = {0};
+    world_make(&w, 1);
+    receive(&w.b1);
+    kith_sim_lan_set_link(w.lan, &slow);
+    kith_core_ping(w.a.core, ++w.a.last_op, id_of(&w.b1), 8);
+    assert_ok(how_it_ended(&w, 60 * KITH_SIM_S));
+    w.a.count = 0;
+    kith_core_ping(w.a.core, ++w.a.last_op, id_of(&w.b1), 1);
+    kith_sim_run_for(w.sim, 17 * KITH_SIM_S / 10);
+    memcpy(txt.id, w.b1.self.device.id, sizeof txt.id);
+    memcpy(txt.fingerprint, w.b1.self.fingerprint, sizeof txt.fingerprint);
+    kith_instance_name(txt.id, 77, record.instance); /* by anybody */
+    record.txt_size = kith_txt_write(&txt, record.txt, sizeof record.txt);
+    assert_ok(kith_addr_parse("192.168.1.99", &record.addrs[0]));
+    record.addrs[0].port = record.port;
+    assert_ok(kith_sim_lan_inject(w.lan, &record));
+    assert_ok(how_it_ended(&w, KITH_SIM_S)); /* by the answer that is on its way */
+    assert_true(last_event(&w.a, KITH_EVENT_PONG)->rtt_ns < 3 * KITH_SIM_S);
+    world_free(&w);
+}
+
 #define LARGE      (16u << 20)
 #define LARGE_RATE 5000000          /* bytes a second */
 #define LARGE_TIME (4 * KITH_SIM_S) /* all of it, at that rate */
@@ -355,6 +384,7 @@ int main(void)
         TEST(when_no_node_serves_that_is_said),
         TEST(a_ping_goes_on_at_another_node),
         TEST(a_ping_goes_on_at_a_node_started_anew),
+        TEST(a_slow_session_does_not_end_by_hearsay),
         TEST(a_file_goes_on_at_another_node),
         TEST(each_of_ten_is_reachable),
     };
