@@ -134,7 +134,7 @@ static void fill(const table *t, size_t i, row *r)
     snprintf(r->cells[1], sizeof r->cells[1], "%.*s", SHORT_ID, d->id);
     snprintf(r->cells[2], sizeof r->cells[2], "%s", whose(t, i));
     snprintf(r->cells[3], sizeof r->cells[3], "%s", d->verified ? "yes" : "no");
-    snprintf(r->cells[4], sizeof r->cells[4], "%s", out_ago(d->last_seen_ms, ago));
+    snprintf(r->cells[4], sizeof r->cells[4], "%s", t->sightings[i].live ? "now" : out_ago(d->last_seen_ms, ago));
     if (t->sightings[i].live)
         snprintf(r->cells[5], sizeof r->cells[5], "connected, %s, %s, %.1f ms", t->sightings[i].path,
                  t->sightings[i].scope, (double)t->sightings[i].rtt_ns / 1e6);

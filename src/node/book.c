@@ -19,7 +19,13 @@ struct book {
     bool watching;              /* the timer is set */
     bool unchecked;             /* they have changed, and what follows is not done yet */
     struct learn_job *learning; /* NULL: none is under way */
+    struct save_job *saving;    /* the same */
+    uint64_t save_ns;           /* what is noted is not written before */
 };
+
+/* Who stays writes what it has noted now and then: other commands of the home show it, and dial those addresses, and a
+ * node that is killed has not lost it. */
+#define SEEN_SAVE_NS (60 * SECOND_NS)
 
 typedef struct note {
     kith_link link;
@@ -81,6 +87,73 @@ static void refresh_or_warn(kith_core *core)
     core->env->timers->set(core->book->timer, kith__core_now(core));
 }
 
+/* ---- when and where devices were seen ---- */
+
+/* A cache: when it cannot be written the next start merely knows less. */
+#define NOT_SAVED "not remembered when devices were seen: %s"
+
+typedef struct save_job {
+    kith_job job;
+    kith_core *core;
+    kith_list notes;
+    kith_err err;
+    kith_problem problem;
+} save_job;
+
+static kith_err write_notes(kith_seen *seen, void *user)
+{
+    const kith_list *notes = user;
+    KITH_EACH (at, notes) {
+        const note *n = KITH_OF(at, const note, link);
+        kith_err err = kith_seen_note(seen, n->fingerprint, n->addr.family ? &n->addr : NULL, n->at_ms);
+        if (err) return err;
+    }
+    return KITH_OK;
+}
+
+static void free_notes(kith_list *notes)
+{
+    for (kith_link *at; (at = kith_list_take_first(notes));) kith_free(KITH_OF(at, note, link));
+}
+
+static void save_free(save_job *s)
+{
+    free_notes(&s->notes);
+    kith_free(s);
+}
+
+static void save_run(kith_job *job)
+{
+    save_job *s = KITH_OF(job, save_job, job);
+    s->err = kith_home_update_seen(s->core->home, write_notes, &s->notes, &s->problem);
+}
+
+static void save_done(kith_job *job)
+{
+    save_job *s = KITH_OF(job, save_job, job);
+    kith_core *core = s->core;
+    if (s->err) kith__core_log(core, KITH_LOG_WARN, NOT_SAVED, s->problem.message);
+    core->book->saving = NULL;
+    save_free(s);
+    kith__core_job_done(core);
+    kith__core_pump(core);
+}
+
+static void save_seen(kith_core *core)
+{
+    struct book *book = core->book;
+    uint64_t now = kith__core_now(core);
+    if (core->closing || book->saving || kith_list_empty(&book->noted) || now < book->save_ns) return;
+    save_job *s = kith_calloc(1, sizeof *s);
+    if (!s) return; /* the next time */
+    *s = (save_job){.job = {.run = save_run, .done = save_done}, .core = core};
+    kith_list_init(&s->notes);
+    for (kith_link *at; (at = kith_list_take_first(&book->noted));) kith_list_append(&s->notes, at);
+    book->saving = s;
+    book->save_ns = now + SEEN_SAVE_NS;
+    kith__core_submit(core, &s->job);
+}
+
 /* ---- what changes while somebody is connected ---- */
 
 static bool somebody_known(const kith_core *core)
@@ -101,6 +174,7 @@ static void on_watch(void *user)
         kith__own_changed(core);
     }
     kith__own_retry(core);
+    save_seen(core);
     book->watching = somebody_known(core);
     core->env->timers->set(book->timer, book->watching ? kith__core_now(core) + BOOK_WATCH_NS : NEVER);
     kith__core_pump(core);
@@ -136,30 +210,20 @@ kith_err kith__book_open(kith_core *core, kith_problem *problem)
     return err ? err : kith_home_load_seen(core->home, &book->seen);
 }
 
-static kith_err write_noted(kith_seen *seen, void *user)
-{
-    struct book *book = user;
-    KITH_EACH (at, &book->noted) {
-        const note *n = KITH_OF(at, note, link);
-        kith_err err = kith_seen_note(seen, n->fingerprint, n->addr.family ? &n->addr : NULL, n->at_ms);
-        if (err) return err;
-    }
-    return KITH_OK;
-}
-
 void kith__book_close(kith_core *core)
 {
     struct book *book = core->book;
     kith_problem problem = {0};
     if (!book) return;
     /* A cache: when it cannot be written the next start merely knows less. */
-    if (!kith_list_empty(&book->noted) && kith_home_update_seen(core->home, write_noted, book, &problem))
-        kith__core_log(core, KITH_LOG_WARN, "not remembered when devices were seen: %s", problem.message);
-    for (kith_link *at; (at = kith_list_take_first(&book->noted));) kith_free(KITH_OF(at, note, link));
+    if (!kith_list_empty(&book->noted) && kith_home_update_seen(core->home, write_notes, &book->noted, &problem))
+        kith__core_log(core, KITH_LOG_WARN, NOT_SAVED, problem.message);
+    free_notes(&book->noted);
     core->env->timers->close(book->timer);
     kith_trust_free(book->trust);
     kith_seen_free(book->seen);
     kith_free(book->learning); /* the env is dead: it will not be done */
+    if (book->saving) save_free(book->saving);
     kith_free(book);
     core->book = NULL;
 }

@@ -9,7 +9,7 @@
 /* Read the home: who we are (core->signer, core->self) and whom we know.  A missing or damaged file is an error with a
  * sentence. */
 KITH_MUST_CHECK kith_err kith__book_open(kith_core *core, kith_problem *problem);
-void kith__book_close(kith_core *core); /* writes what was seen */
+void kith__book_close(kith_core *core); /* writes what was seen and is not written yet */
 
 /* How often the files are looked at while somebody known is connected; nobody: never.  They are read, too, whenever
  * somebody is looked up.  What follows from a change is done from the loop then: the trust graph goes to one's own

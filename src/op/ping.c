@@ -98,6 +98,9 @@ static void ping_end(ping_op *p, kith_err err)
     if (err == KITH_ERR_NOT_ALLOWED)
         snprintf(message, sizeof message, "%s does not let this device ping it: `kith permit` there says so",
                  p->peer.local_name);
+    if (err == KITH_ERR_TIMEOUT)
+        snprintf(message, sizeof message, "%s does not answer any more: is it on, and is Kith running there?",
+                 p->peer.local_name);
     kith__op_end(&p->op, err, *message ? message : NULL);
     ping_free(&p->op);
 }

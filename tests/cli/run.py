@@ -863,6 +863,7 @@ def test_devices_that_are_connected():
     p = Place(script="look live rtt_ns=1500000\nlook looked\n")
     lines = p.run("devices", env=DAEMON).stdout.splitlines()
     has(lines[1], "connected, udp, lan, 1.5 ms")
+    assert re.search(r"yes +now +connected|no +now +connected", lines[1]), lines[1]  # whatever was written down of it
     e = events(p.run("devices", "--json", env=DAEMON).stdout)[0]
     equal((e["online"], e["rtt_ms"], e["path"]), (True, 1.5, "udp"))
 

@@ -13,7 +13,7 @@ import cases_pairing
 import cases_stop
 import netns
 from cases_pairing import expect
-from netns import KITH, PASSWORD, QUESTION, Failed, Net, Skipped, copy, eventually, join, pair, random_file, same
+from netns import KITH, PASSWORD, QUESTION, Failed, Net, Skipped, copy, eventually, join, know, pair, random_file, same
 
 NOBODY = 65534
 PROTOCOL = 1
@@ -176,6 +176,19 @@ def case_restart_in_the_middle():
 
 
 case_restart_in_the_middle.long = True
+
+
+def case_who_was_seen_is_known_at_once():
+    """Not when `kith up` ends: it stays for weeks, and may be killed."""
+    with Net() as n:
+        know(n.a, n.b)
+        (n.a.home / "seen.cbor").unlink()
+        daemon = up(n.a)
+        n.b.kith("ping", "-c", "3", n.a.id).ends(0)
+        seen = lambda: n.a.devices()[n.b.id]["last_seen"]
+        eventually(lambda: seen() is not None, "the device that has pinged was seen")
+        daemon.kill()
+        expect(seen() is not None, "it is forgotten that it was seen")
 
 
 def case_second_daemon():

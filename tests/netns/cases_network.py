@@ -185,7 +185,11 @@ def case_a_node_is_killed():
         ping.event("pong", after=len(ping.events))
         second.kill()
         after = len(ping.events)
-        n.b.receive().begins()
+        third = n.b.receive()
+        third.begins()
         ping.event("pong", after=after)
         if not ping.running():
             raise Failed("it ended: " + ping.said())
+        third.kill()
+        if ping.end() not in (3, 6) or "is it on" not in ping.said():
+            raise Failed("it does not say what to look for\n" + ping.said())
