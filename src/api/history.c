@@ -90,6 +90,7 @@ kith_err kith_revoked(const char *home, char message[KITH_REVOKED_TEXT], kith_pr
     kith_graph *graph = NULL;
     kith_verdict verdict = {0};
     kith_revocation r;
+    if (!home || !message || !problem) return kith__visit_refuse(problem);
     kith_err err = kith__visit_enter(home, &v, problem);
     if (err) return kith__visit_report(err, problem);
     err = kith_home_load(v.home, &self, problem);

@@ -319,6 +319,8 @@ static void no_home(void **state)
     LACKS(kith_init(home, &init, NULL, p));
     LACKS(kith_self(NULL, &device, p));
     LACKS(kith_self(home, NULL, p));
+    LACKS(kith_revoked(NULL, value, p));
+    LACKS(kith_revoked(home, NULL, p));
     LACKS(kith_config_get(NULL, "lan", value, &set, p));
     LACKS(kith_config_get(home, NULL, value, &set, p));
     LACKS(kith_config_get(home, "lan", NULL, &set, p));
@@ -364,13 +366,14 @@ static void no_home(void **state)
     LACKS(kith_recovery_check("zoo", NULL, p));
     LACKS(kith_open(NULL, &node, p));
     LACKS(kith_open(&options, NULL, p));
-    assert_int_equal(said, 49);
+    assert_int_equal(said, 51);
     said = 0;
     LACKS(kith_init(home, &init, &made, NULL));
     LACKS(kith_self(home, &device, NULL));
     LACKS(kith_rename(home, id, "x", &device, NULL));
     LACKS(kith_forget(home, id, NULL));
     LACKS(kith_permits(home, id, permits, KITH_PERMITS_MAX, &count, NULL));
+    LACKS(kith_revoked(home, value, NULL));
     LACKS(kith_config_get(home, "lan", value, &set, NULL));
     LACKS(kith_config_set(home, "lan", "no", NULL));
     LACKS(kith_change_password(home, &change, NULL));
