@@ -132,6 +132,7 @@ KITH_MUST_CHECK kith_err kith_home_replace_graph(kith_home *home, const kith_gra
 /* What a device does when it starts and whenever its graph has changed: where there is no graph it founds one, without
  * a recovery pair (*founded); else, as a member, it says what it is called now, and deposits its key for the recovery
  * pair in force.  What follows from the graph is written where it is not so yet.  `seed`: this device's. */
+#define KITH_HOME_NAMES_MAX 128 /* times that it says so: whoever changes the name all the time fills no graph */
 KITH_MUST_CHECK kith_err kith_home_tend_graph(kith_home *home, const uint8_t *seed, kith_rng *rng, int64_t now_ms,
                                               bool *founded, kith_problem *problem);
 

@@ -197,6 +197,18 @@ kith_err kith__home_found_graph(const kith_home *home, const kith_identity *iden
     return err;
 }
 
+/* How often this device has said what it is called. */
+static size_t count_said(const kith_graph *graph, const uint8_t self[static KITH_FINGERPRINT_SIZE])
+{
+    kith_record record;
+    size_t count = 0;
+    for (size_t i = 0; i < kith_graph_count(graph); i++) {
+        kith_graph_record(graph, i, &record);
+        count += record.kind == KITH_RECORD_DESCRIBE && memcmp(record.signer, self, sizeof record.signer) == 0;
+    }
+    return count;
+}
+
 /* What this device has to say of itself: its name as it is now, and its key for the recovery pair in force. */
 static kith_err speak(kith_graph *graph, const kith_graph_author *author, kith_rng *rng)
 {
@@ -209,7 +221,8 @@ static kith_err speak(kith_graph *graph, const kith_graph_author *author, kith_r
     bool as_is = in && strcmp(me->entry.name, author->self->name) == 0 && strcmp(me->entry.os, author->self->os) == 0 &&
                  strcmp(me->entry.hardware_model, author->self->hardware_model) == 0;
     bool due = in && verdict.pair != KITH_GRAPH_NONE && me->deposit == KITH_GRAPH_NONE;
-    if (in && !as_is) err = kith_graph_describe(graph, author);
+    if (in && !as_is && count_said(graph, author->self->fingerprint) < KITH_HOME_NAMES_MAX)
+        err = kith_graph_describe(graph, author);
     if (!err && due) err = deposit_for(&verdict.recovery, author, rng, deposit);
     if (!err && due) err = kith_graph_deposit(graph, author, kith_graph_id(graph, verdict.pair), deposit);
     kith_verdict_done(&verdict);

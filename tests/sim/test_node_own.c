@@ -308,6 +308,30 @@ static void a_new_name_in_an_applications_file_is_said(void **state)
     end_world(&w);
 }
 
+/* An application that gives its device another name all the time fills no graph. */
+static void names_have_an_end(void **state)
+{
+    (void)state;
+    static world w;
+    kith_rng rng;
+    kith_problem problem;
+    const uint8_t seed[KITH_RNG_SEED_SIZE] = {5};
+    char name[32];
+    bool founded;
+    make_world(&w, 8, 1);
+    victim *v = &w.v[0];
+    kith_rng_init(&rng, seed);
+    size_t records = records_of(&w, 0);
+    for (size_t i = 0; i < KITH_HOME_NAMES_MAX + 20; i++) {
+        snprintf(name, sizeof name, "name %zu", i);
+        assert_ok(kith_home_set_name(v->home, name, &problem));
+        assert_ok(kith_home_tend_graph(v->home, v->seed, &rng, KITH_SIM_START_WALL_MS, &founded, &problem));
+    }
+    assert_int_equal(records_of(&w, 0), records + KITH_HOME_NAMES_MAX);
+    kith_rng_done(&rng);
+    end_world(&w);
+}
+
 /* A device with others of its own stays with them, unless it is told to leave. */
 static void who_has_others_stays(void **state)
 {
@@ -867,6 +891,7 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(pairing_makes_one_network),
                                        TEST(a_new_name_is_said),
                                        TEST(a_new_name_in_an_applications_file_is_said),
+                                       TEST(names_have_an_end),
                                        TEST(who_has_others_stays),
                                        TEST(a_revoked_device_is_refused_and_told),
                                        TEST(a_revoked_device_remembers),
