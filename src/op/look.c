@@ -8,13 +8,15 @@
 
 #include <string.h>
 
-#define STRANGERS_MAX 256 /* reported; who announces more than that is not believed */
-#define DEVICES_MAX   64  /* of those announced now that are looked at */
+#define STRANGERS_MAX 256                  /* reported; who announces more than that is not believed */
+#define DEVICES_MAX   64                   /* of those announced now that are looked at */
+#define LOOKED_MAX_NS (3 * LAN_ANSWERS_NS) /* however often the network changes meanwhile */
 
 typedef struct look_op {
     op op;
     bool strangers;
     kith_timer *timer; /* until who is there has answered */
+    uint64_t until_ns; /* or this */
     size_t stranger_count;
     uint8_t (*reported)[32]; /* fingerprints */
     size_t count, room;
@@ -118,6 +120,7 @@ static void tell_looked(look_op *l)
 {
     kith_core *core = l->op.core;
     uint64_t at_ns = kith__lan_answered_ns(core);
+    if (at_ns > l->until_ns) at_ns = l->until_ns;
     if (kith__core_now(core) < at_ns) {
         core->env->timers->set(l->timer, at_ns);
         return;
@@ -151,6 +154,7 @@ void kith_core_look(kith_core *core, kith_op id, bool strangers)
         return;
     }
     l->strangers = strangers;
+    l->until_ns = kith__core_now(core) + LOOKED_MAX_NS;
     if (!kith__core_begin(core, &l->op, id, &look_kind)) {
         core->env->timers->close(l->timer);
         kith_free(l);

@@ -331,6 +331,22 @@ static void when_all_have_answered(void **state)
     world_free(&w);
 }
 
+/* A router that gives this device another address every second keeps nobody waiting for ever. */
+static void a_network_that_changes_all_the_time(void **state)
+{
+    static world w;
+    (void)state;
+    static const char *const addrs[] = {A, "192.168.1.77"};
+    world_make(&w);
+    kith_core_look(w.a.core, ++w.a.last_op, true);
+    for (size_t i = 0; i < 20; i++) {
+        assert_ok(kith_sim_change_addr(w.a.host, addrs[i % 2], addrs[1 - i % 2]));
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+    }
+    assert_int_equal(count_events(&w.a, KITH_EVENT_LOOKED), 1);
+    world_free(&w);
+}
+
 /* Stopped at any moment, nothing is left of it. */
 static void cancelled_at_any_moment(void **state)
 {
@@ -360,6 +376,7 @@ int main(void)
         TEST(a_key_that_changes_later),
         TEST(who_is_nearby),
         TEST(when_all_have_answered),
+        TEST(a_network_that_changes_all_the_time),
         TEST(cancelled_at_any_moment),
     };
     return cmocka_run_group_tests_name("sim/node_pin", tests, NULL, NULL);
