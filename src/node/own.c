@@ -198,6 +198,11 @@ static void job_done(kith_job *job)
         kith__core_log(core, KITH_LOG_ERROR, "the trust graph was not stored: %s",
                        *j->message ? j->message : kith_err_text(j->err));
     own->failed = j->err != KITH_OK;
+    if (j->adopt) {
+        own->entering.err = j->err;
+        snprintf(own->entering.message, sizeof own->entering.message, "%s",
+                 *j->message ? j->message : kith_err_text(j->err));
+    }
     KITH_EACH (at, &j->records) {
         own_record *r = KITH_OF(at, own_record, link);
         uint8_t id[KITH_GRAPH_ID_SIZE];
@@ -215,6 +220,14 @@ static void job_done(kith_job *job)
     job_free(j);
     kith__core_job_done(core);
     kith__core_pump(core);
+}
+
+bool kith__own_entering(const kith_core *core) { return core->own && core->own->job && core->own->job->adopt; }
+
+const kith_problem *kith__own_not_entered(const kith_core *core)
+{
+    static const kith_problem none = {.err = KITH_OK};
+    return core->own ? &core->own->entering : &none;
 }
 
 void kith__own_retry(kith_core *core)

@@ -59,5 +59,9 @@ bool kith__own_is_member(const kith_core *core, const uint8_t fingerprint[static
  * others.  Done, or not to be: kith__own_joining is false. */
 void kith__own_join(session *s, bool replace);
 bool kith__own_joining(const session *s);
+/* The network is being written to the disk, whatever becomes of the session meanwhile. */
+bool kith__own_entering(const kith_core *core);
+/* Since kith__own_join: what the disk said of it; OK: nothing, or that did not come to pass. */
+const kith_problem *kith__own_not_entered(const kith_core *core);
 
 #endif

@@ -21,6 +21,7 @@ struct own {
     own_job *job;                         /* the one under way; NULL: none */
     bool tend;                            /* this device has something to say of itself */
     bool failed;                          /* the last job: it is done again (kith__own_retry) */
+    kith_problem entering;                /* why the network that was to be entered last is not stored; OK: it is */
     char told[KITH_REVOCATION_TEXT_SIZE]; /* that this device is revoked; "": not told so */
     bool revoked;                         /* the graph says so */
 };
@@ -39,6 +40,8 @@ typedef struct own_link {
     size_t head_count;
     bool telling;                        /* the device is refused: of what we have it gets `verdict` and its past */
     uint8_t verdict[KITH_GRAPH_ID_SIZE]; /* the record that revokes it */
+    bool foreign;                        /* its heads were of another network, which is */
+    uint8_t network[KITH_GRAPH_ID_SIZE];
     bool joining, replace;
     kith_graph *other; /* the network that is being joined, as far as it has come */
 } own_link;

@@ -118,8 +118,8 @@ void kith__own_link_free(own_link *l)
     kith_free(l);
 }
 
-/* Of another network: it may be the one that has just admitted this device. */
-static void hear_foreign(own_link *l, const kith_trust_message *m)
+/* Of another network, l->network: it may be the one that has just admitted this device. */
+static void ask_foreign(own_link *l)
 {
     bool alone = !kith__own_has_others(l->own->core);
     if (l->telling || !l->channel->session->greeted) return;
@@ -127,7 +127,7 @@ static void hear_foreign(own_link *l, const kith_trust_message *m)
         if (!l->other) l->joining = false;
         return;
     }
-    if (kith_graph_new(&l->other) == KITH_OK) kith__own_say_heads(l, m->network, true);
+    if (kith_graph_new(&l->other) == KITH_OK) kith__own_say_heads(l, l->network, true);
 }
 
 static void hear_heads(own_link *l, const kith_trust_message *m)
@@ -135,7 +135,9 @@ static void hear_heads(own_link *l, const kith_trust_message *m)
     const kith_graph *graph = l->own->graph;
     if (!graph) return;
     if (memcmp(m->network, kith_graph_id(graph, 0), sizeof m->network) != 0) {
-        hear_foreign(l, m);
+        l->foreign = true;
+        memcpy(l->network, m->network, sizeof l->network);
+        ask_foreign(l);
         return;
     }
     const kith_stream *stream = l->channel->stream;
@@ -350,6 +352,8 @@ void kith__own_join(session *s, bool replace)
     if (!l || !s->core->own->graph) return;
     l->joining = !kith__own_is_member(s->core, s->peer.fingerprint);
     l->replace = replace;
+    l->own->entering = (kith_problem){0};
+    if (l->foreign && l->joining) ask_foreign(l); /* over a session of before: it has said its heads */
 }
 
 bool kith__own_joining(const session *s)

@@ -24,6 +24,7 @@ typedef struct pair_run {
     bool counted; /* host: kith_code_begin said yes and kith_code_end was not called */
     bool proven, done;
     bool refused; /* the joiner has own devices, and the host is none of them */
+    bool joined;  /* the other's network is to be entered (kith__own_join) */
     bool pinning; /* the job is out: the run stays, and what happens meanwhile waits */
     kith_timer *timer;
     uint64_t linger_until, entered_until;

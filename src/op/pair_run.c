@@ -174,7 +174,22 @@ static void pin(pair_run *r)
 static bool entering(const pair_run *r)
 {
     const pair_op *p = r->op;
-    return !p->host && p->kind == KITH_PAIR_OWN && r->hold.session && kith__own_joining(r->hold.session);
+    if (p->host || p->kind != KITH_PAIR_OWN) return false;
+    return kith__own_entering(p->op.core) || (r->hold.session && kith__own_joining(r->hold.session));
+}
+
+/* The other device has let this one in, but the disk did not take what that means. */
+static void run_not_entered(pair_run *r, const kith_problem *why)
+{
+    pair_op *p = r->op;
+    char message[sizeof p->end_message];
+    kith_err err = why->err;
+    snprintf(message, sizeof message,
+             "%s has let this device in, but that could not be stored here: %.400s; then run "
+             "`kith join%s` again with a new code",
+             r->peer.name, why->message, p->replace ? " --replace-master" : "");
+    kith__pair_run_free(r);
+    kith__pair_finish(p, err, message);
 }
 
 /* Done: say so once the peer has our last message, so that leaving at once cannot make it look like a failure there. */
@@ -186,7 +201,10 @@ static void run_done(pair_run *r)
     if (!r->done) {
         r->done = true;
         r->linger_until = now + LINGER_NS;
-        if (!p->host && p->kind == KITH_PAIR_OWN && r->hold.session) kith__own_join(r->hold.session, p->replace);
+        if (!p->host && p->kind == KITH_PAIR_OWN && r->hold.session) {
+            kith__own_join(r->hold.session, p->replace);
+            r->joined = true;
+        }
         r->entered_until = now + JOIN_GRAPH_NS;
     }
     if (entering(r) && now < r->entered_until) {
@@ -197,7 +215,11 @@ static void run_done(pair_run *r)
         core->env->timers->set(r->timer, now + LINGER_STEP_NS);
         return;
     }
-    kith__pair_run_complete(r);
+    const kith_problem *why = kith__own_not_entered(core);
+    if (r->joined && why->err)
+        run_not_entered(r, why);
+    else
+        kith__pair_run_complete(r);
 }
 
 static void host_started(pair_run *r)

@@ -351,6 +351,44 @@ static void who_has_others_stays(void **state)
     end_world(&w);
 }
 
+/* The joiner's disk fails from its n-th write on: it says so, or it is in, in what its files say, too; and joining
+ * again, once there is a disk again, brings it in.  False: it made fewer writes. */
+static bool join_with_a_failing_disk(bool replace, uint64_t n)
+{
+    static world w;
+    make_world(&w, 8, replace ? 3 : 2);
+    victim *joiner = &w.v[1];
+    if (replace) assert_ok(pair(&w, 2, 1, false));
+    uint64_t before = kith_sim_file_ops(joiner->env);
+    kith_sim_fail_file_at(joiner->env, n, KITH_ERR_NO_SPACE, KITH_SIM_FAIL_ON);
+    kith_err err = pair(&w, 0, 1, replace);
+    bool failed = kith_sim_file_ops(joiner->env) - before >= n;
+    kith_sim_fail_file_at(joiner->env, 0, KITH_OK, KITH_SIM_FAIL_ONCE);
+    if (err) {
+        assert_int_equal(err, KITH_ERR_NO_SPACE);
+        if (last_event(joiner, KITH_EVENT_PAIRED)) fail_msg("write %u: paired, and then not", (unsigned)n);
+        assert_true(*last_event(joiner, KITH_EVENT_END)->message);
+        kith_sim_run_for(w.sim, 20 * KITH_SIM_S);
+        assert_ok(pair(&w, 0, 1, replace));
+    }
+    if (state_of(&w, 1, 0) != KITH_MEMBER || state_of(&w, 1, 1) != KITH_MEMBER)
+        fail_msg("write %u: not in it, after %s", (unsigned)n, kith_err_name(err));
+    if (replace) assert_int_equal(state_of(&w, 1, 2), 0);
+    assert_ok(ping(&w, 1, 0));
+    end_world(&w);
+    return failed;
+}
+
+static void joining_with_a_failing_disk(void **state)
+{
+    (void)state;
+    uint64_t n = 1, m = 1;
+    while (join_with_a_failing_disk(false, n)) n++;
+    while (join_with_a_failing_disk(true, m)) m++;
+    printf("%u and %u writes of a joiner failed\n", (unsigned)n - 1, (unsigned)m - 1);
+    assert_true(n > 10 && m > 10);
+}
+
 /* ---- revoking ---- */
 
 static void a_revoked_device_is_refused_and_told(void **state)
@@ -893,6 +931,7 @@ int main(void)
                                        TEST(a_new_name_in_an_applications_file_is_said),
                                        TEST(names_have_an_end),
                                        TEST(who_has_others_stays),
+                                       TEST(joining_with_a_failing_disk),
                                        TEST(a_revoked_device_is_refused_and_told),
                                        TEST(a_revoked_device_remembers),
                                        TEST(a_revoked_device_learns_no_more),
