@@ -67,21 +67,10 @@ static kith_err recognise(session *s)
     return KITH_OK;
 }
 
-static void hear_hello(session *s, const uint8_t *data, size_t size)
+/* It is known who it is, and how that one stands. */
+static void begin(session *s)
 {
-    uint8_t hash[KITH_BINDING_SIZE], key[KITH_X25519_SIZE];
     char address[KITH_ADDR_TEXT_SIZE];
-    kith_conn_handshake_hash(s->conn, hash);
-    kith_conn_remote_static(s->conn, key);
-    kith_err err = kith_hello_read(data, size, !s->dialler, hash, key, &s->peer);
-    if (!err) err = recognise(s);
-    if (!err && !s->dialler) err = kith__greeting_say(s);
-    if (err) {
-        kith__core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address),
-                       kith_err_text(err));
-        kith__session_refuse(s, err);
-        return;
-    }
     s->greeted = true;
     s->core->env->timers->set(s->timer, NEVER);
     /* Over datagrams a device dials from the port it listens on, over TCP from any. */
@@ -98,15 +87,47 @@ static void hear_hello(session *s, const uint8_t *data, size_t size)
     kith__beside_greeted(s);
 }
 
+static void hear_hello(session *s, const uint8_t *data, size_t size)
+{
+    uint8_t hash[KITH_BINDING_SIZE], key[KITH_X25519_SIZE];
+    char address[KITH_ADDR_TEXT_SIZE];
+    kith_conn_handshake_hash(s->conn, hash);
+    kith_conn_remote_static(s->conn, key);
+    kith_err err = kith_hello_read(data, size, !s->dialler, hash, key, &s->peer);
+    if (!err) err = recognise(s);
+    if (!s->dialler && (!err || err == KITH_ERR_REVOKED)) { /* who is revoked may appeal */
+        kith_err said = kith__greeting_say(s);
+        if (said) err = said;
+    }
+    if (err) {
+        kith__core_log(s->core, KITH_LOG_WARN, "session with %s refused: %s", kith_addr_text(&s->remote, address),
+                       kith_err_text(err));
+        kith__session_refuse(s, err);
+        return;
+    }
+    begin(s);
+}
+
+bool kith__greeting_again(session *s)
+{
+    kith_peer peer;
+    if (s->over || !kith__core_find_peer(s->core, s->peer.fingerprint, &peer) || recognise(s)) return false;
+    s->refused = KITH_OK;
+    begin(s);
+    kith__greeting_readable(s);
+    kith__session_serve_waiting(s);
+    return true;
+}
+
 /* The control stream: its number, one hello, and what follows. */
 void kith__greeting_readable(session *s)
 {
     const uint8_t *data;
     size_t size;
-    bool fin;
-    while (kith_stream_peek(s->control_in, &data, &size, &fin)) {
+    bool fin = false;
+    while (!s->refused && kith_stream_peek(s->control_in, &data, &size, &fin)) {
         size_t room = sizeof s->control - s->control_size, take = size < room ? size : room;
-        if (s->greeted || s->refused) {
+        if (s->greeted) {
             kith__roam_control(s, data, size);
             kith_stream_consume(s->control_in, size);
             continue;

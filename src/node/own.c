@@ -130,13 +130,17 @@ static kith_err add_records(kith_graph *graph, void *user)
     return KITH_OK;
 }
 
+static kith_err add_all(kith_graph *graph, void *user) { return kith__own_merge(graph, user); }
+
 static void job_run(kith_job *job)
 {
     own_job *j = KITH_OF(job, own_job, job);
     kith_core *core = j->own->core;
     kith_problem problem = {0};
     bool founded;
-    if (j->adopt) j->err = kith_home_replace_graph(core->home, j->adopt, &problem);
+    if (j->adopt)
+        j->err = j->merge ? kith_home_update_graph(core->home, add_all, j->adopt, &problem)
+                          : kith_home_replace_graph(core->home, j->adopt, &problem);
     if (!j->err && !kith_list_empty(&j->records)) j->err = kith_home_update_graph(core->home, add_records, j, &problem);
     if (!j->err)
         j->err = kith_home_tend_graph(core->home, core->signer.seed, &j->rng, core->env->base->wall_ms(core->env),
@@ -171,6 +175,7 @@ void kith__own_start_job(struct own *own, kith_graph *adopt, own_link *joining)
         return;
     }
     *j = (own_job){.job = {.run = job_run, .done = job_done}, .own = own, .adopt = adopt, .joining = joining};
+    j->merge = joining && joining->phase == OWN_LINK_APPEALS;
     kith_list_init(&j->records);
     for (kith_link *at; (at = kith_list_take_first(&own->pending));) kith_list_append(&j->records, at);
     own->tend = false;

@@ -23,7 +23,7 @@ void kith__own_changed(kith_core *core);
 void kith__own_retry(kith_core *core);
 /* A session with an own device has begun. */
 void kith__own_greeted(session *s);
-/* A stream that an own device opened. */
+/* A stream that an own device opened, or one whose session is refused. */
 KITH_MUST_CHECK kith_err kith__own_serve(channel *c);
 
 /* Has the graph a device that is no member (any more)?  Then REVOKED, else UNTRUSTED: why one that is not in the book
@@ -34,7 +34,8 @@ kith_member_state kith__own_state_of(const kith_core *core, const uint8_t x25519
 /* What a revoked device is told: time in ms since 1970, by whom, why, a line each. */
 void kith__own_reason(const kith_core *core, const uint8_t fingerprint[static 32], char out[static OWN_REASON_MAX]);
 /* Another device told us so, one of our own or, say, one that is paired with; and how that is said to people.  A word
- * for the message of what was refused, and no more. */
+ * for the message of what was refused, and no more; forgotten when one of our own speaks to this device as to a member.
+ */
 void kith__own_told(kith_core *core, const char *reason);
 void kith__own_told_text(const kith_core *core, char *out, size_t size);
 /* By its own graph, of records that it has verified: is this device no member any more?  Receivers hear of the change.
@@ -42,14 +43,30 @@ void kith__own_told_text(const kith_core *core, char *out, size_t size);
 #define OWN_CANNOT_ADMIT "this device was revoked: it cannot let another in"
 bool kith__own_is_revoked(const kith_core *core);
 
-/* The peer of this session is refused as revoked: hand it the record that says so, and what is needed to verify that,
- * which is what the record's author knew.  It was a member then, so it learns nothing that was not for it.  False:
- * there is nothing to tell, or it cannot be told.  Else the session is closed when it has them (kith__session_close),
- * or by who called this after OWN_TELL_NS. */
-#define OWN_TELL_NS SECOND_NS
-bool kith__own_tell(session *s);
-/* The stream of that, over which nothing else is said; NULL: none. */
-channel *kith__own_telling(const session *s);
+/* ---- a device that is revoked here ----
+ * Its session is refused (kith__session_refuse): nothing is served or heard but the stream of the trust graph, which
+ * the dialler opens.  What is done over that is in own_refused.c:
+ *
+ * Who comes anew may *appeal*.  A revocation that was heard first does not count when the device that it revokes has
+ * revoked its signer and was let in earlier, or when the code's holder has reset (graph.h); but whom it revokes is not
+ * heard any more.  So it shows all it knows, and hears nothing.  If by that it is a member the records are taken and
+ * its session begins; else they are forgotten, and it is told.
+ *
+ * Who is told is handed the record that revokes it, and what is needed to verify that, which is what the record's
+ * author knew: it was a member then, so it learns nothing that was not for it.  When it has that, or after OWN_TELL_NS,
+ * its session is closed as REVOKED.
+ *
+ * Appeals are heard one at a time, also by a device that is out itself, since it may be in by them; and for
+ * OWN_APPEAL_PAUSE_NS after one that came to nothing there is none.  Who cannot be heard is told at once.  Other
+ * sessions of who is being heard wait for what comes of it. */
+#define OWN_APPEAL_NS       (5 * SECOND_NS) /* since its hello: so long it has to show what it knows */
+#define OWN_APPEAL_PAUSE_NS SECOND_NS
+#define OWN_TELL_NS         SECOND_NS
+/* The refused session's timer: what it has to do now, or has not done in time. */
+void kith__own_refused_due(session *s);
+bool kith__own_is_heard(const kith_core *core, const uint8_t fingerprint[static 32]); /* a device that appeals */
+bool kith__own_has_stream(const session *s);
+bool kith__own_is_stream(const channel *c);
 
 /* ---- joining ---- */
 /* Has this network other members than this device? */

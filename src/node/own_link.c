@@ -16,15 +16,6 @@ static void send(own_link *l, const uint8_t *bytes, size_t size)
 
 #define HEADS_OUTPUT_MAX (64 + KITH_TRUST_HEADS_MAX * (KITH_GRAPH_ID_SIZE + 4))
 
-/* To who is refused: what it is to be told, and nothing of what came after. */
-static void say_verdict(own_link *l)
-{
-    uint8_t out[HEADS_OUTPUT_MAX];
-    send(l, out,
-         kith_trust_write_heads(kith_graph_id(l->own->graph, 0), (const uint8_t(*)[KITH_GRAPH_ID_SIZE])l->verdict, 1,
-                                out, sizeof out));
-}
-
 /* What we have; of a network that is being joined: all of it is lacking. */
 void kith__own_say_heads(own_link *l, const uint8_t *network, bool none)
 {
@@ -40,7 +31,9 @@ void kith__own_say_heads(own_link *l, const uint8_t *network, bool none)
 void kith__own_ask_again(own_link *l)
 {
     const kith_graph *graph = l->own->graph;
-    if (!l->wants || !graph || l->channel->session->over || kith_graph_count(graph) <= l->asked) return;
+    if (!l->wants || !graph || l->phase != OWN_LINK_MEMBER || l->channel->session->over ||
+        kith_graph_count(graph) <= l->asked)
+        return;
     l->wants = false;
     kith__own_say_heads(l, kith_graph_id(graph, 0), false);
 }
@@ -64,7 +57,7 @@ static size_t keep_verdict(const own_link *l, size_t *list, size_t count)
     return kept;
 }
 
-/* The records it lacks, as far as we know.  Who has not proven by a hello who it is gets none. */
+/* The records it lacks, as far as we know. */
 void kith__own_say_records(own_link *l)
 {
     const kith_graph *graph = l->own->graph;
@@ -72,8 +65,7 @@ void kith__own_say_records(own_link *l)
     size_t *list = kith_calloc(kith_graph_count(graph) + 1, sizeof *list), taken = 0;
     size_t count =
         out && list ? kith_graph_lacks(graph, (const uint8_t(*)[KITH_GRAPH_ID_SIZE])l->heads, l->head_count, list) : 0;
-    if (l->telling) count = keep_verdict(l, list, count);
-    if (!l->telling && !l->channel->session->greeted) count = 0;
+    if (l->phase == OWN_LINK_TOLD) count = keep_verdict(l, list, count);
     for (size_t at = 0; at < count; at += taken) {
         send(l, out, kith_trust_write_records(graph, list + at, count - at, out, &taken));
         if (taken == 0) break;
@@ -81,7 +73,7 @@ void kith__own_say_records(own_link *l)
     for (size_t i = 0; i < count; i++) kith__own_link_has(l, kith_graph_id(graph, list[i]));
     kith_free(list);
     kith_free(out);
-    if (l->telling && kith_stream_finish(l->channel->stream))
+    if (l->phase == OWN_LINK_TOLD && kith_stream_finish(l->channel->stream))
         kith__session_close(l->channel->session, KITH_ERR_REVOKED);
 }
 
@@ -90,6 +82,8 @@ void kith__own_link_entered(own_link *l, const kith_graph *graph)
 {
     size_t numbers[KITH_TRUST_HEADS_MAX];
     l->joining = false;
+    if (l->phase == OWN_LINK_TOLD) return; /* since then */
+    if (l->phase == OWN_LINK_APPEALS && !kith__own_end_appeal(l, graph != NULL)) return;
     if (!graph) return;
     size_t count = kith_graph_heads(graph, numbers, KITH_TRUST_HEADS_MAX);
     l->heard = true;
@@ -111,6 +105,7 @@ void kith__own_link_free(own_link *l)
             if (KITH_OF(at, own_record, link)->from == l) KITH_OF(at, own_record, link)->from = NULL;
         if (own->job->joining == l) own->job->joining = NULL;
     }
+    kith__own_drop_appeal(l);
     kith_list_remove(&l->link);
     kith__channel_free(l->channel);
     kith_graph_free(l->other);
@@ -122,7 +117,7 @@ void kith__own_link_free(own_link *l)
 static void ask_foreign(own_link *l)
 {
     bool alone = !kith__own_has_others(l->own->core);
-    if (l->telling || !l->channel->session->greeted) return;
+    if (l->phase != OWN_LINK_MEMBER) return;
     if (l->other || l->own->job || (!alone && !l->replace)) {
         if (!l->other) l->joining = false;
         return;
@@ -149,6 +144,12 @@ static void hear_heads(own_link *l, const kith_trust_message *m)
     l->joining = l->joining && l->own->job;
     l->head_count = m->head_count;
     memcpy(l->heads, m->heads, sizeof l->heads);
+    if (l->phase == OWN_LINK_APPEALS) {
+        /* Who appeals hears nothing.  But if this device is revoked there, too, it is the dialler that is told. */
+        if (!m->head_count && !l->channel->session->dialler) (void)kith__own_end_appeal(l, false);
+        return;
+    }
+    if (l->phase == OWN_LINK_MEMBER && m->head_count) *l->own->told = 0; /* that is said to members */
     kith__own_say_records(l);
 }
 
@@ -204,13 +205,17 @@ static void hear_records(own_link *l, kith_trust_message *m)
 static void hear(own_link *l, const uint8_t *data, size_t size)
 {
     kith_trust_message m;
+    if (l->channel->session->over) return; /* since the message before this one */
     kith_err err = kith_trust_parse(data, size, &m);
     if (err == KITH_ERR_UNSUPPORTED) return;
-    if (l->telling && (err || l->heard || m.kind != KITH_TRUST_HEADS)) return; /* from who is refused: nothing */
+    bool needless = err || l->heard || m.kind != KITH_TRUST_HEADS; /* for telling */
+    if (l->phase == OWN_LINK_TOLD && needless) return;
     if (err)
         kith__session_close(l->channel->session, KITH_ERR_PROTOCOL);
     else if (m.kind == KITH_TRUST_HEADS)
         hear_heads(l, &m);
+    else if (l->phase == OWN_LINK_APPEALS)
+        kith__own_hear_appeal(l, &m);
     else
         hear_records(l, &m);
 }
@@ -253,14 +258,14 @@ static void readable(channel *c)
 static void returned(channel *c)
 {
     const own_link *l = c->owner;
-    if (l->telling) kith__session_close(c->session, KITH_ERR_REVOKED);
+    if (l->phase == OWN_LINK_TOLD) kith__session_close(c->session, KITH_ERR_REVOKED);
 }
 
 static void gone(channel *c, kith_err why)
 {
     own_link *l = c->owner;
     (void)why;
-    if (l->telling && !c->session->over) kith__session_close(c->session, KITH_ERR_REVOKED);
+    if (l->phase != OWN_LINK_MEMBER && !c->session->over) kith__session_close(c->session, KITH_ERR_REVOKED);
     kith__own_link_free(l);
 }
 
@@ -279,7 +284,7 @@ static own_link *link_new(struct own *own)
     return l;
 }
 
-static own_link *link_of(const session *s)
+own_link *kith__own_link_of(const session *s)
 {
     if (!s->core->own) return NULL;
     KITH_EACH (at, &s->core->own->links) {
@@ -292,63 +297,45 @@ static own_link *link_of(const session *s)
 kith_err kith__own_serve(channel *c)
 {
     struct own *own = c->session->core->own;
-    if (!own || !own->graph || link_of(c->session)) return KITH_ERR_NOT_ALLOWED;
+    if (!own || !own->graph || kith__own_link_of(c->session)) return KITH_ERR_NOT_ALLOWED;
     own_link *l = link_new(own);
     if (!l) return KITH_ERR_NOMEM;
     l->channel = c;
     c->owner = l;
     c->events = &link_events;
-    kith__own_say_heads(l, kith_graph_id(own->graph, 0), false);
+    if (c->session->refused)
+        kith__own_meet_refused(l);
+    else
+        kith__own_say_heads(l, kith_graph_id(own->graph, 0), false);
     return KITH_OK;
+}
+
+own_link *kith__own_link_open(session *s)
+{
+    own_link *l = link_new(s->core->own);
+    if (l && kith__channel_open(s, STREAM_TRUST, &link_events, l, &l->channel)) {
+        kith__own_link_free(l);
+        return NULL;
+    }
+    return l;
 }
 
 void kith__own_greeted(session *s)
 {
     struct own *own = s->core->own;
     if (!own || !own->graph || s->standing != KITH_STANDING_OWN) return;
-    if (!s->dialler || link_of(s)) return;
-    own_link *l = link_new(own);
-    if (!l) return;
-    if (kith__channel_open(s, STREAM_TRUST, &link_events, l, &l->channel))
-        kith__own_link_free(l);
-    else
-        kith__own_say_heads(l, kith_graph_id(own->graph, 0), false);
+    if (!s->dialler || kith__own_link_of(s)) return;
+    own_link *l = kith__own_link_open(s);
+    if (l) kith__own_say_heads(l, kith_graph_id(own->graph, 0), false);
 }
 
-channel *kith__own_telling(const session *s)
-{
-    const own_link *l = link_of(s);
-    return l && l->telling ? l->channel : NULL;
-}
-
-bool kith__own_tell(session *s)
-{
-    struct own *own = s->core->own;
-    kith_revocation r;
-    if (!own || !own->graph || !kith_graph_revocation(own->graph, &own->verdict, s->peer.fingerprint, &r) ||
-        r.record == KITH_GRAPH_NONE)
-        return false;
-    own_link *l = link_of(s);
-    bool there = l != NULL;
-    if (!l) l = link_new(own);
-    if (!l) return false;
-    if (!there && kith__channel_open(s, STREAM_TRUST, &link_events, l, &l->channel)) {
-        kith__own_link_free(l);
-        return false;
-    }
-    l->telling = true;
-    memcpy(l->verdict, kith_graph_id(own->graph, r.record), sizeof l->verdict);
-    if (l->heard)
-        kith__own_say_records(l);
-    else if (!there)
-        say_verdict(l);
-    return true;
-}
+bool kith__own_has_stream(const session *s) { return kith__own_link_of(s) != NULL; }
+bool kith__own_is_stream(const channel *c) { return c->events == &link_events; }
 
 void kith__own_join(session *s, bool replace)
 {
     kith__own_greeted(s);
-    own_link *l = link_of(s);
+    own_link *l = kith__own_link_of(s);
     if (!l || !s->core->own->graph) return;
     l->joining = !kith__own_is_member(s->core, s->peer.fingerprint);
     l->replace = replace;
@@ -358,7 +345,7 @@ void kith__own_join(session *s, bool replace)
 
 bool kith__own_joining(const session *s)
 {
-    const own_link *l = link_of(s);
+    const own_link *l = kith__own_link_of(s);
     return l && (l->joining || l->own->job || l->own->changed ||
                  kith_stream_returned(l->channel->stream) != kith_stream_written(l->channel->stream));
 }

@@ -203,7 +203,7 @@ void kith__session_close(session *s, kith_err why)
     s->why = why;
 }
 
-/* Who asks may be in the middle of something, so telling is begun from the loop. */
+/* Who asks may be in the middle of something, so it is told from the loop. */
 void kith__session_refuse(session *s, kith_err why)
 {
     if (s->refused) return;
@@ -211,21 +211,10 @@ void kith__session_refuse(session *s, kith_err why)
         kith__session_close(s, why);
         return;
     }
+    bool appeals = !s->dialler && !s->greeted;
     s->ready = false;
     s->refused = why;
-    s->core->env->timers->set(s->timer, kith__core_now(s->core));
-}
-
-/* First it is told, then there was time enough. */
-static void refusing(session *s)
-{
-    if (s->telling || s->over || !kith__own_tell(s)) {
-        kith__session_close(s, s->refused);
-        return;
-    }
-    s->telling = true;
-    kith__roam_end(s);
-    s->core->env->timers->set(s->timer, kith__core_now(s->core) + OWN_TELL_NS);
+    s->core->env->timers->set(s->timer, kith__core_now(s->core) + (appeals ? OWN_APPEAL_NS : 0));
 }
 
 void kith__session_free_all(kith_core *core)
@@ -287,7 +276,7 @@ static void on_timer(void *user)
     session *s = user;
     kith_core *core = s->core;
     if (s->refused)
-        refusing(s);
+        kith__own_refused_due(s);
     else if (!s->greeted)
         kith__session_close(s, KITH_ERR_TIMEOUT);
     else if (busy(s))
@@ -416,17 +405,23 @@ static void closed(session *s, const kith_quic_event *event)
     session_end(s, why);
 }
 
+/* Of a session that is refused only the stream of the trust graph, and which one that is when it has just come. */
+static bool is_heard(const session *s, const channel *c)
+{
+    return !s->refused || kith__own_is_stream(c) || (!s->greeted && c->events == &kith__session_undecided);
+}
+
 static void stream_event(session *s, const kith_quic_event *event)
 {
     if (event->stream == s->control_in) {
         bool before = s->greeted;
         if (event->kind == KITH_QUIC_READABLE) kith__greeting_readable(s);
         if (event->kind == KITH_QUIC_RESET) kith__session_close(s, KITH_ERR_PROTOCOL);
-        if (!before && s->greeted) kith__session_serve_waiting(s);
+        if (!before && (s->greeted || s->refused)) kith__session_serve_waiting(s);
         return;
     }
     channel *c = event->stream == s->control_out ? NULL : kith_stream_user(event->stream);
-    if (!c || (s->refused && c != kith__own_telling(s))) return;
+    if (!c || !is_heard(s, c)) return;
     switch (event->kind) {
     case KITH_QUIC_READABLE: c->events->readable(c); break;
     case KITH_QUIC_WRITABLE:

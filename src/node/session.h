@@ -95,8 +95,7 @@ struct session {
     kith_timer *timer;
     kith_list uses;
     kith_err why;     /* session_close said so */
-    kith_err refused; /* what its peer says is not heard any more: it is being told why (kith__session_refuse) */
-    bool telling;
+    kith_err refused; /* its peer is revoked: it appeals or is told why, and nothing else (kith__session_refuse) */
 };
 
 /* Dial one address over one kind of carrier.  `peer` NULL: anybody there, to pair. */
@@ -106,8 +105,8 @@ void kith__session_event(carrier *from, const kith_quic_event *event);
 void kith__session_carrier_gone(carrier *c, kith_err why); /* the session over it ends, if there is one */
 /* End it: its channels get `gone`, its watch `failed`, with this reason; the peer is told (OK: going away). */
 void kith__session_close(session *s, kith_err why);
-/* End it: who is refused as REVOKED is handed the records that say so before it is closed (own.h).  Meanwhile nothing
- * else is served or heard; whoever uses it hears of it when it is closed. */
+/* End it: who is refused as REVOKED is told why before it is closed, and heard when it comes anew (own.h).  Meanwhile
+ * nothing else is served or heard; whoever uses it hears of it when it is closed. */
 void kith__session_refuse(session *s, kith_err why);
 /* Is the peer still in the home's book, as what, and under which name?  Looks again; when it was forgotten the session
  * is closed and the answer is UNTRUSTED, or REVOKED. */

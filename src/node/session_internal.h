@@ -13,5 +13,7 @@ void kith__session_idle_out(session *s);     /* nobody uses it: it ends after a 
 /* A stream that the peer opened, until its first byte says which service it is for. */
 extern const channel_events kith__session_undecided;
 void kith__session_serve_waiting(session *s); /* hello was heard: streams that came before it */
+/* Sessions that waited for it: of the same device, which is a member by now or may not appeal again so soon. */
+void kith__sessions_after_appeal(kith_core *core);
 
 #endif

@@ -70,12 +70,13 @@ static kith_err (*service_of(const core_hooks *hooks, uint64_t number, kith_serv
 static kith_err serve(channel *c, uint64_t number)
 {
     session *s = c->session;
-    kith_err err = s->standing == KITH_STANDING_UNKNOWN ? s->refused : kith__session_check(s);
+    kith_err err = s->refused || s->standing == KITH_STANDING_UNKNOWN ? KITH_OK : kith__session_check(s);
     if (err) return err;
-    if (!s->greeted) return kith__own_serve(c); /* is_verdict */
     kith_service service;
     kith_err (*take)(channel *) = service_of(s->core->hooks, number, &service);
-    if (!take || !kith__session_verdict(s, service, NULL)) return KITH_ERR_NOT_ALLOWED;
+    if (!take) return KITH_ERR_NOT_ALLOWED;
+    /* When it is refused it is for an appeal (must_wait). */
+    if (!s->refused && !kith__session_verdict(s, service, NULL)) return KITH_ERR_NOT_ALLOWED;
     c->service = service;
     return take(c);
 }
@@ -104,16 +105,21 @@ void kith__sessions_recheck(kith_core *core)
     }
 }
 
-/* Who refuses this device as revoked says no hello, but may show why: its key says who it is.  Not one that is revoked
- * itself: it could fill the graph. */
-static bool is_verdict(const channel *c)
+static bool begins_with(const channel *c, stream_number number)
 {
     const uint8_t *data;
     size_t size;
     bool fin;
+    return kith_stream_peek(c->stream, &data, &size, &fin) && data[0] == number;
+}
+
+/* Not known who it is; or it is revoked, and the stream is for what comes after its appeal, or for that while the
+ * device is heard over another session. */
+static bool must_wait(const channel *c)
+{
     const session *s = c->session;
-    bool own = (s->expected && s->known.kind == KITH_PEER_OWN) || s->answered_as == KITH_MEMBER;
-    return own && kith_stream_peek(c->stream, &data, &size, &fin) && data[0] == STREAM_TRUST;
+    if (!s->refused) return !s->greeted;
+    return !begins_with(c, STREAM_TRUST) || kith__own_is_heard(s->core, s->peer.fingerprint);
 }
 
 /* The first byte of a stream the peer opened; it waits until we know who that is. */
@@ -122,7 +128,7 @@ static void undecided_readable(channel *c)
     const uint8_t *data;
     size_t size;
     bool fin;
-    c->waiting = !c->session->greeted && !is_verdict(c);
+    c->waiting = must_wait(c);
     if (c->waiting) return;
     bool there = kith_stream_peek(c->stream, &data, &size, &fin);
     if (!there && !fin) return;
@@ -137,7 +143,7 @@ static void undecided_readable(channel *c)
         c->events->readable(c);
         return;
     }
-    if (c->session->refused) return; /* when the session is closed the peer hears why */
+    if (err == c->session->refused) return; /* when the session is closed the peer hears why */
     kith__core_log(c->session->core, KITH_LOG_INFO, "stream for service %u refused: %s", number, kith_err_text(err));
     kith__channel_give_up(c, err);
     kith__channel_free(c);
@@ -150,11 +156,20 @@ void kith__session_serve_waiting(session *s)
         found = false;
         KITH_EACH (at, &s->channels) {
             channel *c = KITH_OF(at, channel, link);
-            if (!c->waiting) continue;
+            if (!c->waiting || must_wait(c)) continue;
             c->waiting = false;
             found = true;
             undecided_readable(c);
             break;
         }
+    }
+}
+
+void kith__sessions_after_appeal(kith_core *core)
+{
+    KITH_EACH (at, &core->sessions) {
+        session *s = KITH_OF(at, session, link);
+        if (!s->refused || s->greeted || s->over || kith__own_has_stream(s)) continue;
+        if (!kith__greeting_again(s)) kith__session_serve_waiting(s);
     }
 }

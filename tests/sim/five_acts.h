@@ -87,12 +87,14 @@ static inline kith_err visit(world *w, size_t from, size_t to)
     bool serves = to_had.there && from_had.there && is_in(&to_had, who(w, from)), before = serves;
     serves = serves || !to_had.there; /* let in by half: all it knows is whom it paired with */
     bool dials = from_had.there && is_in(&from_had, who(w, to));
-    bool looks = is_in(&from_had, who(w, from)) && is_in(&from_has, who(w, from)); /* who is out keeps its pins */
+    /* Who is out by its own graph keeps its pins. */
+    bool looks = is_in(&from_had, who(w, from)) && is_in(&from_has, who(w, from));
+    bool follows = is_in(&to_had, who(w, to)) && is_in(&to_has, who(w, to));
     serves = serves || (to_has.there && is_in(&to_has, who(w, from)));
-    if (!err && !serves) FAIL(w, "%zu was served by %zu, which has heard that it is out", from, to);
+    if (!err && follows && !serves) FAIL(w, "%zu was served by %zu, which has heard that it is out", from, to);
     if (!err && looks && !dials && !is_in(&from_has, who(w, to)))
         FAIL(w, "%zu went to %zu, which is out for it", from, to);
-    bool both = before && dials && is_in(&to_has, who(w, from)) && is_in(&from_has, who(w, to));
+    bool both = before && follows && looks && dials && is_in(&to_has, who(w, from)) && is_in(&from_has, who(w, to));
     bool denied = err == KITH_ERR_REVOKED || err == KITH_ERR_UNTRUSTED || err == KITH_ERR_NOT_FOUND;
     if (both && denied) FAIL(w, "%zu was not served by %zu: %s", from, to, kith_err_name(err));
     w->served += !err;

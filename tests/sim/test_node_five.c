@@ -4,6 +4,7 @@
  * and nobody loses what it has heard; and when all meet again, those that remain have the same graph, the same names,
  * and reach each other.  KITH_SEEDS / 50 says how many worlds (default 16); KITH_SEED runs one, KITH_STORY tells it. */
 #include "five_acts.h"
+#include "node/own.h"
 
 #include <stdlib.h>
 
@@ -231,12 +232,45 @@ static void check_same(world *w, size_t a, size_t b)
     kith_free(other);
 }
 
+/* Does a record of this device's graph name it, whatever became of it? */
+static bool names(world *w, size_t i, const uint8_t *fingerprint)
+{
+    kith_verdict v;
+    kith_graph *g = graph_of(w, i);
+    assert_ok(kith_graph_judge(g, &v));
+    bool named = kith_verdict_find(&v, fingerprint) != NULL;
+    kith_verdict_done(&v);
+    kith_graph_free(g);
+    return named;
+}
+
+/* Who is let in by what both know together is let in. */
+static void check_let_in(world *w, const company *c, size_t a, size_t b)
+{
+    static view together;
+    kith_graph *g = graph_of(w, a), *more = graph_of(w, b);
+    for (size_t k = 0; k < kith_graph_count(more); k++) {
+        size_t size;
+        const uint8_t *bytes = kith_graph_bytes(more, k, &size);
+        kith_err err = kith_graph_add(g, bytes, size);
+        if (err && err != KITH_ERR_EXISTS) FAIL(w, "the graphs do not fit: %s", kith_err_name(err));
+    }
+    look_at(w, g, &together);
+    if (c->knows[b][a] && names(w, a, who(w, b)) && is_in(&together, who(w, a)) && is_in(&together, who(w, b)))
+        FAIL(w, "%zu does not let %zu in, by whose records it is in", a, b);
+    kith_graph_free(g);
+    kith_graph_free(more);
+}
+
 static void all_meet(world *w)
 {
     for (int round = 0; round < 2; round++)
         for (size_t a = 0; a < OWN; a++)
             for (size_t b = 0; b < OWN; b++)
-                if (a != b) (void)visit(w, a, b);
+                if (a != b) {
+                    (void)visit(w, a, b);
+                    kith_sim_run_for(w->sim, OWN_APPEAL_PAUSE_NS); /* the next one is heard, too */
+                }
 }
 
 static void check_ways(world *w, const company *c)
@@ -269,6 +303,9 @@ static void settle(world *w)
     for (size_t a = 0; a < OWN; a++)
         for (size_t b = 0; b < a; b++)
             if (fellows(&c, a, b)) check_same(w, a, b);
+    for (size_t a = 0; a < OWN; a++)
+        for (size_t b = 0; b < OWN; b++)
+            if (a != b && c.has[a].there && c.has[b].there && !c.knows[a][b]) check_let_in(w, &c, a, b);
     for (size_t i = 0; i < OWN; i++)
         if (is_in(&c.has[i], who(w, i))) check_pins(w, i, &c);
     check_ways(w, &c);
