@@ -6,13 +6,15 @@
 #include <string.h>
 
 #define RESCUE_PATIENCE_NS DIAL_OTHERS_NS /* of one dial; then the next begins */
+#define RESCUE_AGAIN_NS    DIAL_AGAIN_NS  /* after the session's own node answered; doubling */
 
 struct rescue {
     session *session;
     dial *dial;
     session_hold spare; /* with another node */
     kith_timer *timer;
-    uint64_t heard_ns; /* the session, last */
+    uint64_t heard_ns;          /* the session, last */
+    uint64_t next_ns, pause_ns; /* since its own node answered: when others are looked for again */
 };
 
 static uint64_t now_of(const struct rescue *r) { return kith__core_now(r->session->core); }
@@ -60,6 +62,18 @@ static bool is_of_no_use(const struct rescue *r)
     return !spare || spare->over || (spare->greeted && !is_another(r));
 }
 
+/* Its own node lives, and may be all there is. */
+static void let_go(struct rescue *r)
+{
+    session *spare = r->spare.session;
+    bool same = !spare->over && spare->greeted;
+    kith__session_unuse(&r->spare);
+    if (!same) return;
+    if (kith_list_empty(&spare->uses)) kith__session_close(spare, KITH_OK);
+    r->pause_ns = r->pause_ns ? 2 * r->pause_ns : RESCUE_AGAIN_NS;
+    r->next_ns = now_of(r) + r->pause_ns;
+}
+
 static void on_timer(void *user)
 {
     struct rescue *r = user;
@@ -71,8 +85,9 @@ static void on_timer(void *user)
         kith__session_doubt_one(s, SESSION_SILENT_NS);
         core->env->timers->set(r->timer, now_of(r) + RESCUE_LOOK_NS);
     } else {
-        if (r->spare.session && is_of_no_use(r)) kith__session_unuse(&r->spare);
-        if (!r->spare.session && (!r->dial || kith__dial_is_over(r->dial))) look_for_others(r);
+        if (r->spare.session && is_of_no_use(r)) let_go(r);
+        bool looking = r->spare.session || (r->dial && !kith__dial_is_over(r->dial));
+        if (!looking && now_of(r) >= r->next_ns) look_for_others(r);
         core->env->timers->set(r->timer, now_of(r) + RESCUE_LOOK_NS);
     }
     kith__core_pump(core);

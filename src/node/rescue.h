@@ -4,7 +4,8 @@
  * there already.  When the session is heard again first, nothing has happened.
  *
  * One that is silent because the network is away is left alone: nobody else answers then.  Nor does another connection
- * with the same node mean anything: moving is the session's own work (roam.h). */
+ * with the same node mean anything: moving is the session's own work (roam.h).  It is closed, and others are looked for
+ * less and less often. */
 #ifndef KITH_NODE_RESCUE_H
 #define KITH_NODE_RESCUE_H
 

@@ -1,5 +1,6 @@
 /* Several nodes of one device: what one of them does not do, another may. */
 #include "hostile_world.h"
+#include "node/core.h"
 
 #define A "192.168.1.10"
 #define B "192.168.1.11"
@@ -285,6 +286,28 @@ static void a_slow_session_does_not_end_by_hearsay(void **state)
     world_free(&w);
 }
 
+/* The node is alive, and only the way to it that the session takes is not: it answers whoever looks for others, and is
+ * not dialled without end. */
+static void the_same_node_is_no_other(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 1);
+    receive(&w.b1);
+    kith_core_ping(w.a.core, ++w.a.last_op, id_of(&w.b1), 0);
+    kith_sim_run_for(w.sim, 5 * KITH_SIM_S);
+    assert_ok(kith_sim_firewall(w.a.host, w.b1.host, true, false)); /* no datagrams */
+    uint64_t before = w.a.core->last_session;
+    for (size_t i = 0; i < 20; i++) {
+        size_t sessions = 0;
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+        KITH_EACH (at, &w.b1.core->sessions) sessions++;
+        assert_in_range(sessions, 1, 2);
+    }
+    assert_in_range(w.a.core->last_session - before, 2, 10);
+    world_free(&w);
+}
+
 #define LARGE      (16u << 20)
 #define LARGE_RATE 5000000          /* bytes a second */
 #define LARGE_TIME (4 * KITH_SIM_S) /* all of it, at that rate */
@@ -384,6 +407,7 @@ int main(void)
         TEST(when_no_node_serves_that_is_said),
         TEST(a_ping_goes_on_at_another_node),
         TEST(a_ping_goes_on_at_a_node_started_anew),
+        TEST(the_same_node_is_no_other),
         TEST(a_slow_session_does_not_end_by_hearsay),
         TEST(a_file_goes_on_at_another_node),
         TEST(each_of_ten_is_reachable),
