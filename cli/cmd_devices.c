@@ -43,7 +43,7 @@ static void say_awaited(const table *t)
             n += (size_t)snprintf(line + n, sizeof line - n, "%s %s", shown++ ? "," : "", t->devices[i].name);
     if (missing > shown) snprintf(more, sizeof more, " and %zu more", missing - shown);
     snprintf(line + n, sizeof line - n, "%s...", missing ? more : " strangers");
-    out_status(line);
+    out_status(missing || t->nearby ? line : "");
 }
 
 static void on_event(session *s, const kith_event *event)

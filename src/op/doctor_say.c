@@ -123,8 +123,21 @@ static const doctor_relay *best_clock(const doctor_op *d)
     return best;
 }
 
+/* "3 days": in the largest unit of which there are two. */
+static void span(int64_t seconds, char *out, size_t size)
+{
+    static const struct {
+        int64_t seconds;
+        const char *name;
+    } units[] = {{86400, "days"}, {3600, "hours"}, {60, "minutes"}, {1, "seconds"}};
+    size_t i = 0;
+    while (units[i].seconds > 1 && seconds < 2 * units[i].seconds) i++;
+    snprintf(out, size, "%" PRId64 " %s", seconds / units[i].seconds, units[i].name);
+}
+
 static void say_clock(doctor_op *d)
 {
+    char how_far[40];
     static const char *const set = "set the clock, or have it set over the network (timedatectl set-ntp true)";
     kith_event e = {0};
     const doctor_relay *by = best_clock(d);
@@ -135,11 +148,12 @@ static void say_clock(doctor_op *d)
         e.skew_ms = by->skew_ms;
         snprintf(e.name, sizeof e.name, "%s", by->url);
         if (off >= SKEW_WARN_MS) {
-            kith__doctor_tell(
-                d, &e, "clock", off >= SKEW_BAD_MS ? KITH_FINDING_BAD : KITH_FINDING_WARNING, "skewed", set,
-                "this device's clock is %" PRId64 " s %s that of the relay %.200s: certificates and codes may seem "
-                "expired",
-                off / 1000, way, by->url);
+            span(off / 1000, how_far, sizeof how_far);
+            kith__doctor_tell(d, &e, "clock", off >= SKEW_BAD_MS ? KITH_FINDING_BAD : KITH_FINDING_WARNING, "skewed",
+                              set,
+                              "this device's clock is %s %s that of the relay %.200s: certificates and codes may seem "
+                              "expired",
+                              how_far, way, by->url);
             return;
         }
         kith__doctor_tell(d, &e, "clock", KITH_FINDING_GOOD, "", "",

@@ -998,6 +998,12 @@ def test_devices():
     t.expect("Looking for phone")
     t.type("\x03")
     equal((t.wait(), t.out), (130, ""))
+    q = Place(devices=LAPTOP, script="look sighted\nlook looked\n")
+    for words, strangers in ((["devices"], 0), (["devices", "--nearby"], 1)):  # who did not ask for strangers hears of none
+        t = q.terminal(*words)
+        equal(t.wait(), 0)
+        has(t.seen, "Looking for laptop...")
+        equal(t.seen.count("Looking for strangers..."), strangers)
     p = Place(devices="")
     r = p.run("devices")
     equal((r.returncode, r.stdout), (0, ""))

@@ -141,18 +141,21 @@ static void clocks(void **state)
     static const struct {
         int64_t skew_ms;
         kith_finding is;
-        const char *says;
-    } cases[] = {{2000, KITH_FINDING_GOOD, ""},
-                 {-60000, KITH_FINDING_WARNING, "skewed"},
-                 {600000, KITH_FINDING_BAD, "skewed"},
-                 {-86400000, KITH_FINDING_BAD, "skewed"}};
+        const char *says, *how_far;
+    } cases[] = {{2000, KITH_FINDING_GOOD, "", "right to 2."},
+                 {-60500, KITH_FINDING_WARNING, "skewed", " 60 seconds behind "},
+                 {600500, KITH_FINDING_BAD, "skewed", " 10 minutes ahead of "},
+                 {-86400500, KITH_FINDING_BAD, "skewed", " 24 hours behind "},
+                 {31536000500, KITH_FINDING_BAD, "skewed", " 365 days ahead of "}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         static world w;
         world_make(&w, 1, &KITH_SIM_NAT_PORT_RESTRICTED);
         kith_sim_set_wall_skew(w.v.host, cases[i].skew_ms);
         (void)examine(&w, NULL);
-        int64_t off = expect(&w, "clock", cases[i].is, cases[i].says)->skew_ms - cases[i].skew_ms;
+        const kith_event *said = expect(&w, "clock", cases[i].is, cases[i].says);
+        int64_t off = said->skew_ms - cases[i].skew_ms;
         assert_true(llabs(off) < 100);
+        assert_non_null(strstr(said->message, cases[i].how_far));
         world_free(&w);
     }
     static world w; /* by itself it knows only when its identity was made */
