@@ -63,9 +63,13 @@ static int sum_up(const examination *x)
 static bool home_is_bad(const session *s, examination *x)
 {
     kith_event e = {.kind = KITH_EVENT_FINDING, .state = KITH_FINDING_BAD, .check = "home"};
-    kith_device_info self;
+    kith_device_info *devices = NULL;
+    kith_recovery_info recovery = {.size = sizeof recovery};
     kith_problem problem;
-    kith_err err = kith_self(s->home, &self, &problem);
+    size_t count;
+    kith_err err = kith_recovery(s->home, &recovery, &problem); /* the identity, master_key.json, the graph */
+    if (!err) err = kith_devices(s->home, &devices, &count, &problem);
+    kith_free_devices(devices);
     if (!err) err = setting_check(s, &problem);
     if (!err) return false;
     snprintf(e.result, sizeof e.result, "%s", kith_err_name(err));
@@ -94,8 +98,9 @@ static int run(const cli_args *a)
     if (status) return status;
     if (home_is_bad(&s, &x)) return sum_up(&x);
     if ((status = relays_settle(&s.relays, &s)) != 0) return status;
-    /* Only relays want to know who asks. */
-    status = s.relays.count && session_has_password(&s) ? session_open(&s) : session_open_without(&s);
+    /* Only relays want to know who asks; but a password that is named is to be the right one. */
+    bool with_keys = session_names_password(&s) || (s.relays.count && session_has_password(&s));
+    status = with_keys ? session_open(&s) : session_open_without(&s);
     if (status) return status;
     out_status("looking around, for up to half a minute ...");
     status = session_begin(&s, kith_doctor(s.node, &options, &s.op), &handler, &x);

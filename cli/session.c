@@ -329,6 +329,8 @@ void session_close(session *s)
 {
     kith_close(s->node);
     s->node = NULL;
+bool session_names_password(const session *s) { return password_file(s) != NULL; }
+
 }
 
 void session_warn_revoked(const session *s)

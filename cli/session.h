@@ -80,6 +80,7 @@ int session_look(session *s);                        /* attached, else a node wi
 int session_open_without(session *s);                /* the same; it is said */
 bool session_has_password(const session *s);         /* one is named, or may be asked for */
 void session_close(session *s);
+bool session_names_password(const session *s);       /* a file, by an option, the environment or a setting */
 
 bool session_may_ask(const session *s);
 int session_cannot_ask(const session *s, const char *option);

@@ -46,10 +46,13 @@ static void home_run(kith_job *job)
     kith_env *env = h->core->env;
     kith_home_self self = {0};
     kith_trust *trust = NULL;
+    kith_master *master = NULL;
     h->err = kith_home_load(h->core->home, &self, &h->problem);
     if (!h->err) h->created_at_ms = self.created_at_ms;
     if (!h->err) h->err = kith_home_load_trust(h->core->home, &trust, &h->problem);
-    if (!h->err) kith_trust_free(trust);
+    if (!h->err) h->err = kith_home_load_master(h->core->home, &master, &h->problem);
+    kith_trust_free(trust);
+    kith_master_free(master);
     h->has_info = env->file->stat(env, kith_home_folder(h->core->home), true, &h->info) == KITH_OK;
 }
 

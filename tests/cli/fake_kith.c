@@ -165,9 +165,14 @@ static bool is_waiting(const char *home)
     return f != NULL;
 }
 
+/* "damaged" in the home: master_key.json is. */
 kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem *problem)
 {
-    (void)problem;
+    char name[KITH_NAME_TEXT], secret[128];
+    if (!read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
+    FILE *damaged = home_file(home, "damaged", "re");
+    if (damaged) fclose(damaged);
+    if (damaged) return problem_set(problem, KITH_ERR_DAMAGED, "master_key.json is damaged: move it away");
     bool exists = has_recovery(home);
     *info = (kith_recovery_info){.size = sizeof *info, .exists = exists, .deposited = exists, .devices = exists};
     if (exists) info->created_ms = 1795490963123 + recovery_changes(home);

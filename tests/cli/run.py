@@ -1753,6 +1753,19 @@ def test_completion():
     equal(complete(p, KITH, "recovery", "a")[0], ["accept"])
     equal(complete(p, KITH, "config", "l")[0], ["lan", "listen"])
     equal(complete(p, KITH, "config", "--unset", "rel")[0], ["relay", "relay-token-file"])
+    r = p.locked("doctor")  # nobody wants to know, but it was named
+    equal(r.returncode, 4)
+    has(r.stderr, "wrong password")
+
+
+def test_doctor_and_a_damaged_home():
+    p = Place(script=DOCTOR + "doctor end\n")
+    (p.home / "damaged").write_text("")
+    r = p.locked("--json", "doctor")
+    equal(r.returncode, 1)
+    found, done = events(r.stdout)
+    equal((found["check"], found["state"], found["result"], done["bad"]), ("home", "bad", "DAMAGED", 1))
+    has(found["says"], "master_key.json")
     equal(complete(p, KITH, "config", "lan", "")[0], ["yes", "no"])
     equal(complete(p, KITH, "config", "conflict", "o")[0], ["overwrite"])
     equal(complete(p, KITH, "config", "relay", "n")[0], ["none"])

@@ -371,6 +371,10 @@ static void the_home(void **state)
     const kith_event *e = expect(&w, "home", KITH_FINDING_BAD, "EXPOSED");
     assert_non_null(strstr(e->message, "network_keys.json"));
     assert_ok(kith_sim_set_mode(w.v.host, "/home/network_keys.json", 0600));
+    assert_ok(kith_sim_put_file(w.v.host, "/home/master_key.json", "x", 1, 0600));
+    (void)examine(&w, NULL);
+    e = expect(&w, "home", KITH_FINDING_BAD, "DAMAGED");
+    assert_non_null(strstr(e->message, "master_key.json"));
     assert_ok(kith_sim_put_file(w.v.host, "/home/trust.cbor", "x", 1, 0600));
     (void)examine(&w, NULL);
     (void)expect(&w, "home", KITH_FINDING_BAD, "DAMAGED");
