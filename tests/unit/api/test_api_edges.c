@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static char base[64], home[96];
 
@@ -292,6 +293,21 @@ static void no_node(void **state)
         said += problem.err == KITH_ERR_ARG && *problem.message;                                                       \
     } while (0)
 
+static void who_is_not_revoked(void **state)
+{
+    (void)state;
+    kith_problem problem;
+    char message[KITH_REVOKED_TEXT] = "as before", nowhere[128];
+    snprintf(nowhere, sizeof nowhere, "%s/nowhere", base);
+    assert_int_equal(kith_revoked(nowhere, message, &problem), KITH_ERR_NO_IDENTITY);
+    assert_string_equal(message, "as before");
+    assert_int_equal(kith_revoked(NULL, message, &problem), KITH_ERR_ARG);
+    assert_int_equal(kith_revoked(home, NULL, &problem), KITH_ERR_ARG);
+    assert_int_equal(kith_revoked(home, message, NULL), KITH_ERR_ARG);
+    assert_ok(kith_revoked(home, message, &problem));
+    assert_string_equal(message, "");
+}
+
 static void no_home(void **state)
 {
     (void)state;
@@ -537,6 +553,7 @@ int main(void)
         TEST(null_is_an_argument_error),
         TEST(no_node),
         TEST(no_home),
+        TEST(who_is_not_revoked),
         TEST(many_threads),
     };
     return cmocka_run_group_tests_name("node/api_edges", tests, set_up, tear_down);

@@ -1,4 +1,5 @@
 #include "graph_world.h"
+#include "identity/graph_derive.h"
 
 /* Every rule of graph.h's head, each with what would happen without it. */
 
@@ -246,6 +247,35 @@ static void a_ring_has_an_end(void **state)
     expect_members(f->g, "14"); /* 2's counts; so 3's is void; so 4's counts */
 }
 
+/* One sentence, whatever is known; a name or a reason of others is taken as it is. */
+static void how_a_revocation_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        kith_revocation said;
+        const char *text;
+    } table[] = {
+        {{.by = ""}, "this device was revoked"},
+        {{.by = "pad"}, "this device was revoked by pad"},
+        {{.by = "pad", .time_ms = 1795490970000}, "this device was revoked by pad on 2026-11-24"},
+        {{.time_ms = 1795490970000, .why = "sold"}, "this device was revoked on 2026-11-24: sold"},
+        {{.by = "pad", .why = "50% off"}, "this device was revoked by pad: 50% off"},
+        {{.by = "pad", .reset = true, .why = "sold"},
+         "this device was revoked by pad: left out when the recovery code was used"},
+    };
+    char text[KITH_REVOCATION_TEXT_SIZE];
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        kith_revocation_text(&table[i].said, text);
+        assert_string_equal(text, table[i].text);
+    }
+    kith_revocation longest = {.time_ms = 1795490970000};
+    memset(longest.by, 'b', sizeof longest.by - 1);
+    memset(longest.why, 'w', sizeof longest.why - 1);
+    kith_revocation_text(&longest, text);
+    assert_int_equal(text[strlen(text) - 1], 'w'); /* all of it has room */
+    assert_int_equal(strlen(text), strlen("this device was revoked by  on 2026-11-24: ") + 2 * (KITH_NAME_SIZE - 1));
+}
+
 /* What one revoked stays revoked when that one is revoked by somebody admitted later, who did not know. */
 static void a_revocation_outlives_its_signer(void **state)
 {
@@ -484,6 +514,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_later_admitted_may_revoke, setup, teardown),
         cmocka_unit_test_setup_teardown(a_ring_has_an_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_revocation_outlives_its_signer, setup, teardown),
+        cmocka_unit_test(how_a_revocation_is_said),
         cmocka_unit_test_setup_teardown(who_admitted_counts_for_revocations, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reset_says_who_is_in, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reset_needs_no_member, setup, teardown),
