@@ -15,7 +15,30 @@ static void print_identity(const kith_device_info *self, bool created, const cha
                         "recovery_code", *code ? code : NULL));
 }
 
-/* A code that nobody sees would only seem to be one. */
+/* A code that nobody sees would only seem to be one: it is shown, and only then in force.  When this is killed in
+ * between, there is an identity without a code. */
+static int show_identity(session *s, const secret *password, const kith_init_result *made)
+{
+    kith_problem problem;
+    kith_recovery_result code = {.size = sizeof code};
+    kith_recovery_options options = {
+        .size = sizeof options, .password = password->data, .password_size = password->size, .check = true};
+    bool shows = made->created && code_can_show();
+    kith_err err = shows ? kith_recovery_new(s->home, &options, &code, &problem) : KITH_OK;
+    print_identity(&made->self, made->created, code.recovery_code);
+    int status = err ? out_problem(err, problem.message) : shows ? code_show(code.recovery_code) : 0;
+    if (!status && shows) {
+        options.check = false;
+        options.new_code = code.recovery_code;
+        kith_recovery_result put = {.size = sizeof put};
+        err = kith_recovery_new(s->home, &options, &put, &problem);
+        explicit_bzero(&put, sizeof put);
+        if (err) status = code_void(err, problem.message, "\"kith recovery new\" makes another");
+    }
+    explicit_bzero(&code, sizeof code);
+    return status;
+}
+
 static int make(session *s)
 {
     secret password;
@@ -27,19 +50,17 @@ static int make(session *s)
                                  .name = args_value(s->args, OPT_NAME),
                                  .password = password.data,
                                  .password_size = password.size,
-                                 .no_recovery = !code_can_show()};
+                                 .no_recovery = true};
     kith_err err = status ? KITH_OK : kith_init(s->home, &options, &made, &problem);
-    secret_done(&password);
     if (err) status = out_problem(err, problem.message);
+    if (!status) status = show_identity(s, &password, &made);
+    secret_done(&password);
     if (!status) {
-        print_identity(&made.self, made.created, made.recovery_code);
-        if (*made.recovery_code) code_show(made.recovery_code);
-        if (options.no_recovery)
+        if (!code_can_show())
             out_say("There is no recovery code, since nobody would have seen it: \"kith recovery new\" makes one at a "
                     "terminal.");
         out_say("Now run \"kith pair\" here and \"kith join\" on another device, or the other way round.");
     }
-    explicit_bzero(&made, sizeof made);
     return status;
 }
 

@@ -80,7 +80,8 @@ static int run(const cli_args *a)
 static const cli_option options[] = {
     {OPT_CONTACT, 0, "contact", NULL, VALUE_NONE, "the other device is somebody else's; say it on both"},
     {OPT_YES, 0, "yes", NULL, VALUE_NONE, "do not ask: take the device that shows the code"},
-    {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE, "the first line of FILE is the six words; - is standard input"},
+    {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
+     "FILE holds the six words, in a line or a word a line; - is standard input"},
     {OPT_REPLACE_MASTER, 0, "replace-master", NULL, VALUE_NONE, "leave this device's own devices for the other's"},
     {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
 };

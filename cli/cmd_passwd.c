@@ -63,7 +63,7 @@ static const cli_option options[] = {
      "the new password is the first line of FILE; - is standard input"},
     {OPT_RECOVERY, 0, "recovery", NULL, VALUE_NONE, "the password is forgotten: ask for the recovery code instead"},
     {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
-     "the first line of FILE is the recovery code; - is standard input"},
+     "FILE holds the recovery code, in a line or a word a line; - is standard input"},
     {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
 };
 

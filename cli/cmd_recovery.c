@@ -32,10 +32,36 @@ static int old_code(const session *s, const kith_recovery_info *info, char out[K
     return code_recovery(s, out);
 }
 
+/* What is shown is not in force yet: when this is killed in between, the old code counts, and the new one nowhere. */
+static int draw_and_show(session *s, kith_recovery_options *options, kith_recovery_result *made)
+{
+    kith_problem problem;
+    options->check = true;
+    kith_err err = kith_recovery_new(s->home, options, made, &problem);
+    options->check = false;
+    if (err) return out_problem(err, problem.message);
+    out_event(json_pack("{s:s, s:s, s:b}", "event", "recovery_code", "recovery_code", made->recovery_code, "in_force",
+                        made->in_force));
+    return code_show(made->recovery_code);
+}
+
+static int put_in_force(session *s, kith_recovery_options *options, const kith_recovery_result *shown)
+{
+    kith_problem problem;
+    kith_recovery_result made = {.size = sizeof made};
+    options->new_code = shown->recovery_code;
+    kith_err err = kith_recovery_new(s->home, options, &made, &problem);
+    explicit_bzero(made.recovery_code, sizeof made.recovery_code);
+    if (err) return code_void(err, problem.message, "if there was one before, that one still counts");
+    out_say(made.in_force ? "The old code is good for nothing now: destroy it."
+                          : "It is in force once each of your other devices has agreed: run \"kith recovery accept\" "
+                            "there after they have met.  Until then keep an old one, if there is one.");
+    return 0;
+}
+
 static int make(session *s, const kith_recovery_info *info)
 {
     secret password;
-    kith_problem problem;
     char old[KITH_RECOVERY_TEXT];
     kith_recovery_result made = {.size = sizeof made};
     if (!code_can_show())
@@ -48,19 +74,10 @@ static int make(session *s, const kith_recovery_info *info)
                                      .password_size = password.size,
                                      .old_code = *old ? old : NULL,
                                      .lost = args_has(s->args, OPT_LOST)};
-    kith_err err = status ? KITH_OK : kith_recovery_new(s->home, &options, &made, &problem);
+    if (!status) status = draw_and_show(s, &options, &made);
+    if (!status) status = put_in_force(s, &options, &made);
     explicit_bzero(old, sizeof old);
-    if (err) status = out_problem(err, problem.message);
-    if (!status) {
-        out_event(json_pack("{s:s, s:s, s:b}", "event", "recovery_code", "recovery_code", made.recovery_code,
-                            "in_force", made.in_force));
-        code_show(made.recovery_code);
-        out_say(made.in_force
-                    ? "The old code is good for nothing now: destroy it."
-                    : "It is in force once each of your other devices has agreed: run \"kith recovery accept\" "
-                      "there after they have met.  Until then keep an old one, if there is one.");
-        spread_news_with(s, &password);
-    }
+    if (!status) spread_news_with(s, &password);
     secret_done(&password);
     explicit_bzero(&made, sizeof made);
     return status;
@@ -131,7 +148,7 @@ static int run(const cli_args *a)
 static const cli_option options[] = {
     {OPT_LOST, 0, "lost", NULL, VALUE_NONE, "new: the old code is lost, so your other devices have to agree"},
     {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
-     "new: the first line of FILE is the old code; - is standard input"},
+     "new: FILE holds the old code, in a line or a word a line; - is standard input"},
     {OPT_YES, 0, "yes", NULL, VALUE_NONE, "accept: do not ask"},
     {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
 };

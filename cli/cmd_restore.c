@@ -8,17 +8,13 @@
 #define PASSWORD_QUESTION "The password that the device had when the backup was made: "
 
 /* PASSWORD, and nothing is said yet: `problem` has it. */
-static int restore(session *s, const secret *password, const char *code, kith_err *err, kith_problem *problem)
+static int restore(session *s, kith_restore_options *how, const secret *password, kith_err *err, kith_problem *problem)
 {
     kith_device_info self;
-    kith_restore_options how = {.size = sizeof how,
-                                .path = s->args->words[0],
-                                .password = password->data,
-                                .password_size = password->size,
-                                .recovery_code = code,
-                                .device = args_value(s->args, OPT_DEVICE)};
-    *err = kith_restore(s->home, &how, &self, problem);
-    if (*err) return kith_err_exit(*err);
+    how->password = password->data;
+    how->password_size = password->size;
+    *err = kith_restore(s->home, how, &self, problem);
+    if (*err || how->check) return kith_err_exit(*err);
     out_line("id           %s", self.id);
     out_line("name         %s", self.name);
     out_line("fingerprint  %s", self.fingerprint);
@@ -28,6 +24,18 @@ static int restore(session *s, const secret *password, const char *code, kith_er
             "disturb each other.",
             self.name);
     return 0;
+}
+
+/* The code is known to be right before a new password is asked for. */
+static int prove(session *s, kith_restore_options *how, char code[KITH_RECOVERY_TEXT], secret *password, kith_err *err,
+                 kith_problem *problem)
+{
+    int status = code_recovery(s, code);
+    how->recovery_code = code;
+    how->check = true;
+    if (!status) status = restore(s, how, password, err, problem);
+    how->check = false;
+    return status ? status : session_new_password(s, password);
 }
 
 static int run(const cli_args *a)
@@ -51,11 +59,12 @@ static int run(const cli_args *a)
     secret_init(&password);
     kith_err err = KITH_OK;
     int tries = 0;
+    kith_restore_options how = {.size = sizeof how, .path = a->words[0], .device = args_value(a, OPT_DEVICE)};
     do {
         err = KITH_OK;
-        status = recovery ? code_recovery(&s, code) : session_password_named(&s, PASSWORD_QUESTION, &password);
-        if (!status && recovery) status = session_new_password(&s, &password);
-        if (!status) status = restore(&s, &password, recovery ? code : NULL, &err, &problem);
+        status = recovery ? prove(&s, &how, code, &password, &err, &problem)
+                          : session_password_named(&s, PASSWORD_QUESTION, &password);
+        if (!status) status = restore(&s, &how, &password, &err, &problem);
     } while (!recovery && session_try_again(&s, err, &tries));
     secret_done(&password);
     explicit_bzero(code, sizeof code);
@@ -65,7 +74,7 @@ static int run(const cli_args *a)
 static const cli_option options[] = {
     {OPT_RECOVERY, 0, "recovery", NULL, VALUE_NONE, "open it with the recovery code, and choose a new password"},
     {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
-     "the first line of FILE is the recovery code; - is standard input"},
+     "FILE holds the recovery code, in a line or a word a line; - is standard input"},
     {OPT_NEW_PASSWORD_FILE, 0, "new-password-file", "FILE", VALUE_FILE,
      "the new password is the first line of FILE; - is standard input"},
     {OPT_DEVICE, 0, "device", "NAME", VALUE_OTHER,

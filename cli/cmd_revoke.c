@@ -60,32 +60,48 @@ static void say_who_is_back(const session *s, const known *before, json_t *objec
 
 /* ---- the command ---- */
 
+/* With the recovery code there is a new one: it is shown before it is in force. */
+static int show_new_code(const session *s, const char *id, const kith_revoke_options *how, kith_recovery_result *code)
+{
+    kith_problem problem;
+    kith_revoke_options options = *how;
+    options.check = true;
+    kith_err err = kith_revoke(s->home, id, &options, code, &problem);
+    if (err) return out_problem(err, problem.message);
+    out_event(
+        json_pack("{s:s, s:s, s:b}", "event", "recovery_code", "recovery_code", code->recovery_code, "in_force", true));
+    return code_show(code->recovery_code);
+}
+
 static int revoke(session *s, const kith_device_info *device)
 {
     secret password;
     kith_problem problem;
     char code[KITH_RECOVERY_TEXT] = "", shown[OUT_NAME];
     bool with_code = args_has(s->args, OPT_RECOVERY);
-    kith_recovery_result made = {.size = sizeof made};
+    kith_recovery_result shown_code = {.size = sizeof shown_code}, made = {.size = sizeof made};
     if (with_code && !code_can_show())
         return out_error(EXIT_USAGE, "nobody would see the new code: run this at a terminal, or with --json");
     int status = ask(s, device);
     secret_init(&password);
     if (!status && with_code) status = code_recovery(s, code);
     if (!status) status = session_password(s, false, &password);
-    const kith_revoke_options options = {.size = sizeof options,
-                                         .password = password.data,
-                                         .password_size = password.size,
-                                         .why = args_value(s->args, OPT_WHY),
-                                         .recovery_code = with_code ? code : NULL};
+    kith_revoke_options options = {.size = sizeof options,
+                                   .password = password.data,
+                                   .password_size = password.size,
+                                   .why = args_value(s->args, OPT_WHY),
+                                   .recovery_code = with_code ? code : NULL};
     known before = {NULL, 0};
     if (with_code) known_read(s, &before);
+    if (!status && with_code) status = show_new_code(s, device->id, &options, &shown_code);
+    options.new_code = with_code ? shown_code.recovery_code : NULL;
     kith_err err = status ? KITH_OK : kith_revoke(s->home, device->id, &options, &made, &problem);
     explicit_bzero(code, sizeof code);
-    if (err) status = out_problem(err, problem.message);
+    if (err)
+        status = with_code ? code_void(err, problem.message, "the one before still counts")
+                           : out_problem(err, problem.message);
     if (!status) {
         out_say("%s is revoked.", out_name(device->name, shown, sizeof shown));
-        if (with_code) code_show(made.recovery_code);
         json_t *object = json_pack("{s:s, s:o}", "event", "revoked", "device", out_json_device(device));
         if (with_code) json_object_set_new(object, "recovery_code", json_string(made.recovery_code));
         if (with_code) say_who_is_back(s, &before, object);
@@ -94,6 +110,7 @@ static int revoke(session *s, const kith_device_info *device)
         out_say("Other people's devices do not hear of it: ask those that know it to run \"kith forget\".");
     }
     explicit_bzero(&made, sizeof made);
+    explicit_bzero(&shown_code, sizeof shown_code);
     secret_done(&password);
     kith_free_devices(before.devices);
     return status;
@@ -115,7 +132,8 @@ static const cli_option options[] = {
     {OPT_WHY, 0, "why", "TEXT", VALUE_OTHER, "what the others, and the device itself, are told; at most 63 bytes"},
     {OPT_RECOVERY, 0, "recovery", NULL, VALUE_NONE,
      "with the recovery code: also against a device that has revoked this one; makes a new code"},
-    {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE, "the first line of FILE is the code; - is standard input"},
+    {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
+     "FILE holds the code, in a line or a word a line; - is standard input"},
     {OPT_YES, 0, "yes", NULL, VALUE_NONE, "do not ask"},
     {OPT_NONE, 0, NULL, NULL, VALUE_NONE, NULL},
 };

@@ -67,14 +67,15 @@ void prompt_forget_typed(void)
     if (prompt_in_front()) tcflush(tty, TCIFLUSH);
 }
 
-void prompt_print(const char *format, ...)
+bool prompt_print(const char *format, ...)
 {
     va_list list;
-    if (prompt_fd() < 0) return;
+    if (prompt_fd() < 0) return false;
     out_status("");
     va_start(list, format);
-    vdprintf(tty, format, list);
+    int wrote = vdprintf(tty, format, list);
     va_end(list);
+    return wrote >= 0;
 }
 
 void prompt_until(uint64_t deadline_ns) { deadline = deadline_ns; }

@@ -23,7 +23,8 @@ bool prompt_possible(void);
 /* Is this process in the foreground of its terminal?  If not, reading would stop it. */
 bool prompt_in_front(void);
 int prompt_fd(void);
-void prompt_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* False: it is not there to be seen. */
+bool prompt_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Drop what was typed before the question stood there. */
 void prompt_forget_typed(void);
 

@@ -91,28 +91,34 @@ int session_start(session *s, const cli_args *args)
 
 /* ---- the password ---- */
 
-int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
-                       size_t *size)
+int session_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room, size_t *size)
 {
     size_t n = 0;
+    ssize_t got;
     for (;;) {
         char c;
         prompt_result ready = prompt_wait(fd);
         if (ready == PROMPT_INTERRUPTED) return out_error(EXIT_INTERRUPTED, "interrupted: nothing was changed");
         if (ready == PROMPT_TIMEOUT) return session_gave_up(s, "nothing was changed");
-        ssize_t got = read(fd, &c, 1);
+        got = read(fd, &c, 1);
         if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (got < 0) return out_error(kith_err_exit(KITH_ERR_IO), "%s cannot be read: %s", name, strerror(errno));
         if (got == 0 || c == '\n') break;
-        if (n + 1 == room)
-            return out_error(EXIT_USAGE, "the first line of %s is too long for %s: at most %zu bytes", name, what,
-                             room - 1);
+        if (n + 1 >= room) return out_error(EXIT_USAGE, "%s holds too much in a line for %s", name, what);
         line[n++] = c;
     }
     if (n && line[n - 1] == '\r') n--;
     line[n] = 0;
     *size = n;
-    return n ? 0 : out_error(EXIT_USAGE, "the first line of %s is empty: it must be %s", name, what);
+    return got == 0 ? -1 : 0;
+}
+
+int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
+                       size_t *size)
+{
+    int status = session_line(s, fd, name, what, line, room, size);
+    if (status > 0) return status;
+    return *size ? 0 : out_error(EXIT_USAGE, "the first line of %s is empty: it must be %s", name, what);
 }
 
 int session_open_file(const char *path, const char *kind, const char *cure, int *fd)
@@ -323,14 +329,14 @@ int session_open_without(session *s)
     return err ? out_problem(err, problem.message) : 0;
 }
 
+bool session_names_password(const session *s) { return password_file(s) != NULL; }
+
 bool session_has_password(const session *s) { return password_file(s) || session_may_ask(s); }
 
 void session_close(session *s)
 {
     kith_close(s->node);
     s->node = NULL;
-bool session_names_password(const session *s) { return password_file(s) != NULL; }
-
 }
 
 void session_warn_revoked(const session *s)

@@ -58,6 +58,8 @@ int session_start(session *s, const cli_args *args); /* settings; no node yet */
  * else's.  `name` and `what` ("a password") say what is wrong with it. */
 int session_first_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room,
                        size_t *size);
+/* The next line, which may be empty; -1: it is the last, and the file's end is read. */
+int session_line(const session *s, int fd, const char *name, const char *what, char *line, size_t room, size_t *size);
 /* A file whose first line is wanted, open for session_first_line; close it.  `kind` ("password file") says which cannot
  * be opened, `cure` what to do then ("name another").  A pipe that nobody writes into yet is waited for there, where
  * Ctrl-C and --timeout end it. */
@@ -78,9 +80,9 @@ int session_open_own(session *s);                    /* a node with its keys, wh
 int session_open_with(session *s, secret *password); /* the same with a password that is there; wipes it */
 int session_look(session *s);                        /* attached, else a node without keys; an error is not said */
 int session_open_without(session *s);                /* the same; it is said */
+bool session_names_password(const session *s);       /* a file, by an option, the environment or a setting */
 bool session_has_password(const session *s);         /* one is named, or may be asked for */
 void session_close(session *s);
-bool session_names_password(const session *s);       /* a file, by an option, the environment or a setting */
 
 bool session_may_ask(const session *s);
 int session_cannot_ask(const session *s, const char *option);

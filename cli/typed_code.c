@@ -10,6 +10,8 @@
 #define PREFIX_MIN    4 /* letters that tell a word of the list from all others */
 #define WORDS_IN_LINE 6 /* of a recovery code that is shown */
 
+#define CODE_LINES_MAX (4 * KITH_RECOVERY_WORDS) /* of a file that holds a code: a word a line, and empty ones */
+
 static kith_err check_recovery(const char *text, char *out, kith_problem *problem)
 {
     return kith_recovery_check(text, out, problem);
@@ -24,35 +26,7 @@ const code_kind recovery_code_kind = {
     .size = KITH_RECOVERY_TEXT,
 };
 
-int code_given(const session *s, const code_kind *kind, const char *const *words, size_t count, char *text, size_t size)
-{
-    const char *file = args_value(s->args, OPT_CODE_FILE);
-    char shown[OUT_NAME];
-    size_t n = 0;
-    *text = 0;
-    if (file && count)
-        return out_error(EXIT_USAGE, "the code is given twice: as words and with --code-file; leave one out");
-    for (size_t i = 0; i < count && n < size; i++)
-        n += (size_t)snprintf(text + n, size - n, "%s%s", i ? " " : "", words[i]);
-    if (n >= size) return out_error(EXIT_USAGE, "that is no code: a code is %s", kind->what);
-    if (!file) return 0;
-    if (!strcmp(file, "-")) return session_first_line(s, STDIN_FILENO, "standard input", kind->what, text, size, &n);
-    int fd, status = session_open_file(file, "code file", "name another with --code-file", &fd);
-    if (status) return status;
-    out_name(file, shown, sizeof shown);
-    status = session_first_line(s, fd, shown, kind->what, text, size, &n);
-    close(fd);
-    return status;
-}
-
-int code_check(const code_kind *kind, const char *text, char *out)
-{
-    kith_problem problem;
-    kith_err err = kind->check(text, out, &problem);
-    return err ? out_problem(err, problem.message) : 0;
-}
-
-/* ---- asking ---- */
+/* ---- words ---- */
 
 static bool separates(char c) { return !isalpha((unsigned char)c); }
 
@@ -84,6 +58,57 @@ static size_t count_words(const char *text, bool *all_good)
     }
     return count;
 }
+
+/* ---- given ---- */
+
+/* A code of one line, or of a word a line, numbered or not: as many lines as it takes.  What comes after them is
+ * somebody else's. */
+static int read_lines(const session *s, int fd, const char *name, const code_kind *kind, char *text, size_t size)
+{
+    size_t n = 0, words = 0;
+    bool good;
+    for (size_t lines = 0; words < kind->words && lines < CODE_LINES_MAX; lines++) {
+        size_t got = 0;
+        int status = session_line(s, fd, name, kind->what, text + n, size - n, &got);
+        if (status > 0) return status;
+        words = count_words(text, &good);
+        n += got;
+        if (status < 0) break;
+        if (words < kind->words && n + 2 < size) text[n++] = ' ';
+        text[n] = 0;
+    }
+    return words ? 0 : out_error(EXIT_USAGE, "%s has no words: it must hold %s", name, kind->what);
+}
+
+int code_given(const session *s, const code_kind *kind, const char *const *words, size_t count, char *text, size_t size)
+{
+    const char *file = args_value(s->args, OPT_CODE_FILE);
+    char shown[OUT_NAME];
+    size_t n = 0;
+    *text = 0;
+    if (file && count)
+        return out_error(EXIT_USAGE, "the code is given twice: as words and with --code-file; leave one out");
+    for (size_t i = 0; i < count && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%s", i ? " " : "", words[i]);
+    if (n >= size) return out_error(EXIT_USAGE, "that is no code: a code is %s", kind->what);
+    if (!file) return 0;
+    if (!strcmp(file, "-")) return read_lines(s, STDIN_FILENO, "standard input", kind, text, size);
+    int fd, status = session_open_file(file, "code file", "name another with --code-file", &fd);
+    if (status) return status;
+    out_name(file, shown, sizeof shown);
+    status = read_lines(s, fd, shown, kind, text, size);
+    close(fd);
+    return status;
+}
+
+int code_check(const code_kind *kind, const char *text, char *out)
+{
+    kith_problem problem;
+    kith_err err = kind->check(text, out, &problem);
+    return err ? out_problem(err, problem.message) : 0;
+}
+
+/* ---- asking ---- */
 
 static int ask_line(const session *s, const code_kind *kind, size_t have, char *line, size_t size)
 {
@@ -158,33 +183,51 @@ int code_recovery(const session *s, char out[KITH_RECOVERY_TEXT])
 
 bool code_can_show(void) { return out()->json || isatty(STDOUT_FILENO) || prompt_possible(); }
 
-static void show_line(const char *line)
+static bool show_line(const char *line)
 {
-    if (isatty(STDOUT_FILENO))
-        out_line("%s", line);
-    else
-        prompt_print("%s\n", line);
+    if (!isatty(STDOUT_FILENO)) return prompt_print("%s\n", line);
+    out_line("%s", line);
+    return !out_broken();
 }
 
-void code_show(const char *words)
+static bool show_words(const char *words)
 {
     char line[KITH_RECOVERY_TEXT] = "";
     size_t number = 0, n = 0;
-    if (out()->json) return;
-    show_line("");
-    show_line("The recovery code, shown only now: write it down and keep it where this device is not.");
+    bool seen = true;
     while (*words) {
         size_t size = strcspn(words, " ");
         number++;
         n += (size_t)snprintf(line + n, sizeof line - n, "%s%2zu %-9.*s", n ? " " : "", number, (int)size, words);
         if (out()->plain || number % WORDS_IN_LINE == 0) {
             while (n && line[n - 1] == ' ') line[--n] = 0;
-            show_line(line);
+            seen = show_line(line) && seen;
             n = 0;
         }
         words += size + (words[size] == ' ');
     }
     explicit_bzero(line, sizeof line);
-    show_line(
-        "It opens this device's keys when the password is forgotten, and brings a lost device back from a backup.");
+    return seen;
+}
+
+int code_show(const char *words)
+{
+    bool seen = out()->json;
+    if (!seen) {
+        show_line("");
+        show_line("The recovery code, shown only now: write it down and keep it where this device is not.");
+        seen = show_words(words);
+        show_line(
+            "It opens this device's keys when the password is forgotten, and brings a lost device back from a backup.");
+    }
+    if (seen && out_finish()) return 0;
+    return out_error(EXIT_FAILED,
+                     "the new recovery code could not be shown, so it is not in force: run \"kith recovery "
+                     "new\" where it can be seen");
+}
+
+int code_void(kith_err err, const char *message, const char *what_counts)
+{
+    return out_error(kith_err_exit(err), "%s; the recovery code that was shown is good for nothing, destroy it: %s",
+                     message && *message ? message : kith_err_text(err), what_counts);
 }

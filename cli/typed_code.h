@@ -31,7 +31,10 @@ int code_recovery(const session *s, char out[KITH_RECOVERY_TEXT]);
 /* Whether there is a place where a new recovery code would be seen, and by whom it is meant to be: the terminal, or a
  * program that reads JSON. */
 bool code_can_show(void);
-/* Show it there; with --json it is the caller's event that holds it. */
-void code_show(const char *words);
+/* Show it there; with --json it is the caller's event that holds it.  Then it may be put in force: 0, else it may not,
+ * since somebody has to have seen it, and the exit status, said. */
+int code_show(const char *words);
+/* What was shown could not be put in force, for this reason; the exit status, said. */
+int code_void(kith_err err, const char *message, const char *what_counts);
 
 #endif

@@ -223,16 +223,20 @@ typedef struct kith_recovery_options {
     size_t password_size;
     const char *old_code; /* the words of the code in force; NULL: there is none, or it is `lost` */
     bool lost;            /* the code in force is: all own devices have to agree */
+    /* Change nothing: say only whether it can be done, and draw a code.  That is to be shown, and then to be
+     * `new_code`, so that no code is ever in force that nobody has seen. */
+    bool check;
+    const char *new_code; /* the words of the new code; NULL: one is drawn */
 } kith_recovery_options;
 /* What comes of kith_recovery_new; `size` must be set. */
 typedef struct kith_recovery_result {
     size_t size;
     char recovery_code[KITH_RECOVERY_TEXT]; /* show it, and wipe it */
-    bool in_force;                          /* else it is once every other own device has agreed */
+    bool in_force; /* it is (or will be: `check`), else once every other own device has agreed */
 } kith_recovery_result;
 /* A new recovery code: the old one is good for nothing from then on.  Other devices hear of it when they meet this one,
  * and deposit their keys anew.  PASSWORD; CODE: not the code in force, or none was given and it is not said to be lost;
- * STATE: one was given and there is none; REVOKED: this device was. */
+ * STATE: one was given and there is none; REVOKED: this device was; ARG: a wrong `size`. */
 KITH_API KITH_MUST_CHECK kith_err kith_recovery_new(const char *home, const kith_recovery_options *options,
                                                     kith_recovery_result *result, kith_problem *problem);
 /* Agree to the new code that waits (kith_recovery says whose): *in_force when this was the last consent.  PASSWORD;
@@ -248,6 +252,9 @@ typedef struct kith_revoke_options {
     const char *why;           /* for the others and itself to read, at most 63 bytes; NULL: "" */
     const char *recovery_code; /* the words of the code in force: the device's own word against this one's counts no
                                   more.  NULL: without */
+    /* With the code: as in kith_recovery_options. */
+    bool check;
+    const char *new_code;
 } kith_revoke_options;
 /* The own device of this id is none any more, here at once, and on each other own device when it meets one that knows:
  * a running node of this home tells those it is connected to.  Its connections end, and it is told why.  Of two that
@@ -321,6 +328,7 @@ typedef struct kith_restore_options {
     /* Another own device that the backup's device knew, to be restored in its place: its id, or its name there.  Needs
      * the recovery code.  NULL: the device that was backed up. */
     const char *device;
+    bool check; /* change nothing, leave *self, and look at no new password: only say whether it can be done */
 } kith_restore_options;
 /* Bring a device back into a home without an identity (made if missing).  Others notice nothing: it has the same id and
  * keys.  The device that they are restored on must be the only one to use them.  EXISTS: there is an identity; DAMAGED,

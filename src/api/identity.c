@@ -215,8 +215,9 @@ with_author(const char *home, kith_bytes password, kith_problem *problem,
 }
 
 typedef struct new_code {
-    const uint8_t *old; /* NULL: none given */
-    bool lost;
+    const uint8_t *old;   /* NULL: none given */
+    const uint8_t *fresh; /* NULL: to be drawn */
+    bool lost, check;
     kith_recovery_result *result;
 } new_code;
 
@@ -226,6 +227,17 @@ static void give_code(kith_recovery_result *out, const uint8_t code[static KITH_
     kith_recovery_text(code, made.recovery_code);
     kith__visit_give(out, &made, sizeof made);
     kith_wipe(&made, sizeof made);
+}
+
+/* The code that is to be, and its pair. */
+static void choose_code(kith_rng *rng, const uint8_t *given, uint8_t code[static KITH_RECOVERY_CODE_SIZE],
+                        kith_recovery_public *pair)
+{
+    if (given)
+        memcpy(code, given, KITH_RECOVERY_CODE_SIZE);
+    else
+        kith_rng_bytes(rng, code, KITH_RECOVERY_CODE_SIZE);
+    kith_recovery_derive(code, pair);
 }
 
 static kith_err make_code(kith_visit *v, const kith_home_author *who, void *user, kith_problem *problem)
@@ -244,9 +256,9 @@ static kith_err make_code(kith_visit *v, const kith_home_author *who, void *user
         return KITH_ERR_CODE;
     }
     if (err) return err;
-    kith_rng_bytes(who->rng, code, sizeof code);
-    kith_recovery_derive(code, &pair);
-    err = kith_home_new_recovery(v->home, who, c->old, &pair, &change, problem);
+    choose_code(who->rng, c->fresh, code, &pair);
+    const kith_home_author author = {.seed = who->seed, .rng = who->rng, .now_ms = who->now_ms, .check = c->check};
+    err = kith_home_new_recovery(v->home, &author, c->old, &pair, &change, problem);
     if (!err) give_code(c->result, code, change.in_force);
     kith_wipe(code, sizeof code);
     return err;
@@ -256,14 +268,20 @@ kith_err kith_recovery_new(const char *home, const kith_recovery_options *option
                            kith_problem *problem)
 {
     kith_recovery_options o = {0};
-    uint8_t old[KITH_RECOVERY_CODE_SIZE];
+    uint8_t old[KITH_RECOVERY_CODE_SIZE], fresh[KITH_RECOVERY_CODE_SIZE];
     if (!home || !result || !problem) return kith__visit_refuse(problem);
     if (!kith__options_take(&o, sizeof o, options) || result->size < RECOVERY_RESULT_LEAST)
         return kith__visit_refuse(problem);
-    if (o.old_code && take_code(o.old_code, old, problem)) return problem->err;
-    new_code c = {.old = o.old_code ? old : NULL, .lost = o.lost, .result = result};
-    kith_err err = with_author(home, (kith_bytes){o.password, o.password_size}, problem, make_code, &c);
+    new_code c = {.old = o.old_code ? old : NULL,
+                  .fresh = o.new_code ? fresh : NULL,
+                  .lost = o.lost,
+                  .check = o.check,
+                  .result = result};
+    kith_err err = o.old_code ? take_code(o.old_code, old, problem) : KITH_OK;
+    if (!err && o.new_code) err = take_code(o.new_code, fresh, problem);
+    if (!err) err = with_author(home, (kith_bytes){o.password, o.password_size}, problem, make_code, &c);
     kith_wipe(old, sizeof old);
+    kith_wipe(fresh, sizeof fresh);
     return err;
 }
 
@@ -286,7 +304,9 @@ kith_err kith_recovery_accept(const char *home, const void *password, size_t pas
 
 typedef struct revocation {
     const char *why;
-    const uint8_t *code; /* NULL: without */
+    const uint8_t *code;  /* NULL: without */
+    const uint8_t *fresh; /* NULL: to be drawn */
+    bool check;
     uint8_t uuid[KITH_UUID_SIZE];
     kith_recovery_result *result;
 } revocation;
@@ -297,9 +317,9 @@ static kith_err revoke_device(kith_visit *v, const kith_home_author *who, void *
     uint8_t code[KITH_RECOVERY_CODE_SIZE];
     kith_recovery_public pair;
     kith_graph_entry whom;
-    kith_rng_bytes(who->rng, code, sizeof code);
-    kith_recovery_derive(code, &pair);
-    kith_err err = kith_home_revoke(v->home, who, r->uuid, r->why, r->code, &pair, &whom, problem);
+    choose_code(who->rng, r->fresh, code, &pair);
+    const kith_home_author author = {.seed = who->seed, .rng = who->rng, .now_ms = who->now_ms, .check = r->check};
+    kith_err err = kith_home_revoke(v->home, &author, r->uuid, r->why, r->code, &pair, &whom, problem);
     if (!err && r->code) give_code(r->result, code, true);
     kith_wipe(code, sizeof code);
     return err;
@@ -309,17 +329,21 @@ kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options
                      kith_problem *problem)
 {
     kith_revoke_options o = {0};
-    uint8_t code[KITH_RECOVERY_CODE_SIZE];
+    uint8_t code[KITH_RECOVERY_CODE_SIZE], fresh[KITH_RECOVERY_CODE_SIZE];
     revocation r = {.result = result};
     if (!home || !id || !problem) return kith__visit_refuse(problem);
     if (!kith__options_take(&o, sizeof o, options)) return kith__visit_refuse(problem);
     if (o.recovery_code && (!result || result->size < RECOVERY_RESULT_LEAST)) return kith__visit_refuse(problem);
     if (kith_uuid_parse(id, r.uuid)) return kith__visit_refuse(problem);
-    if (o.recovery_code && take_code(o.recovery_code, code, problem)) return problem->err;
     r.why = o.why;
     r.code = o.recovery_code ? code : NULL;
-    kith_err err = with_author(home, (kith_bytes){o.password, o.password_size}, problem, revoke_device, &r);
+    r.fresh = o.new_code ? fresh : NULL;
+    r.check = o.check;
+    kith_err err = o.recovery_code ? take_code(o.recovery_code, code, problem) : KITH_OK;
+    if (!err && o.new_code) err = take_code(o.new_code, fresh, problem);
+    if (!err) err = with_author(home, (kith_bytes){o.password, o.password_size}, problem, revoke_device, &r);
     kith_wipe(code, sizeof code);
+    kith_wipe(fresh, sizeof fresh);
     return err;
 }
 
@@ -361,12 +385,13 @@ kith_err kith_restore(const char *home, const kith_restore_options *options, kit
                                                .code = o.recovery_code ? code : NULL,
                                                .device = o.device,
                                                .rng = &rng,
-                                               .now_ms = v.env->base->wall_ms(v.env)};
+                                               .now_ms = v.env->base->wall_ms(v.env),
+                                               .check = o.check};
         err = kith_home_restore(v.home, &how, &restored, problem);
         kith_rng_done(&rng);
         kith__visit_leave(&v);
     }
     kith_wipe(code, sizeof code);
-    if (!err) kith__visit_self(&restored, self);
+    if (!err && !o.check) kith__visit_self(&restored, self);
     return kith__visit_report(err, problem);
 }

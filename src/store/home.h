@@ -159,6 +159,7 @@ typedef struct kith_home_author {
     const uint8_t *seed;
     kith_rng *rng;
     int64_t now_ms;
+    bool check; /* change nothing: say only whether it can be done, and what would come of it */
 } kith_home_author;
 typedef struct kith_recovery_change {
     bool in_force; /* the new code is, from now on */
@@ -205,6 +206,7 @@ typedef struct kith_home_restore_options {
     kith_kdf_params kdf; /* for keys that are sealed anew; all 0: as they were, or the defaults */
     kith_rng *rng;
     int64_t now_ms;
+    bool check; /* write nothing, leave *self, and look at no new password: say only whether it can be done */
 } kith_home_restore_options;
 
 /* Put a backup's files into a home without an identity (made if missing).  Files that are there stay; keys come last.

@@ -217,6 +217,16 @@ static kith_err revoke(kith_graph *graph, void *user)
     return err;
 }
 
+/* What would come of a change. */
+static kith_err try_change(kith_home *home, renewal *r, kith_home_graph_fn *fn, kith_problem *problem)
+{
+    kith_graph *graph = NULL;
+    kith_err err = kith_home_load_graph(home, &graph, problem);
+    if (!err) err = fn(graph, r);
+    kith_graph_free(graph);
+    return err;
+}
+
 /* Change the graph, and say what follows from it: this device's deposit for the code that is in force then. */
 static kith_err change(kith_home *home, renewal *r, kith_home_graph_fn *fn, kith_problem *problem)
 {
@@ -227,9 +237,11 @@ static kith_err change(kith_home *home, renewal *r, kith_home_graph_fn *fn, kith
     if (err) return err;
     kith_graph_entry_make(self.device.id, self.public_key, self.device.name, self.device.os, self.device.hardware_model,
                           &r->self);
-    err = kith_home_update_graph(home, fn, r, problem);
+    err = r->who->check ? try_change(home, r, fn, problem) : kith_home_update_graph(home, fn, r, problem);
     if (err && !*problem->message) return say_refused(r, err, problem);
-    return err ? err : kith_home_tend_graph(home, r->who->seed, r->who->rng, r->who->now_ms, &founded, problem);
+    return err || r->who->check
+               ? err
+               : kith_home_tend_graph(home, r->who->seed, r->who->rng, r->who->now_ms, &founded, problem);
 }
 
 kith_err kith_home_new_recovery(kith_home *home, const kith_home_author *who, const uint8_t *old_code,

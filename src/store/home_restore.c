@@ -132,9 +132,10 @@ static kith_err seal_anew(restore *r)
         kith__home_open_deposit(r->master, r->device.id, r->keys.public_key, r->options->code, &seed, r->problem);
     if (err) return err;
     if (!kith__no_kdf(&r->options->kdf)) r->keys.kdf = r->options->kdf;
-    err = kith__home_seal_keys(&r->keys, r->options->password, seed, r->options->rng, r->problem);
+    if (!r->options->check)
+        err = kith__home_seal_keys(&r->keys, r->options->password, seed, r->options->rng, r->problem);
     kith_secret_free(seed);
-    if (err) return err;
+    if (err || r->options->check) return err;
     err = kith_keys_encode(&r->keys, NULL, 0, &r->written[KITH_BACKUP_KEYS], &r->written_sizes[KITH_BACKUP_KEYS],
                            &reason);
     return err ? kith__say_plain(r->problem, err) : KITH_OK;
@@ -325,6 +326,10 @@ static kith_err run(restore *r, kith_home_self *self)
     if (!err) err = take_apart(r);
     if (!err) err = choose_device(r);
     if (!err && r->options->code) err = seal_anew(r);
+    if (!err && r->options->check) {
+        err = plan(r);
+        return err ? err : check_home(r);
+    }
     if (!err) err = kith__home_folders(r->home, r->problem);
     if (!err) err = kith__home_lock(r->home, &lock, r->problem);
     if (!err) err = plan(r);

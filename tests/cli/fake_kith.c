@@ -198,9 +198,13 @@ kith_err kith_recovery_new(const char *home, const kith_recovery_options *o, kit
     if (o->size != sizeof *o || result->size != sizeof *result) return problem_set(problem, KITH_ERR_ARG, "size");
     if (!read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_NO_IDENTITY, NULL);
     fake_code(code);
-    trace("recovery old=%d lost=%d", o->old_code != NULL, o->lost);
+    trace("recovery old=%d lost=%d%s", o->old_code != NULL, o->lost, o->check ? " check" : o->new_code ? " shown" : "");
     if (!right(secret, o->password, o->password_size)) return problem_set(problem, KITH_ERR_PASSWORD, NULL);
     if (o->old_code && strcmp(o->old_code, code) != 0) return problem_set(problem, KITH_ERR_CODE, NULL);
+    if (!o->check && strcmp(o->new_code, code) != 0) return problem_set(problem, KITH_ERR_ARG, "another code");
+    FILE *full = o->check ? NULL : home_file(home, "full", "re");
+    if (full) fclose(full);
+    if (full) return problem_set(problem, KITH_ERR_NO_SPACE, NULL);
     strcpy(result->recovery_code, code);
     result->in_force = !o->lost;
     return KITH_OK;
@@ -234,7 +238,7 @@ kith_err kith_restore(const char *home, const kith_restore_options *o, kith_devi
     char name[KITH_NAME_TEXT], secret[128], code[KITH_RECOVERY_TEXT];
     if (o->size != sizeof *o) return problem_set(problem, KITH_ERR_ARG, "size");
     fake_code(code);
-    trace("restore device=%s recovery=%d", o->device ? o->device : "-", o->recovery_code != NULL);
+    if (!o->check) trace("restore device=%s recovery=%d", o->device ? o->device : "-", o->recovery_code != NULL);
     FILE *f = fopen(o->path, "re");
     if (!f) return problem_set(problem, KITH_ERR_NO_FILE, NULL);
     bool ok = fscanf(f, "%64[^\n]\n%127[^\n]", name, secret) == 2;
@@ -243,6 +247,7 @@ kith_err kith_restore(const char *home, const kith_restore_options *o, kith_devi
     if (o->recovery_code && strcmp(o->recovery_code, code) != 0) return problem_set(problem, KITH_ERR_CODE, NULL);
     if (!o->recovery_code && !right(secret, o->password, o->password_size))
         return problem_set(problem, KITH_ERR_PASSWORD, NULL);
+    if (o->check) return KITH_OK;
     write_identity(home, o->device ? o->device : name, o->password, o->password_size);
     describe_self(o->device ? o->device : name, self);
     return KITH_OK;
@@ -776,7 +781,7 @@ static kith_err check(const char *text, size_t want, const char *what, char *out
     snprintf(copy, sizeof copy, "%s", text);
     for (char *word; (word = strsep(&rest, " ,-")) != NULL;) {
         size_t i = 0;
-        if (!*word) continue;
+        if (!*word || word[strspn(word, "0123456789")] == 0) continue;
         while (kith_word((unsigned)i) && strcmp(kith_word((unsigned)i), word) != 0) i++;
         if (!kith_word((unsigned)i)) {
             char message[300];
@@ -819,11 +824,12 @@ kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options
 {
     char name[KITH_NAME_TEXT], secret[128], code[KITH_RECOVERY_TEXT];
     if (o->size != sizeof *o || !read_identity(home, name, secret)) return problem_set(problem, KITH_ERR_ARG, "size");
-    trace("revoke why=%s code=%d", o->why ? o->why : "", o->recovery_code != NULL);
+    if (!o->check) trace("revoke why=%s code=%d", o->why ? o->why : "", o->recovery_code != NULL);
     if (!right(secret, o->password, o->password_size)) return problem_set(problem, KITH_ERR_PASSWORD, NULL);
     fake_code(code);
     if (o->recovery_code && strcmp(o->recovery_code, code) != 0) return problem_set(problem, KITH_ERR_CODE, NULL);
     if (o->recovery_code) strcpy(result->recovery_code, code);
+    if (o->check) return KITH_OK;
     return kith_forget(home, id, problem);
 }
 

@@ -620,6 +620,58 @@ def test_init_shows_the_recovery_code():
     equal(p.trace(), "init recovery=0\n")
 
 
+def into_nothing(p, *words):
+    with open("/dev/full", "w") as full:
+        r = subprocess.run([KITH, "--password-file", str(p.password), *words], stdout=full, stderr=subprocess.PIPE, text=True, env=p.env,
+                           cwd=p.dir, timeout=PATIENCE, start_new_session=True)
+    equal(r.returncode, 1, r.stderr)
+    has(r.stderr, "standard output cannot be written")
+    return p.trace()
+
+
+def test_a_recovery_code_that_nobody_saw_is_not_in_force():
+    p = Place(identity=False)
+    equal(into_nothing(p, "--json", "init"), "init recovery=0\nrecovery old=0 lost=0 check\n")
+    p = Place()
+    (p.home / "recovery").write_text("")
+    (p.dir / "code").write_text(CODE + "\n")
+    for words, said in ((["recovery", "new", "--code-file", "code"], "recovery old=1 lost=0 check\n"),
+                        (["recovery", "new", "--lost"], "recovery old=0 lost=1 check\n"),
+                        (["revoke", "--yes", "--recovery", "--code-file", "code", "laptop"], "")):
+        before = p.trace()
+        equal(into_nothing(p, "--json", *words), before + said)
+    (p.home / "full").write_text("")  # what was shown cannot be put in force
+    shown, e = events(p.locked("--json", "recovery", "new", "--lost").stdout)
+    equal((shown["event"], e["code"]), ("recovery_code", 7))
+    has(e["message"], "the recovery code that was shown is good for nothing")
+    p = Place(identity=False)
+    (p.home / "full").write_text("")
+    shown, e = events(p.locked("--json", "init").stdout)
+    equal((shown["event"], shown["recovery_code"], e["code"]), ("identity", CODE, 7))
+    has(e["message"], "kith recovery new")
+
+
+def test_a_code_file_has_words_over_lines():
+    """As --plain shows them, numbered or not; what follows is somebody else's."""
+    p = Place()
+    (p.home / "recovery").write_text("")
+    (p.dir / "new").write_text("better\n")
+    numbered = "".join(f"{i + 1:2} {word}\n" for i, word in enumerate(CODE.split()))
+    for text in (numbered, CODE.replace(" ", "\r\n"), "\n\n" + CODE.replace(" ", "\n\n")):
+        (p.dir / "code").write_text(text)
+        r = p.run("passwd", "--code-file", "code", "--new-password-file", "new")
+        equal((r.returncode, (p.home / "identity").read_text()), (0, "desk\nbetter\n"), r.stderr)
+    r = p.run("passwd", "--code-file", "-", "--new-password-file", "-", input=numbered + "best\n")
+    equal((r.returncode, (p.home / "identity").read_text()), (0, "desk\nbest\n"), r.stderr)
+    for text in ("", "\n" * 1000, "12 34\n", "\0" * 5000, "\n".join(["acid"] * 23), "acid " * 200):
+        (p.dir / "code").write_text(text)
+        r = p.run("passwd", "--code-file", "code", "--new-password-file", "new")
+        assert r.returncode in (2, 4), (text[:20], r.returncode, r.stderr)
+    p = Place(script="join paired device=laptop\njoin end\n")
+    (p.dir / "code").write_text("".join(f"{i + 1} {word}\n" for i, word in enumerate(WORDS.split())))
+    equal(p.locked("join", "--yes", "--code-file", "code").returncode, 0)
+
+
 def test_passwd():
     p = Place()
     (p.dir / "new").write_text("better\n")
@@ -706,7 +758,7 @@ def test_recovery():
     e, told = events(p.locked("--json", "recovery", "new").stdout)  # there was none: nothing to give
     equal((e["event"], e["recovery_code"], e["in_force"]), ("recovery_code", CODE, True))
     equal(told, {"event": "told", "devices": 1, "of": 1})  # its one own device hears at once
-    has(p.trace(), "recovery old=0 lost=0")
+    has(p.trace(), "recovery old=0 lost=0 check\nrecovery old=0 lost=0 shown\n")
     (p.home / "recovery").write_text("")
     has(p.run("recovery").stdout, "opens the keys of 1 device.")
     has(p.locked("--json", "recovery", "new").stdout, "--code-file FILE")
@@ -714,7 +766,8 @@ def test_recovery():
     equal(e["in_force"], True)
     e = events(p.locked("--json", "recovery", "new", "--lost").stdout)[0]
     equal(e["in_force"], False)
-    equal(re.findall("old=. lost=.", p.trace()), ["old=0 lost=0", "old=1 lost=0", "old=0 lost=1"])
+    equal(re.findall("old=. lost=. \w+", p.trace()), ["old=0 lost=0 check", "old=0 lost=0 shown", "old=1 lost=0 check", "old=1 lost=0 shown",
+                                                       "old=0 lost=1 check", "old=0 lost=1 shown"])
     t = p.terminal("--password-file", str(p.password), "recovery", "new", "--lost")
     t.expect("shown only now")
     has(t.expect("once each of your other devices has agreed"), " 1 acid")
@@ -781,6 +834,11 @@ def test_backup_and_restore():
     equal(r.stdout.splitlines()[1], "name         laptop")
     has(p.trace(), "restore device=laptop recovery=1")
     has(p.run("--home", "fifth", "restore", "b", "--device", "laptop").stderr, "--code-file FILE")
+    (p.dir / "wrong").write_text(CODE.replace("cherry", "peach", 1) + "\n")
+    r = p.run("--home", "fifth", "restore", "b", "--code-file", "wrong")  # before there is nobody to ask for a new password
+    equal(r.returncode, 4, r.stderr)
+    r = p.run("--home", "fifth", "restore", "nothing", "--code-file", "code")
+    equal(r.returncode, 7, r.stderr)
     equal(Place(identity=False).run("backup", "b").returncode, 7)
 
 
@@ -1328,7 +1386,7 @@ def test_join_given_words():
     r = p.run("join", "--yes", "--code-file", "-", "--password-file", "-", input=WORDS + "\r\nsecret\n")  # a line each
     equal(r.returncode, 0, r.stderr)
     equal(p.trace().count(f"join {WORDS} contact=0 yes=1"), 5)
-    for text in ("", "\n" + WORDS, "acid " * 100):
+    for text in ("", "\n\n", "acid " * 200):
         equal(p.locked("join", "--yes", "--code-file", "-", input=text).returncode, 2)
     r = p.locked("join", "--yes", "acid", "acron")
     equal(r.returncode, 4)
@@ -1696,6 +1754,19 @@ def test_doctor_and_the_password():
     t.type_blind("secret\n")
     equal(t.wait(), 0)
     equal(p.trace().count("doctor keys=1"), 1)
+    r = p.locked("doctor")  # nobody wants to know, but it was named
+    equal(r.returncode, 4)
+    has(r.stderr, "wrong password")
+
+
+def test_doctor_and_a_damaged_home():
+    p = Place(script=DOCTOR + "doctor end\n")
+    (p.home / "damaged").write_text("")
+    r = p.locked("--json", "doctor")
+    equal(r.returncode, 1)
+    found, done = events(r.stdout)
+    equal((found["check"], found["state"], found["result"], done["bad"]), ("home", "bad", "DAMAGED", 1))
+    has(found["says"], "master_key.json")
 
 
 def test_doctor_without_a_home():
@@ -1753,19 +1824,6 @@ def test_completion():
     equal(complete(p, KITH, "recovery", "a")[0], ["accept"])
     equal(complete(p, KITH, "config", "l")[0], ["lan", "listen"])
     equal(complete(p, KITH, "config", "--unset", "rel")[0], ["relay", "relay-token-file"])
-    r = p.locked("doctor")  # nobody wants to know, but it was named
-    equal(r.returncode, 4)
-    has(r.stderr, "wrong password")
-
-
-def test_doctor_and_a_damaged_home():
-    p = Place(script=DOCTOR + "doctor end\n")
-    (p.home / "damaged").write_text("")
-    r = p.locked("--json", "doctor")
-    equal(r.returncode, 1)
-    found, done = events(r.stdout)
-    equal((found["check"], found["state"], found["result"], done["bad"]), ("home", "bad", "DAMAGED", 1))
-    has(found["says"], "master_key.json")
     equal(complete(p, KITH, "config", "lan", "")[0], ["yes", "no"])
     equal(complete(p, KITH, "config", "conflict", "o")[0], ["overwrite"])
     equal(complete(p, KITH, "config", "relay", "n")[0], ["none"])

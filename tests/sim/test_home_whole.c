@@ -208,7 +208,7 @@ static kith_err revoke(world *w, const uint8_t *code)
 {
     kith_graph_entry first, whom;
     uint8_t *seed = unlocked(w);
-    const kith_home_author who = {seed, &w->rng, NOW};
+    const kith_home_author who = {.seed = seed, .rng = &w->rng, .now_ms = NOW};
     if (!seed) return w->problem.err;
     entry_of(1, &first);
     kith_err err = kith_home_revoke(w->home, &who, first.uuid, "lost", code, &pairs[1], &whom, &w->problem);
@@ -223,7 +223,7 @@ static kith_err renew(world *w, const uint8_t *code)
 {
     kith_recovery_change out;
     uint8_t *seed = unlocked(w);
-    const kith_home_author who = {seed, &w->rng, NOW};
+    const kith_home_author who = {.seed = seed, .rng = &w->rng, .now_ms = NOW};
     if (!seed) return w->problem.err;
     kith_err err = kith_home_new_recovery(w->home, &who, code, &pairs[1], &out, &w->problem);
     kith_secret_free(seed);
@@ -257,7 +257,7 @@ static kith_err run_accept(world *w)
 {
     kith_recovery_change out;
     uint8_t *seed = unlocked(w);
-    const kith_home_author who = {seed, &w->rng, NOW};
+    const kith_home_author who = {.seed = seed, .rng = &w->rng, .now_ms = NOW};
     if (!seed) return w->problem.err;
     kith_err err = kith_home_accept_recovery(w->home, &who, &out, &w->problem);
     kith_secret_free(seed);

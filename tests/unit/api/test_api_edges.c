@@ -293,6 +293,76 @@ static void no_node(void **state)
         said += problem.err == KITH_ERR_ARG && *problem.message;                                                       \
     } while (0)
 
+/* ---- what is only checked ---- */
+
+static bool has_code(void)
+{
+    kith_problem problem;
+    kith_recovery_info info = {.size = sizeof info};
+    assert_ok(kith_recovery(home, &info, &problem));
+    return info.exists;
+}
+
+/* A code is drawn, shown, and only then put in force; the old one is asked for from then on. */
+static void a_code_is_in_force_when_it_was_shown(void **state)
+{
+    (void)state;
+    kith_problem problem;
+    kith_recovery_result drawn = {.size = sizeof drawn}, made = {.size = sizeof made};
+    kith_recovery_options how = {.size = sizeof how, .password = "no", .password_size = 2, .check = true};
+    assert_int_equal(kith_recovery_new(home, &how, &drawn, &problem), KITH_ERR_PASSWORD);
+    how.password = "pw";
+    assert_ok(kith_recovery_new(home, &how, &drawn, &problem));
+    assert_true(drawn.in_force);
+    assert_false(has_code());
+    how.check = false;
+    how.new_code = "zoo zoo";
+    assert_int_equal(kith_recovery_new(home, &how, &made, &problem), KITH_ERR_CODE);
+    assert_false(has_code());
+    how.new_code = drawn.recovery_code;
+    assert_ok(kith_recovery_new(home, &how, &made, &problem));
+    assert_string_equal(made.recovery_code, drawn.recovery_code);
+    assert_true(has_code());
+    kith_password_change change = {.size = sizeof change, .recovery_code = drawn.recovery_code, .check = true};
+    assert_ok(kith_change_password(home, &change, &problem));
+    how.check = true;
+    assert_int_equal(kith_recovery_new(home, &how, &made, &problem), KITH_ERR_CODE); /* the old one was not given */
+    how.old_code = drawn.recovery_code;
+    how.new_code = NULL;
+    assert_ok(kith_recovery_new(home, &how, &made, &problem));
+    assert_string_not_equal(made.recovery_code, drawn.recovery_code);
+    assert_ok(kith_change_password(home, &change, &problem)); /* it is in force still */
+}
+
+static void a_restore_that_is_only_checked(void **state)
+{
+    (void)state;
+    kith_problem problem;
+    kith_device_info self = {.name = "as before"};
+    kith_recovery_result code = {.size = sizeof code}, other = {.size = sizeof other};
+    kith_recovery_options how = {.size = sizeof how, .password = "pw", .password_size = 2, .lost = true};
+    char file[128], into[128];
+    snprintf(file, sizeof file, "%s/backup", base);
+    snprintf(into, sizeof into, "%s/other", base);
+    assert_ok(kith_recovery_new(home, &how, &code, &problem));
+    how.check = true;
+    assert_ok(kith_recovery_new(home, &how, &other, &problem));
+    assert_ok(kith_backup(home, file, "pw", 2, &problem));
+    kith_restore_options restore = {.size = sizeof restore, .path = file, .check = true};
+    restore.recovery_code = other.recovery_code;
+    assert_int_equal(kith_restore(into, &restore, &self, &problem), KITH_ERR_CODE);
+    restore.recovery_code = code.recovery_code;
+    assert_ok(kith_restore(into, &restore, &self, &problem));
+    assert_int_equal(access(into, F_OK), -1);
+    assert_string_equal(self.name, "as before");
+    assert_int_equal(kith_restore(home, &restore, &self, &problem), KITH_ERR_EXISTS);
+    restore.check = false;
+    restore.password = "new";
+    restore.password_size = 3;
+    assert_ok(kith_restore(into, &restore, &self, &problem));
+    assert_string_equal(self.name, "one");
+}
+
 static void who_is_not_revoked(void **state)
 {
     (void)state;
@@ -553,6 +623,8 @@ int main(void)
         TEST(null_is_an_argument_error),
         TEST(no_node),
         TEST(no_home),
+        TEST(a_code_is_in_force_when_it_was_shown),
+        TEST(a_restore_that_is_only_checked),
         TEST(who_is_not_revoked),
         TEST(many_threads),
     };
