@@ -49,18 +49,18 @@ static void enter(client *c, uint8_t number)
     kith_hub_input(c->hub, out, size, 0, true, now);
 }
 
-/* `but`: bits of the nodes that are not meant, which are named after their devices. */
-static void connect_to(client *c, uint8_t number, uint32_t session, unsigned but)
+/* To whichever instance, but those of `but` (as many as are whole). */
+static void connect_to(client *c, uint8_t number, uint32_t session, const uint8_t *but, size_t but_size)
 {
     uint8_t seed[32] = {number}, uuid[16] = {number}, key[32], target[32], out[KITH_RELAY_CONTROL_MAX];
+    size_t count = but_size / KITH_RELAY_INSTANCE_SIZE;
+    if (count > KITH_RELAY_BUT_MAX) count = KITH_RELAY_BUT_MAX;
     kith_ed25519_public(seed, key);
     kith_fingerprint(uuid, key, target);
-    uint8_t instances[CLIENTS][KITH_RELAY_INSTANCE_SIZE] = {{0}};
-    kith_relay_message m = {
-        .type = KITH_RELAY_CONNECT, .session = session, .connect = {.target = target, .but = instances[0]}};
-    for (uint8_t i = 0; i < CLIENTS; i++)
-        if (but >> i & 1) instances[m.connect.but_count++][0] = i;
-    size_t size = kith_relay_write(&m, out, sizeof out);
+    size_t size = kith_relay_write(&(kith_relay_message){.type = KITH_RELAY_CONNECT,
+                                                         .session = session,
+                                                         .connect = {.target = target, .but = but, .but_count = count}},
+                                   out, sizeof out);
     kith_hub_input(c->hub, out, size, 0, true, now);
 }
 
@@ -92,7 +92,7 @@ static void step(client *c, uint8_t number, uint8_t op, uint8_t value, const uin
     case 1: kith_hub_input(c->hub, data, size, value, value == 0, now); break;
     case 2: take(c); break;
     case 3: enter(c, number); break;
-    case 4: connect_to(c, value % CLIENTS, value, size ? *data : 0); break;
+    case 4: connect_to(c, value % CLIENTS, value, data, size); break;
     case 5: datagram(c, value, data, size); break;
     case 6:
         now += (uint64_t)value * value * 1000000;

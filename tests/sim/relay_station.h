@@ -17,6 +17,7 @@ typedef struct station {
     kith_udp *udp, *udp_other;
     kith_timer *timer;
     bool in_flush;
+    bool old; /* it does not know that CONNECT may leave instances out, and skips the member */
     kith_list clients;
 } station;
 
@@ -25,6 +26,7 @@ typedef struct station_client { /* a connection to it */
     station *s;
     kith_ws *ws;
     kith_hub_client *client;
+    bool silent; /* it hangs: its connection stands, and nothing is read or said */
 } station_client;
 
 static station hub;
@@ -41,7 +43,7 @@ static inline void station_serve(station_client *l)
 {
     uint8_t *data;
     size_t size;
-    while (kith_hub_output(l->client, &data, &size) && !l->s->env->ws->send(l->ws, data, size))
+    while (kith_hub_output(l->client, &data, &size) && (l->silent || !l->s->env->ws->send(l->ws, data, size)))
         kith_hub_sent(l->client, station_now(l->s));
     if (!kith_hub_closing(l->client)) return;
     kith_sim_ws_close_with(l->ws, kith_hub_closing(l->client));
@@ -69,8 +71,26 @@ static inline void station_flush(station *s)
 static inline void station_client_message(void *user, uint8_t *data, size_t size)
 {
     station_client *l = user;
+    kith_relay_message m;
+    uint8_t without[KITH_RELAY_MESSAGE_MAX];
+    if (l->silent) return;
+    if (l->s->old && kith_relay_read(data, size, &m) == KITH_OK && m.type == KITH_RELAY_CONNECT &&
+        m.connect.but_count) {
+        m.connect.but_count = 0;
+        size = kith_relay_write(&m, without, sizeof without);
+        data = without;
+    }
     kith_hub_input(l->client, data, size, 0, true, station_now(l->s));
     station_flush(l->s);
+}
+
+/* Who connected last. */
+static inline void station_silence(station *s)
+{
+    station_client *last = NULL;
+    KITH_EACH (at, &s->clients) last = KITH_OF(at, station_client, link);
+    assert_non_null(last);
+    last->silent = true;
 }
 
 static inline void station_client_writable(void *user)

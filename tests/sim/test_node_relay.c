@@ -490,12 +490,64 @@ static void nodes_of_a_device_behind_a_relay(void **state)
     }
 }
 
+/* A relay that does not know of leaving instances out leads to the same node again: that ends, with what that node
+ * says, and a file that the last one takes is taken. */
+static void nodes_of_a_device_behind_an_old_relay(void **state)
+{
+    (void)state;
+    for (int takes = 0; takes < 2; takes++) {
+        static world w;
+        static victim other;
+        world_make(&w, 32, SYMMETRIC, SYMMETRIC);
+        hub.old = true;
+        if (takes) { /* the node that takes it registers last */
+            open_other(&other, &w.v[1]);
+            kith_sim_run_for(w.sim, KITH_SIM_S);
+        }
+        open_both(&w);
+        receive(&w);
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+        if (!takes) {
+            open_other(&other, &w.v[1]);
+            kith_sim_run_for(w.sim, KITH_SIM_S);
+        }
+        send(&w, KITH_PATH_ANY);
+        if (takes) check_arrived(&w);
+        if (!kith_sim_run_until(w.sim, ended, &w.v[0], 20 * KITH_SIM_S)) fail_msg("it does not end");
+        kith_err err = last_event(&w.v[0], KITH_EVENT_END)->err;
+        assert_int_equal(err, takes ? KITH_OK : KITH_ERR_NOT_ALLOWED);
+        victim_close(&other);
+        world_free(&w);
+    }
+}
+
+/* The node that registered last hangs, with its connection to the relay standing: the one before it is reached. */
+static void a_node_behind_a_relay_that_is_silent(void **state)
+{
+    (void)state;
+    static world w;
+    static victim other;
+    world_make(&w, 33, SYMMETRIC, SYMMETRIC);
+    open_both(&w);
+    receive(&w);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    open_other(&other, &w.v[1]);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    station_silence(&hub);
+    send(&w, KITH_PATH_ANY);
+    check_arrived(&w);
+    victim_close(&other);
+    world_free(&w);
+}
+
 int main(void)
 {
     if (getenv("KITH_TEST")) cmocka_set_test_filter(getenv("KITH_TEST"));
     for (size_t i = 0; i < BIG; i += 61) content[i] = (uint8_t)(i >> 7);
     const struct CMUnitTest tests[] = {
         TEST(nodes_of_a_device_behind_a_relay),
+        TEST(nodes_of_a_device_behind_an_old_relay),
+        TEST(a_node_behind_a_relay_that_is_silent),
         TEST(every_pair_of_nats),
         TEST(the_relay_alone),
         TEST(no_relay_where_none_is_wanted),
