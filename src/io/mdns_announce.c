@@ -9,10 +9,6 @@
 #include <avahi-common/malloc.h>
 #include <string.h>
 
-/* Who is killed says no goodbye: others drop these records when their life is over.  While we live they ask again at 80
- * % of it (RFC 6762 section 5.2). */
-#define LIFE_S 30
-
 #define HOST_SUFFIX "-kith"
 #define SETTLE_MS   2500 /* probing takes a second (RFC 6762 section 8.1) */
 
@@ -61,7 +57,7 @@ static int add(mdns_thread *t, AvahiRecord *record, AvahiPublishFlags flags)
 
 static AvahiRecord *new_record(const char *name, uint16_t type)
 {
-    return avahi_record_new_full(name, AVAHI_DNS_CLASS_IN, type, LIFE_S);
+    return avahi_record_new_full(name, AVAHI_DNS_CLASS_IN, type, MDNS_LIFE_S);
 }
 
 static AvahiRecord *new_ptr(const char *name, const char *to)

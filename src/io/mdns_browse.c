@@ -12,7 +12,9 @@
 #include <string.h>
 
 #define REPORT_MS  30   /* records of one answer come in several callbacks */
-#define SWEEP_MS   5000 /* after a server was replaced: who has not answered the new one by then is gone */
+#define SWEEP_MS   1000 /* between two turns of the sweep */
+#define SWEEP_HELD 120  /* turns that do not count because this thread was busy, at most */
+#define DOUBT_S    10   /* for who is in doubt to be heard again: others are asked after 0, 1, 3 and 7 s */
 #define FACTS_MAX  64   /* 2 of SRV and TXT and 16 addresses, on one interface or two */
 #define PLACES_MAX 32
 #define BROWSERS   4
@@ -302,6 +304,14 @@ static peer *add_peer(mdns_thread *t, const char *name)
     return p;
 }
 
+static void sweep_for(mdns_thread *t, unsigned seconds)
+{
+    const unsigned turns = seconds * 1000 / SWEEP_MS;
+    if (t->sweep_left < turns) t->sweep_left = turns;
+    t->sweep_held = 0;
+    mdns_timeout(t, t->sweep, SWEEP_MS);
+}
+
 static void on_appeared(mdns_thread *t, const char *name, place where)
 {
     peer *p = find_peer(t, name);
@@ -320,6 +330,11 @@ static void on_disappeared(mdns_thread *t, const char *name, place where)
         if (same_place(p->places[i], where)) p->places[i--] = p->places[--p->place_count];
     }
     if (p && p->place_count) return;
+    if (p && p->reported && mdns_thread_is_busy(t)) { /* whoever it was that was asked in time, we did not hear it */
+        t->ask = t->ask || !t->sweep_left;
+        if (!t->sweep_left) sweep_for(t, DOUBT_S);
+        return;
+    }
     if (!p || p->reported) tell_gone(t, name); /* one that is not followed may have been reported */
     if (p) free_peer(p);
 }
@@ -345,10 +360,17 @@ static void on_browser(AvahiSServiceBrowser *browser, AvahiIfIndex interface, Av
 
 /* ---- beginning and end ---- */
 
+/* A turn a second, of which only those count in which this thread was through with all it had to do: a thread that had
+ * no CPU does not take its own silence for the others'. */
 static void on_sweep(AvahiTimeout *timeout, void *user)
 {
     mdns_thread *t = user;
-    (void)timeout;
+    bool held = mdns_thread_is_busy(t) && t->sweep_held < SWEEP_HELD;
+    t->sweep_held += held;
+    if (held || (t->sweep_left && --t->sweep_left)) {
+        mdns_timeout(t, timeout, SWEEP_MS);
+        return;
+    }
     KITH_EACH (at, &t->peers) {
         peer *p = KITH_OF(at, peer, link);
         if (p->place_count) continue;
@@ -371,7 +393,13 @@ bool mdns_browse_start(mdns_thread *t)
     return t->browser != NULL;
 }
 
-void mdns_browse_forget(mdns_thread *t)
+bool mdns_browse_again(mdns_thread *t)
+{
+    if (t->browser) avahi_s_service_browser_free(t->browser);
+    return mdns_browse_start(t);
+}
+
+void mdns_browse_forget(mdns_thread *t, unsigned seconds)
 {
     KITH_EACH (at, &t->peers) {
         peer *p = KITH_OF(at, peer, link);
@@ -381,7 +409,7 @@ void mdns_browse_forget(mdns_thread *t)
         kith_free(p->host);
         p->host = NULL;
     }
-    if (t->sweep) mdns_timeout(t, t->sweep, SWEEP_MS);
+    if (t->sweep) sweep_for(t, seconds);
 }
 
 void mdns_browse_wanted(mdns_thread *t)

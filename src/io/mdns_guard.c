@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "io/mdns_internal.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define WATCHES_MAX   8     /* of a server: 2 sockets for multicast, 2 for queries to other ports, netlink */
 #define DATAGRAM_SIZE 65536 /* larger than any */
@@ -16,6 +18,7 @@ typedef struct guarded {
     mdns_guard *guard;
     AvahiWatchCallback callback;
     void *user;
+    int fd;
 } guarded;
 
 struct mdns_guard {
@@ -95,7 +98,7 @@ static AvahiWatch *watch_new(const AvahiPoll *poll, int fd, AvahiWatchEvent even
     if (!is_udp(fd)) return guard->inner->watch_new(guard->inner, fd, event, callback, user);
     if (guard->count == WATCHES_MAX) return NULL;
     guarded *g = &guard->watches[guard->count];
-    *g = (guarded){guard, callback, user};
+    *g = (guarded){.guard = guard, .callback = callback, .user = user, .fd = fd};
     AvahiWatch *watch = guard->inner->watch_new(guard->inner, fd, event, on_event, g);
     guard->count += watch != NULL;
     return watch;
@@ -113,5 +116,13 @@ mdns_guard *mdns_guard_new(const AvahiPoll *inner)
 }
 
 const AvahiPoll *mdns_guard_poll(mdns_guard *guard) { return &guard->poll; }
+
+/* In place of the sockets there is something that takes no datagrams; Avahi closes it as it would have closed them. */
+void mdns_guard_mute(const mdns_guard *guard)
+{
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (size_t i = 0; nothing >= 0 && i < guard->count; i++) (void)dup3(nothing, guard->watches[i].fd, O_CLOEXEC);
+    if (nothing >= 0) close(nothing);
+}
 
 void mdns_guard_free(mdns_guard *guard) { kith_free(guard); }

@@ -14,6 +14,10 @@
 
 #define MDNS_DOMAIN "local"
 
+/* Who is killed says no goodbye: others drop our records when their life is over.  While we live they ask again at 80 %
+ * of it (RFC 6762 section 5.2). */
+#define MDNS_LIFE_S 30
+
 typedef struct mdns_wanted {
     size_t count;
     char prefixes[KITH_LAN_WANTED_MAX][KITH_LAN_INSTANCE_SIZE];
@@ -75,7 +79,8 @@ typedef struct mdns_thread {
     const AvahiPoll *poll;
     AvahiWatch *wake;
     bool quit, has_wish, rename, rebuild;
-    bool stuck; /* a group did not get through its probing: Avahi forgets one whose interface changes meanwhile */
+    int64_t idle_ms; /* when this thread last had nothing to do; monotonic */
+    bool stuck;      /* a group did not get through its probing: Avahi forgets one whose interface changes meanwhile */
     /* the session: what ends with the server */
     mdns_guard *guard;
     AvahiServer *server;
@@ -98,12 +103,22 @@ typedef struct mdns_thread {
     size_t peer_count;
     AvahiTimeout *report, *sweep;
     bool report_set;
+    unsigned sweep_left; /* turns until those that have not been heard again are gone; 0: nobody is in doubt */
+    unsigned sweep_held; /* turns that did not count */
+    bool ask;            /* others are to be asked at once who is there */
 } mdns_thread;
 
 /* NULL and *err = NETWORK or NOMEM.  The caller takes the thread's hold on the box. */
 mdns_thread *mdns_thread_new(mdns_box *box, kith_err *err);
 void mdns_thread_free(mdns_thread *t); /* of one that does not run */
 void *mdns_thread_main(void *t);       /* frees it, and lets go of the box */
+
+/* What is due after each round of the thread's loop, and must not happen inside Avahi's callbacks. */
+void mdns_thread_turn(mdns_thread *t);
+
+/* Has it had no moment without something to do for long?  Then what is known grows old beside the answers. */
+#define MDNS_BUSY_MS 200
+bool mdns_thread_is_busy(const mdns_thread *t);
 
 /* Set a timeout `ms` from now. */
 void mdns_timeout(const mdns_thread *t, AvahiTimeout *timeout, unsigned ms);
@@ -118,13 +133,19 @@ void mdns_announce_forget(mdns_thread *t); /* after the server is gone */
 /* (mdns_browse.c) */
 bool mdns_browse_init(mdns_thread *t);
 bool mdns_browse_start(mdns_thread *t);
-void mdns_browse_forget(mdns_thread *t); /* after the server is gone: those not seen again soon are gone */
+bool mdns_browse_again(mdns_thread *t); /* ask anew who is there; those that are known stay */
+/* After the server is gone: those that are not seen again within so many seconds, in which this thread ran, are gone.
+ */
+void mdns_browse_forget(mdns_thread *t, unsigned seconds);
 void mdns_browse_wanted(mdns_thread *t); /* the wish's prefixes changed */
 void mdns_browse_done(mdns_thread *t);
 
 /* (mdns_guard.c) */
 mdns_guard *mdns_guard_new(const AvahiPoll *inner);
 const AvahiPoll *mdns_guard_poll(mdns_guard *guard);
+/* The server says nothing any more, not even goodbye, and hears nothing: it is about to be replaced by one that
+ * announces the same. */
+void mdns_guard_mute(const mdns_guard *guard);
 void mdns_guard_free(mdns_guard *guard); /* after the server */
 /* Whether a datagram may reach Avahi: a whole DNS message that holds no CNAME. */
 bool mdns_guard_accepts(const void *data, size_t size);

@@ -7,10 +7,13 @@
 #include <avahi-common/malloc.h>
 #include <avahi-common/timeval.h>
 #include <avahi-core/log.h>
+#include <poll.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RETRY_MS       5000
+#define MOVED_S        5 /* for others to answer on another network: those of the one before are gone */
 #define CACHE_CHECK_MS 30000
 #define FLUSH_WAIT_MAX 32 /* checks: a cache that is full again each time is flushed every 16 minutes at last */
 
@@ -21,6 +24,25 @@ static void log_nothing(AvahiLogLevel level, const char *text)
 }
 
 static void silence_avahi(void) { avahi_set_log_function(log_nothing); }
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Avahi's loop sleeps here: no timer is due when it may, and nothing is to be read when it does. */
+static int sleep_for(struct pollfd *fds, unsigned count, int timeout, void *user)
+{
+    mdns_thread *t = user;
+    int ready = poll(fds, count, 0);
+    if (ready || timeout == 0) return ready;
+    t->idle_ms = now_ms();
+    return poll(fds, count, timeout);
+}
+
+bool mdns_thread_is_busy(const mdns_thread *t) { return now_ms() - t->idle_ms > MDNS_BUSY_MS; }
 
 void mdns_timeout(const mdns_thread *t, AvahiTimeout *timeout, unsigned ms)
 {
@@ -59,6 +81,12 @@ static bool make_config(mdns_thread *t, AvahiServerConfig *config)
     return config->host_name && (t->on_loopback || config->deny_interfaces);
 }
 
+/* Others may be as busy as we are: they have the rest of their records' life to answer, and are asked until then. */
+static unsigned patience_s(const mdns_thread *t)
+{
+    return t->on_loopback == all_loopback(&t->wish) ? MDNS_LIFE_S : MOVED_S;
+}
+
 static void session_close(mdns_thread *t)
 {
     if (t->server) avahi_server_free(t->server); /* says goodbye; takes groups and browsers along */
@@ -67,7 +95,7 @@ static void session_close(mdns_thread *t)
     t->guard = NULL;
     t->browser = NULL;
     mdns_announce_forget(t);
-    mdns_browse_forget(t);
+    mdns_browse_forget(t, patience_s(t));
 }
 
 static kith_err session_open(mdns_thread *t)
@@ -87,8 +115,11 @@ static kith_err session_open(mdns_thread *t)
     return KITH_OK;
 }
 
+/* What is announced stays announced: whoever heard a goodbye would drop us before the new server has probed, which
+ * takes a second, and more where the CPU is scarce. */
 static void session_again(mdns_thread *t)
 {
+    if (t->guard) mdns_guard_mute(t->guard);
     session_close(t);
     t->rebuild = false;
     if (session_open(t))
@@ -119,7 +150,7 @@ static void count_entry(const char *line, void *user)
 }
 
 /* Avahi does not tell how full its caches are, but prints them.  When they are full, start with empty ones; when that
- * does not help, more and more rarely, since the others see us go and come. */
+ * does not help, more and more rarely, since others are asked for all they have each time. */
 static void on_check(AvahiTimeout *timeout, void *user)
 {
     mdns_thread *t = user;
@@ -156,8 +187,7 @@ static void on_wake(AvahiWatch *watch, int fd, AvahiWatchEvent event, void *user
     pthread_mutex_unlock(&t->box->lock);
 }
 
-/* What must not happen inside Avahi's callbacks. */
-static void turn(mdns_thread *t)
+void mdns_thread_turn(mdns_thread *t)
 {
     if (t->has_wish) {
         t->has_wish = false;
@@ -172,7 +202,10 @@ static void turn(mdns_thread *t)
         mdns_announce_renamed(t);
     } else if (t->stuck && t->server) {
         mdns_announce_again(t);
+    } else if (t->ask && t->server) {
+        t->rebuild = !mdns_browse_again(t);
     }
+    t->ask = false;
     t->stuck = false;
 }
 
@@ -181,7 +214,7 @@ void *mdns_thread_main(void *arg)
     mdns_thread *t = arg;
     mdns_box *box = t->box;
     mdns_announce(t);
-    while (!t->quit && avahi_simple_poll_iterate(t->simple, -1) == 0) turn(t);
+    while (!t->quit && avahi_simple_poll_iterate(t->simple, -1) == 0) mdns_thread_turn(t);
     mdns_thread_free(t);
     mdns_box_end(box);
     return NULL;
@@ -199,6 +232,7 @@ mdns_thread *mdns_thread_new(mdns_box *box, kith_err *err)
     t->simple = avahi_simple_poll_new();
     if (!t->simple) goto fail;
     t->poll = avahi_simple_poll_get(t->simple);
+    avahi_simple_poll_set_func(t->simple, sleep_for, t);
     t->box = box;
     t->wake = t->poll->watch_new(t->poll, box->wake, AVAHI_WATCH_IN, on_wake, t);
     t->retry = t->poll->timeout_new(t->poll, NULL, on_retry, t);

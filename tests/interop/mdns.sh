@@ -339,7 +339,7 @@ hostile() {
     check "noise and CNAMEs do no harm" $?
     ip netns exec "$H" python3 "$here/mdns_hostile.py" 10.56.0.3 flood 2000
     kill -USR1 "$hostile_g"
-    sees_last f 5 $id_b "fp=0{16} "
+    sees_last f 10 $id_b "fp=0{16} " # it is said 0, 1, 3 and 7 s after the change, and a flood swallows some
     check "in a flood a wanted instance is still followed" $?
     [ "$(grep -Ec '^seen 0000' "$work/f.out")" -gt 256 ]
     check "in a flood more instances are seen than are followed" $?

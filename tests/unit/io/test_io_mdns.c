@@ -3,6 +3,10 @@
 #include "io/mdns_internal.h"
 #include "io_test.h"
 
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
 /* ---- the guard ---- */
 
 /* Whole ones pass, cut ones do not. */
@@ -254,6 +258,138 @@ static void two_in_one_process_and_stop_in_a_callback(void **state)
     io_test_end(&p.t);
 }
 
+/* ---- a server that is replaced, as when its cache is full ---- */
+
+#define INTERFACE  1u /* lo in a network of one's own */
+#define ROUND_MS   20
+#define GOODBYE_MS 1500 /* a goodbye counts after a second (RFC 6762 section 10.1) */
+
+/* Avahi's thread, but driven by hand: what it does not get here, it would not get on a busy machine. */
+typedef struct driven {
+    mdns_box *box;
+    mdns_thread *thread;
+} driven;
+
+static driven driven_begin(const kith_env_post *post, const char *name)
+{
+    driven d = {.box = kith_malloc(sizeof *d.box)};
+    kith_err err = KITH_OK;
+    box_begin(d.box, post);
+    d.box->holders = 1;
+    d.box->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    d.box->wish.announce = true;
+    d.box->wish.record = some_record();
+    snprintf(d.box->wish.record.instance, sizeof d.box->wish.record.instance, "%s", name);
+    d.box->wish.addrs[0].index = INTERFACE;
+    d.box->wish.addr_count = 1;
+    assert_ok(kith_addr_parse("127.0.0.1", &d.box->wish.addrs[0].addr));
+    d.thread = mdns_thread_new(d.box, &err);
+    assert_ok(err);
+    mdns_announce(d.thread);
+    return d;
+}
+
+static void driven_end(driven *d)
+{
+    mdns_thread_free(d->thread);
+    close(d->box->wake);
+    box_end(d->box);
+}
+
+static void drive(const driven *d)
+{
+    assert_int_equal(avahi_simple_poll_iterate(d->thread->simple, ROUND_MS), 0);
+    mdns_thread_turn(d->thread);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void drive_for(const driven *d, int64_t ms)
+{
+    for (int64_t until = now_ms() + ms; now_ms() < until;) drive(d);
+}
+
+static void replace_server(const driven *d)
+{
+    d->thread->rebuild = true;
+    mdns_thread_turn(d->thread);
+    assert_false(d->thread->rebuild);
+}
+
+static void await(const driven *a, const driven *b, const char *name, bool seen)
+{
+    for (const mdns_news *news = NULL; !news || news->seen != seen; news = news_of(a->box, name)) {
+        drive(a);
+        if (b) drive(b);
+    }
+}
+
+/* Neither who is replaced nor who replaces says that anybody is gone, though the other does not run. */
+static void nobody_goes_with_a_server(void **state)
+{
+    (void)state;
+    static const kith_env_post post = {.post = count_post};
+    if (!own_network()) skip();
+    link_up("lo", 0);
+    driven a = driven_begin(&post, "a"), b = driven_begin(&post, "b");
+    await(&a, &b, "b", true);
+    await(&b, &a, "a", true);
+
+    replace_server(&b); /* which has no CPU from now on */
+    drive_for(&a, GOODBYE_MS);
+    assert_true(news_of(a.box, "b")->seen);
+
+    replace_server(&a);
+    assert_int_equal(a.thread->sweep_left, MDNS_LIFE_S);
+    while (a.thread->sweep_left > MDNS_LIFE_S - 2) drive(&a);
+    assert_true(news_of(a.box, "b")->seen);
+    a.thread->sweep_left = 1; /* the last turn */
+    await(&a, NULL, "b", false);
+    await(&a, &b, "b", true); /* once it has CPU again */
+    driven_end(&a);
+    driven_end(&b);
+}
+
+/* A thread that had no CPU when a record's life was over does not say that its owner is gone, before it has asked. */
+static void who_is_late_says_nobody_is_gone(void **state)
+{
+    (void)state;
+    static const kith_env_post post = {.post = count_post};
+    if (!own_network()) skip();
+    link_up("lo", 0);
+    driven a = driven_begin(&post, "a"), b = driven_begin(&post, "b");
+    await(&a, &b, "b", true);
+
+    b.box->wish.announce = b.thread->wish.announce = false; /* its records have a second left */
+    mdns_announce(b.thread);
+    for (int64_t until = now_ms() + GOODBYE_MS / 3; now_ms() < until; drive(&b)) drive(&a);
+    struct timespec late = {.tv_sec = GOODBYE_MS / 1000, .tv_nsec = GOODBYE_MS % 1000 * 1000000L};
+    nanosleep(&late, NULL);
+    while (!a.thread->sweep_left) drive(&a);
+    assert_true(news_of(a.box, "b")->seen);
+    b.thread->wish.announce = true;
+    mdns_announce(b.thread);
+    while (a.thread->sweep_left > 7) { /* long enough to be asked three times */
+        drive(&a);
+        drive(&b);
+    }
+    a.thread->sweep_left = 1;
+    while (a.thread->sweep_left) drive(&a);
+    assert_true(news_of(a.box, "b")->seen);
+
+    b.thread->wish.announce = false;
+    mdns_announce(b.thread);
+    await(&a, &b, "b", false);
+    assert_int_equal(a.thread->sweep_left, 0); /* at once: it is not late */
+    driven_end(&a);
+    driven_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +400,8 @@ int main(void)
         TEST(wrong_records),
         TEST(every_allocation_of_start),
         TEST(two_in_one_process_and_stop_in_a_callback),
+        TEST(nobody_goes_with_a_server),
+        TEST(who_is_late_says_nobody_is_gone),
     };
     return cmocka_run_group_tests_name("io/mdns", tests, NULL, NULL);
 }
