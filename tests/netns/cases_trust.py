@@ -35,7 +35,7 @@ def case_trust_at_first_use_and_digits():
         expect(trusted["fingerprint"] == n.b.kith("status").ends(0).event("status")["fingerprint"], f"{trusted}")
         # The other side has not decided yet.
         expect(not n.b.devices(), f"{n.b.devices()}")
-        n.a.kith("ping", "bob", "-c", "1").ends(4, "bob does not let this device ping it")
+        n.a.kith("ping", "bob", "-c", "1").ends(4, "does not trust this one")
         n.b.kith("trust", n.a.id, "--yes").ends(0).event("trusted")
         n.a.kith("ping", "bob", "-c", "1").ends(0)
         for d, other in ((n.a, n.b), (n.b, n.a)):
@@ -65,7 +65,7 @@ def case_trust_and_a_key_that_changed():
             (n.b.home / name).unlink(missing_ok=True)
         n.b.init()
         n.b.receive()
-        n.a.kith("ping", "bob", "-c", "1").ends(4, "bob does not let this device ping it")
+        n.a.kith("ping", "bob", "-c", "1").ends(4, "another device answered")
         n.a.kith("trust", n.b.id, "--yes").ends(4, "kith forget")
         n.a.kith("forget", "bob").ends(0)
         n.a.kith("trust", n.b.id, "--yes").ends(0)
