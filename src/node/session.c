@@ -28,7 +28,7 @@ static channel *channel_new(session *s, kith_stream *stream, const channel_event
     c->stream = stream;
     c->events = events;
     c->owner = owner;
-    c->since_ns = kith__core_now(s->core);
+    s->streams_ns = kith__core_now(s->core);
     kith_stream_set_user(stream, c);
     kith_list_append(&s->channels, &c->link);
     return c;
@@ -262,15 +262,6 @@ void kith__session_unuse(session_hold *hold)
     kith__session_idle_out(s);
 }
 
-/* A stream of the peer's that is young: a ping, say.  An old one holds nothing open. */
-static bool busy(session *s)
-{
-    uint64_t now = kith__core_now(s->core);
-    KITH_EACH (at, &s->channels)
-        if (KITH_OF(at, channel, link)->since_ns + idle_ns(s) > now) return true;
-    return false;
-}
-
 static void on_timer(void *user)
 {
     session *s = user;
@@ -279,8 +270,8 @@ static void on_timer(void *user)
         kith__own_refused_due(s);
     else if (!s->greeted)
         kith__session_close(s, KITH_ERR_TIMEOUT);
-    else if (busy(s))
-        kith__session_idle_out(s);
+    else if (kith__core_now(core) - s->streams_ns < idle_ns(s)) /* the peer uses it: pings, say */
+        core->env->timers->set(s->timer, s->streams_ns + idle_ns(s));
     else if (kith_list_empty(&s->uses))
         kith__session_close(s, KITH_OK);
     kith__core_pump(core);
@@ -423,7 +414,10 @@ static void stream_event(session *s, const kith_quic_event *event)
     channel *c = event->stream == s->control_out ? NULL : kith_stream_user(event->stream);
     if (!c || !is_heard(s, c)) return;
     switch (event->kind) {
-    case KITH_QUIC_READABLE: c->events->readable(c); break;
+    case KITH_QUIC_READABLE:
+        s->streams_ns = kith__core_now(s->core);
+        c->events->readable(c);
+        break;
     case KITH_QUIC_WRITABLE:
         if (c->events->writable) c->events->writable(c);
         break;

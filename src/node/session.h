@@ -47,7 +47,6 @@ struct channel {
     kith_stream *stream;
     const channel_events *events;
     void *owner;
-    uint64_t since_ns;
     kith_service service; /* that the peer opened it for; HELLO: none, or not known yet */
     bool waiting;         /* what it is for was there to read before hello was */
 };
@@ -93,6 +92,7 @@ struct session {
     uint8_t control[KITH_MESSAGE_MAX + 16];
     size_t control_size;
     kith_timer *timer;
+    uint64_t streams_ns; /* when a stream began, or the peer last said something on one */
     kith_list uses;
     kith_err why;     /* session_close said so */
     kith_err refused; /* its peer is revoked: it appeals or is told why, and nothing else (kith__session_refuse) */

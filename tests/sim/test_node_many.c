@@ -286,6 +286,18 @@ static void a_slow_session_does_not_end_by_hearsay(void **state)
     world_free(&w);
 }
 
+/* A session that the other side dialled lasts as long as it is used, though nobody uses it there. */
+static void a_ping_over_a_session_of_the_others(void **state)
+{
+    (void)state;
+    static world w;
+    world_make(&w, 1);
+    kith_core_ping(w.a.core, ++w.a.last_op, id_of(&w.b1), 100);
+    assert_ok(how_it_ended(&w, 110 * KITH_SIM_S));
+    assert_int_equal(count_events(&w.a, KITH_EVENT_PONG), 100);
+    world_free(&w);
+}
+
 /* The node is alive, and only the way to it that the session takes is not: it answers whoever looks for others, and is
  * not dialled without end. */
 static void the_same_node_is_no_other(void **state)
@@ -409,6 +421,7 @@ int main(void)
         TEST(a_ping_goes_on_at_a_node_started_anew),
         TEST(the_same_node_is_no_other),
         TEST(a_slow_session_does_not_end_by_hearsay),
+        TEST(a_ping_over_a_session_of_the_others),
         TEST(a_file_goes_on_at_another_node),
         TEST(each_of_ten_is_reachable),
     };
