@@ -117,7 +117,7 @@ void *mdns_thread_main(void *t);       /* frees it, and lets go of the box */
 void mdns_thread_turn(mdns_thread *t);
 
 /* Has it had no moment without something to do for long?  Then what is known grows old beside the answers. */
-#define MDNS_BUSY_MS 200
+#define MDNS_BUSY_MS 1000
 bool mdns_thread_is_busy(const mdns_thread *t);
 
 /* Set a timeout `ms` from now. */

@@ -290,7 +290,7 @@ foreign_peer() { # LABEL OUTPUT FOREIGN-PID: beside a started peer "foreign-x" o
     sees a 6 "^seen foreign-x 7003 .*id=$id_b.* 10\.53\.0\.3:7003"
     check "we see $label" $?
     kill -USR1 "$a"
-    sees "$out" 4 "^seen $id_a.*;pair=3fffff "
+    sees "$out" 10 "^seen $id_a.*;pair=3fffff " # said 0, 1, 3 and 7 s after the change
     check "$label sees a pairing tag" $?
     stop "$foreign"
     sees_last a 4 foreign-x "^gone"
