@@ -365,15 +365,14 @@ typedef struct kith_options {
     bool no_lan;        /* neither announce nor look on the local network; false: as config.json says, else it does */
     kith_level log_level;
     /* A line without newline, good while it runs, never a secret; NULL: silent.  Called from the node's thread, and
-     * while kith_open runs from its caller's: it must neither wait for an event nor close the node. */
+     * while kith_open runs from its caller's: it must neither wait for an event nor close the node, nor throw (C++). */
     void (*log)(void *user, kith_level level, const char *line);
     void *log_user;
     /* Relays ("wss://relay.example", "ws://..."), over which devices that are not near find each other; copied.  At
      * most KITH_OPTIONS_RELAYS_MAX; a count of 0: none are used, or, where `relays` is NULL, those of config.json. */
     const char *const *relays;
     size_t relay_count;
-    const char
-        *relay_token; /* what their operator asks for; NULL: for those of config.json what it says, else nothing */
+    const char *relay_token;   /* their operator's; NULL: for those of config.json what it says, else none */
     const char *relay_ca_file; /* PEM: authorities that may vouch for them besides the system's; NULL: none */
     const char *device_file;   /* as kith_init_options has it, when it is somewhere else now; NULL: where it was */
     /* With a daemon all that follows `home` is its own affair and not looked at: it has the keys, so no password is
