@@ -53,9 +53,10 @@ static int put_in_force(session *s, kith_recovery_options *options, const kith_r
     kith_err err = kith_recovery_new(s->home, options, &made, &problem);
     explicit_bzero(made.recovery_code, sizeof made.recovery_code);
     if (err) return code_void(err, problem.message, "if there was one before, that one still counts");
-    out_say(made.in_force ? "The old code is good for nothing now: destroy it."
-                          : "It is in force once each of your other devices has agreed: run \"kith recovery accept\" "
-                            "there after they have met.  Until then keep an old one, if there is one.");
+    out_say(made.in_force && options->old_code ? "The old code is good for nothing now: destroy it."
+            : made.in_force ? "It is in force.  Should an old one be found, destroy it: it is not harmless."
+                            : "It is in force once each of your other devices has agreed: run \"kith recovery accept\" "
+                              "there after they have met.  Until then keep an old one, if there is one.");
     return 0;
 }
 
