@@ -17,6 +17,7 @@ import tempfile
 import termios
 import time
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # for what is started here, too: a background job of a shell ignores it
 KITH = os.path.abspath(sys.argv[1])
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRINTED = {}  # by command and event: the members of what any test saw

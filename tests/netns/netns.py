@@ -25,6 +25,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+signal.signal(signal.SIGINT, signal.default_int_handler)  # for what is started here, too: a background job of a shell ignores it
 KITH = os.environ.get("KITH", str(ROOT / "build/release/kith"))
 PASSWORD = "correct horse battery staple"
 WAIT_S = 30  # for what should come at once: against a test that hangs, not a measurement
