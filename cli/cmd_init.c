@@ -15,28 +15,14 @@ static void print_identity(const kith_device_info *self, bool created, const cha
                         "recovery_code", *code ? code : NULL));
 }
 
-/* A code that nobody sees would only seem to be one: it is shown, and only then in force.  When this is killed in
- * between, there is an identity without a code. */
-static int show_identity(session *s, const secret *password, const kith_init_result *made)
+/* The code begins the network, so that it stays good whoever is revoked later: it is made with the identity.  One that
+ * nobody saw would only seem to be one, and of that identity nobody knows yet. */
+static int show_code(const session *s, const char *code)
 {
-    kith_problem problem;
-    kith_recovery_result code = {.size = sizeof code};
-    kith_recovery_options options = {
-        .size = sizeof options, .password = password->data, .password_size = password->size, .check = true};
-    bool shows = made->created && code_can_show();
-    kith_err err = shows ? kith_recovery_new(s->home, &options, &code, &problem) : KITH_OK;
-    print_identity(&made->self, made->created, code.recovery_code);
-    int status = err ? out_problem(err, problem.message) : shows ? code_show(code.recovery_code) : 0;
-    if (!status && shows) {
-        options.check = false;
-        options.new_code = code.recovery_code;
-        kith_recovery_result put = {.size = sizeof put};
-        err = kith_recovery_new(s->home, &options, &put, &problem);
-        explicit_bzero(&put, sizeof put);
-        if (err) status = code_void(err, problem.message, "\"kith recovery new\" makes another");
-    }
-    explicit_bzero(&code, sizeof code);
-    return status;
+    char shown[OUT_NAME];
+    if (!*code || code_show_words(code)) return 0;
+    return out_error(EXIT_FAILED, "the recovery code could not be shown: remove %s and begin anew where it can be seen",
+                     out_name(s->home, shown, sizeof shown));
 }
 
 static int make(session *s)
@@ -50,17 +36,21 @@ static int make(session *s)
                                  .name = args_value(s->args, OPT_NAME),
                                  .password = password.data,
                                  .password_size = password.size,
-                                 .no_recovery = true};
+                                 .no_recovery = !code_can_show()};
     kith_err err = status ? KITH_OK : kith_init(s->home, &options, &made, &problem);
-    if (err) status = out_problem(err, problem.message);
-    if (!status) status = show_identity(s, &password, &made);
     secret_done(&password);
+    if (err) status = out_problem(err, problem.message);
     if (!status) {
-        if (!code_can_show())
+        print_identity(&made.self, made.created, made.recovery_code);
+        status = show_code(s, made.recovery_code);
+    }
+    if (!status) {
+        if (options.no_recovery)
             out_say("There is no recovery code, since nobody would have seen it: \"kith recovery new\" makes one at a "
                     "terminal.");
         out_say("Now run \"kith pair\" here and \"kith join\" on another device, or the other way round.");
     }
+    explicit_bzero(&made, sizeof made);
     return status;
 }
 

@@ -210,7 +210,7 @@ static bool show_words(const char *words)
     return seen;
 }
 
-int code_show(const char *words)
+bool code_show_words(const char *words)
 {
     bool seen = out()->json;
     if (!seen) {
@@ -220,7 +220,12 @@ int code_show(const char *words)
         show_line(
             "It opens this device's keys when the password is forgotten, and brings a lost device back from a backup.");
     }
-    if (seen && out_finish()) return 0;
+    return seen && out_finish();
+}
+
+int code_show(const char *words)
+{
+    if (code_show_words(words)) return 0;
     return out_error(EXIT_FAILED,
                      "the new recovery code could not be shown, so it is not in force: run \"kith recovery "
                      "new\" where it can be seen");

@@ -34,6 +34,7 @@ bool code_can_show(void);
 /* Show it there; with --json it is the caller's event that holds it.  Then it may be put in force: 0, else it may not,
  * since somebody has to have seen it, and the exit status, said. */
 int code_show(const char *words);
+bool code_show_words(const char *words); /* the same; false: nobody has seen it */
 /* What was shown could not be put in force, for this reason; the exit status, said. */
 int code_void(kith_err err, const char *message, const char *what_counts);
 

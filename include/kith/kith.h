@@ -265,10 +265,10 @@ typedef struct kith_revoke_options {
 KITH_API KITH_MUST_CHECK kith_err kith_revoke(const char *home, const char *id, const kith_revoke_options *options,
                                               kith_recovery_result *result, kith_problem *problem);
 
+#define KITH_REVOKED_TEXT 256 /* bytes of what kith_revoked says, with the NUL */
 /* Is this device one of the person's own any more?  *message is "" then, else a sentence for people without its full
  * stop: by whom it was revoked, when and why.  The home's own files say so, by records that were verified when they
  * came; other devices hand them to one that they refuse. */
-#define KITH_REVOKED_TEXT 256
 KITH_API KITH_MUST_CHECK kith_err kith_revoked(const char *home, char message[KITH_REVOKED_TEXT],
                                                kith_problem *problem);
 

@@ -232,7 +232,10 @@ void kith__door_refused(kith_err err, const char *folder, kith_problem *problem)
                  "other users can write into %.400s, where the socket of `kith up` is: run `chmod go-w` on it", folder);
     else
         snprintf(problem->message, sizeof problem->message,
-                 "no permission in %.400s: run as the user it belongs to, or give it back with `chown`", folder);
+                 "no permission in %.400s, or its socket is another user's: run as the user it belongs to, or give it "
+                 "back with "
+                 "`chown`",
+                 folder);
 }
 
 static void explain(kith_err err, const kith_local_place *place, long pid, kith_problem *problem)

@@ -562,6 +562,7 @@ static void on_readable(channel *c) { feed(c->owner); }
 static void on_gone(channel *c, kith_err why)
 {
     transfer *t = c->owner;
+    if (c->session->refused) why = c->session->refused; /* it went since it was told */
     kith__channel_free(t->channel);
     t->channel = NULL;
     if (t->stage >= PLACING) return;

@@ -400,7 +400,7 @@ def case_socket_of_another_user():
         false = n.a.run("python3", "-c", listen)
         false.event("ready")
         n.a.kith("ping", "-c", "1", n.a.id, json=False).ends(3)  # no such device: the home is looked at first
-        n.a.kith("status", json=False).ends(1, "permission")
+        n.a.kith("status", json=False).ends(7, "another user")
         false.ends(0)
         expect(false.lines[-1] == "0", f"it was told something: {false.lines}")
 
