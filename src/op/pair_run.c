@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define JOIN_STEP_NS  (5 * SECOND_NS)  /* for a host to prove itself: others may show the same tag */
+/* For a host to prove itself: others may show the same tag.  One that refuses this device first waits for its appeal.
+ */
+#define JOIN_STEP_NS  (OWN_APPEAL_NS + 3 * SECOND_NS)
 #define JOIN_GRAPH_NS (10 * SECOND_NS) /* for the network that was joined to arrive */
 
 void kith__pair_run_free(pair_run *r)

@@ -104,6 +104,26 @@ static void a_revoked_device_remembers(void **state)
     }
 }
 
+/* One that has left for another network, where it knows nobody of the old one, has nothing to show for itself: whom it
+ * asks to be let in again waits for that, and it waits as long to be told. */
+static void who_has_nothing_to_show_is_told(void **state)
+{
+    (void)state;
+    const kith_sim_link links[] = {{.delay_ns = KITH_SIM_MS}, {.delay_ns = KITH_SIM_MS, .jitter_ns = 50 * KITH_SIM_MS}};
+    for (uint64_t seed = 0; seed < 6; seed++) {
+        static world w;
+        make_world(&w, 70 + seed, 3);
+        assert_ok(pair(&w, 0, 1, false));
+        kith_sim_run_for(w.sim, 3 * KITH_SIM_S);
+        assert_ok(pair(&w, 2, 1, true));
+        revoke(&w, 0, 1);
+        kith_sim_lan_set_link(w.lan, &links[seed % 2]);
+        kith_err err = pair(&w, 0, 1, true);
+        if (err != KITH_ERR_REVOKED) fail_msg("world %llu: %s", (unsigned long long)seed, kith_err_name(err));
+        end_world(&w);
+    }
+}
+
 /* It is handed what its revoker knew, and nothing that came after. */
 static void a_revoked_device_learns_no_more(void **state)
 {
@@ -357,10 +377,14 @@ static void nobody_serves_a_revoked_device(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(a_revoked_device_is_refused_and_told), TEST(a_revoked_device_remembers),
-        TEST(a_revoked_device_learns_no_more),      TEST(a_thief_silences_nobody),
-        TEST(who_was_let_in_earlier_is_heard),      TEST(who_was_told_is_a_member_again),
-        TEST(a_file_of_who_appeals_is_taken),       TEST(nobody_serves_a_revoked_device)};
+    const struct CMUnitTest tests[] = {TEST(a_revoked_device_is_refused_and_told),
+                                       TEST(a_revoked_device_remembers),
+                                       TEST(who_has_nothing_to_show_is_told),
+                                       TEST(a_revoked_device_learns_no_more),
+                                       TEST(a_thief_silences_nobody),
+                                       TEST(who_was_let_in_earlier_is_heard),
+                                       TEST(who_was_told_is_a_member_again),
+                                       TEST(a_file_of_who_appeals_is_taken),
+                                       TEST(nobody_serves_a_revoked_device)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
