@@ -24,8 +24,10 @@
  *    the order.  So a ring of revocations has an end, and a revocation outlives that of its signer by somebody later.
  *  - A device is a member when a record that counts admits it and no revocation of it counts.  A revoked key does not
  *    come back but by a reset.
- *  - A replacement of the recovery pair is in force when its signer is a member and every other member has accepted it
- *    or was admitted with it in the past.  The last of them counts. */
+ *  - A replacement of the recovery pair is in force when it counts, every member agrees, and so did whoever revoked its
+ *    maker, when it did so.  Its maker agrees; who accepted it does, or left its key for it; and who came with it: the
+ *    epoch did not begin with it, and all records of the epoch that admit it, void or not, know of the replacement and
+ *    are by devices that agree.  The last of those in force counts. */
 #ifndef KITH_IDENTITY_GRAPH_H
 #define KITH_IDENTITY_GRAPH_H
 
@@ -202,7 +204,7 @@ typedef struct kith_member {
 
 typedef enum kith_record_state {
     KITH_RECORD_GOOD = 1,
-    KITH_RECORD_WAITING,       /* a replacement that not every member has accepted */
+    KITH_RECORD_WAITING,       /* a replacement that not all who must have agreed with */
     KITH_RECORD_VOID_STRANGER, /* its signer was no member in its past */
     KITH_RECORD_VOID_REVOKED,  /* its signer was revoked by `by`, which does not know of it; or, of a
                                 * revocation, which is the earlier admitted device's answer */

@@ -32,6 +32,10 @@ typedef struct judge {
     uint64_t *counts; /* revocations that count */
     place *places;    /* by device */
     size_t *ranked, ranked_count;
+    size_t *said;    /* in_force: by device, the record that says it agrees; NONE */
+    uint64_t *asked; /* ... which were asked */
+    uint64_t *came;  /* ... and which came with it (came_with) */
+    size_t *asking, asking_count;
 } judge;
 
 static bool in_past(const judge *j, size_t index, size_t of) { return kith_graph_in_past(j->graph, index, of); }
@@ -201,32 +205,75 @@ static bool is_member(const judge *j, size_t device)
     return p->known && !p->allowed && (p->base || by_admit);
 }
 
-/* Does this member agree with the replacement, by saying so or by having been admitted with it known? */
-static bool agrees(const judge *j, size_t device, size_t replace)
+/* ---- whether a replacement is in force ---- */
+
+/* Which devices have said themselves that they agree: each one's first record that does, and its author. */
+static void hear_consents(judge *j, size_t replace)
 {
-    const place *p = &j->places[device];
-    if (node(j, replace)->signer == device) return true;
-    for (size_t i = 0; i < p->admit_count; i++)
-        if (kith__bit(j->good, p->admits[i]) && in_past(j, replace, p->admits[i])) return true;
-    for (size_t r = 0; r < j->graph->count; r++)
-        if (kith__bit(j->good, r) && node(j, r)->kind == KITH_RECORD_ACCEPT && node(j, r)->target == replace &&
-            node(j, r)->signer == device)
-            return true;
-    return false;
+    for (size_t i = 0; i < j->graph->device_count; i++) j->said[i] = NONE;
+    for (size_t i = 0; i < j->graph->count; i++) {
+        size_t r = j->order[i];
+        bool says = node(j, r)->kind == KITH_RECORD_ACCEPT || node(j, r)->kind == KITH_RECORD_DEPOSIT;
+        if (!says || node(j, r)->target != replace || !kith__bit(j->good, r)) continue;
+        if (j->said[node(j, r)->signer] == NONE) j->said[node(j, r)->signer] = r;
+    }
+    j->said[node(j, replace)->signer] = replace;
 }
 
-static bool in_force(const judge *j, size_t replace)
+static void ask(judge *j, size_t device)
 {
-    if (!kith__bit(j->good, replace) || !is_member(j, node(j, replace)->signer)) return false;
+    if (kith__bit(j->asked, device)) return;
+    kith__bit_set(j->asked, device);
+    j->asking[j->asking_count++] = device;
+}
+
+/* Who says nothing itself agrees when all that ever let it in knew of the replacement and agree, too: they are asked
+ * next.  All: else a thief would let in once more those who are members, and make them agree with its own. */
+static bool came_with(judge *j, size_t device, size_t replace)
+{
+    const place *p = &j->places[device];
+    if (p->base || !p->admit_count) return false;
+    if (kith__bit(j->came, device)) return true;
+    for (size_t i = 0; i < p->admit_count; i++) {
+        if (!in_past(j, replace, p->admits[i])) return false;
+        ask(j, node(j, p->admits[i])->signer);
+    }
+    kith__bit_set(j->came, device);
+    return true;
+}
+
+/* Who revoked the maker must have agreed before, else that was said against the replacement, too. */
+static bool revokers_agree(judge *j, size_t replace)
+{
+    for (size_t r = 0; r < j->graph->count; r++) {
+        if (!kith__bit(j->counts, r) || node(j, r)->device != node(j, replace)->signer) continue;
+        size_t by = node(j, r)->signer, said = j->said[by];
+        if ((said == NONE || !in_past(j, said, r)) && !came_with(j, by, replace)) return false;
+    }
+    return true;
+}
+
+static bool in_force(judge *j, size_t replace)
+{
+    if (!kith__bit(j->good, replace)) return false;
+    memset(j->asked, 0, kith__words(j->graph->device_count) * sizeof *j->asked);
+    memset(j->came, 0, kith__words(j->graph->device_count) * sizeof *j->came);
+    j->asking_count = 0;
+    hear_consents(j, replace);
+    if (!revokers_agree(j, replace)) return false;
     for (size_t i = 0; i < j->ranked_count; i++)
-        if (is_member(j, j->ranked[i]) && !agrees(j, j->ranked[i], replace)) return false;
+        if (is_member(j, j->ranked[i])) ask(j, j->ranked[i]);
+    while (j->asking_count) {
+        size_t device = j->asking[--j->asking_count];
+        if (j->said[device] == NONE && !came_with(j, device, replace)) return false;
+    }
     return true;
 }
 
 /* ---- which reset ends an epoch ---- */
 
 /* Whether it is a reset of the epoch, as far as its key goes. */
-static bool is_candidate(const judge *j, size_t r, size_t base)
+static bool is_candidate(judge *j, size_t r, size_t base)
 {
     const kith__node *n = node(j, r);
     if (n->kind != KITH_RECORD_RESET || !kith__bit(j->within, r)) return false;
@@ -246,7 +293,7 @@ static bool goes_before(const judge *j, size_t a, size_t b)
 }
 
 /* NONE: the epoch goes on.  `mine`: room for a set. */
-static size_t find_reset(const judge *j, size_t base, uint64_t *mine)
+static size_t find_reset(judge *j, size_t base, uint64_t *mine)
 {
     size_t best = NONE;
     memset(mine, 0, kith__words(j->graph->count) * sizeof *mine);
@@ -461,6 +508,10 @@ static void judge_done(judge *j)
     kith_free(j->counts);
     kith_free(j->places);
     kith_free(j->ranked);
+    kith_free(j->said);
+    kith_free(j->asked);
+    kith_free(j->came);
+    kith_free(j->asking);
 }
 
 kith_err kith_graph_judge(const kith_graph *graph, kith_verdict *out)
@@ -477,8 +528,13 @@ kith_err kith_graph_judge(const kith_graph *graph, kith_verdict *out)
                .good = kith_calloc(words, sizeof *j.good),
                .counts = kith_calloc(words, sizeof *j.counts),
                .places = kith_calloc(devices, sizeof *j.places),
-               .ranked = kith_calloc(devices, sizeof *j.ranked)};
-    bool made = members && verdict.records && j.order && j.within && j.good && j.counts && j.places && j.ranked;
+               .ranked = kith_calloc(devices, sizeof *j.ranked),
+               .said = kith_calloc(devices, sizeof *j.said),
+               .asked = kith_calloc(kith__words(devices), sizeof *j.asked),
+               .came = kith_calloc(kith__words(devices), sizeof *j.came),
+               .asking = kith_calloc(devices, sizeof *j.asking)};
+    bool made = members && verdict.records && j.order && j.within && j.good && j.counts && j.places && j.ranked &&
+                j.said && j.asked && j.came && j.asking;
     kith_err err = made ? KITH_OK : KITH_ERR_NOMEM;
     if (!err) {
         kith_graph_order(graph, j.order);

@@ -331,6 +331,54 @@ static void stays_out(uint64_t seed)
     world_end(&w);
 }
 
+/* One stolen device that says whose and which code it likes, and that all others agree with it, in every way it has. */
+static void code_step(world *w, const kith_graph *before)
+{
+    kith_graph *g = w->g[HONEST], *from = dice(w, 3) ? NULL : world_copy(before);
+    kith_graph *at = from ? from : g; /* as if it had heard nothing since; or of all */
+    size_t signer = dice(w, 4) ? w->stolen : HONEST, about = (size_t)dice(w, HONEST + 1);
+    kith_graph_author a = author(w, signer);
+    kith_err err = KITH_OK;
+    if (from && dice(w, 2)) world_merge(from, g);
+    switch (about == signer ? 0 : dice(w, 4)) {
+    case 0: err = kith_graph_replace(at, &a, &w->pair[CODES - 1]); break;
+    case 1: err = kith_graph_revoke(at, &a, w->d[about].entry.fingerprint, ""); break;
+    default: err = kith_graph_admit(at, &a, &w->d[about].entry);
+    }
+    if (err && err != KITH_ERR_FORMAT) fail_msg("seed %llu: %s", (unsigned long long)w->seed, kith_err_name(err));
+    if (from) hear(w, g, from);
+    kith_graph_free(from);
+}
+
+/* Its code is in force nowhere where an honest device is still in that was there before: so no such device gives it its
+ * key. */
+static void has_no_code(uint64_t seed)
+{
+    world w;
+    kith_verdict v;
+    world_make(&w, seed);
+    w.stolen = 1 + (size_t)dice(&w, HONEST - 1);
+    kith_graph_author a = author(&w, 0);
+    assert_ok(kith_graph_admit(w.g[0], &a, &w.d[w.stolen].entry));
+    kith_graph *before = world_copy(w.g[0]);
+    for (size_t i = 1; i < HONEST; i++)
+        if (i != w.stolen) assert_ok(kith_graph_admit(w.g[0], &a, &w.d[i].entry));
+    everybody_hears(&w);
+    for (int step = 0; step < 30; step++) {
+        code_step(&w, before);
+        assert_ok(kith_graph_judge(w.g[HONEST], &v));
+        bool its = v.pair != KITH_GRAPH_NONE && kith_recovery_same(&v.recovery, &w.pair[CODES - 1]);
+        for (size_t k = 0; its && k < v.count; k++) {
+            size_t n = v.members[k].entry.uuid[0] - 1u;
+            if (v.members[k].state == KITH_MEMBER && n != w.stolen && n < HONEST)
+                fail_msg("seed %llu: device %zu takes the thief's code for its own", (unsigned long long)seed, n);
+        }
+        kith_verdict_done(&v);
+    }
+    kith_graph_free(before);
+    world_end(&w);
+}
+
 static void run(const char *name, void (*one)(uint64_t seed))
 {
     const char *seed = getenv("KITH_SEED"), *seeds = getenv("KITH_SEEDS");
@@ -356,8 +404,15 @@ static void a_thief_stays_out(void **state)
     run("thieves", stays_out);
 }
 
+static void a_thief_has_no_code(void **state)
+{
+    (void)state;
+    run("a code of its own", has_no_code);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(who_has_the_same_comes_to_the_same), TEST(a_thief_stays_out)};
+    const struct CMUnitTest tests[] = {TEST(who_has_the_same_comes_to_the_same), TEST(a_thief_stays_out),
+                                       TEST(a_thief_has_no_code)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

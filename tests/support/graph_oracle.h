@@ -148,17 +148,50 @@ static inline bool oracle_member(oracle *o, const uint8_t *device)
     return in;
 }
 
+/* Has the device signed that it agrees, in a record that counts and (`before` not NONE) is in that one's past? */
+static inline bool oracle_says(oracle *o, const uint8_t *device, size_t q, size_t before)
+{
+    if (before == KITH_GRAPH_NONE && oracle_same(device, o->r[q].signer)) return true;
+    for (size_t r = 0; r < o->count; r++)
+        if (o->within[r] && (o->r[r].kind == KITH_RECORD_ACCEPT || o->r[r].kind == KITH_RECORD_DEPOSIT) &&
+            oracle_same(o->r[r].target, o->id[q]) && oracle_same(o->r[r].signer, device) &&
+            oracle_valid(o, r, ORACLE_MAX) && (before == KITH_GRAPH_NONE || o->past[before][r]))
+            return true;
+    return false;
+}
+
+/* Is there, on a way back along admissions that could count, who neither says so nor was let in with it known?
+ * `asked`: who is on the way or was; by rank. */
+static inline bool oracle_differs(oracle *o, const uint8_t *device, size_t q, bool said, bool *asked)
+{
+    size_t rank = oracle_rank(o, device);
+    if (said) return false;
+    if (oracle_is_base(o, device)) return true;
+    for (size_t a = 0; a < o->count; a++) {
+        if (!oracle_is_admit(o, a, device) || !oracle_plausible(o, a)) continue;
+        size_t by = oracle_rank(o, o->r[a].signer);
+        if (!o->past[a][q]) return true;
+        if (asked[by]) continue;
+        asked[by] = true;
+        if (oracle_differs(o, o->ranked[by], q, oracle_says(o, o->ranked[by], q, KITH_GRAPH_NONE), asked)) return true;
+    }
+    return rank == ORACLE_MAX;
+}
+
 static inline bool oracle_in_force(oracle *o, size_t q)
 {
-    if (!oracle_valid(o, q, ORACLE_MAX) || !oracle_member(o, o->r[q].signer)) return false;
+    if (!oracle_valid(o, q, ORACLE_MAX)) return false;
+    for (size_t w = 0; w < o->count; w++) {
+        bool asked[ORACLE_MAX] = {false};
+        if (!o->within[w] || o->r[w].kind != KITH_RECORD_REVOKE || !oracle_same(o->r[w].target, o->r[q].signer))
+            continue;
+        if (!oracle_counts(o, w)) continue;
+        if (oracle_differs(o, o->r[w].signer, q, oracle_says(o, o->r[w].signer, q, w), asked)) return false;
+    }
     for (size_t i = 0; i < o->ranked_count; i++) {
-        bool agrees = oracle_same(o->ranked[i], o->r[q].signer) || !oracle_member(o, o->ranked[i]);
-        for (size_t r = 0; r < o->count && !agrees; r++) {
-            bool said = o->within[r] && o->r[r].kind == KITH_RECORD_ACCEPT && oracle_same(o->r[r].target, o->id[q]) &&
-                        oracle_same(o->r[r].signer, o->ranked[i]);
-            agrees = (said || (oracle_is_admit(o, r, o->ranked[i]) && o->past[r][q])) && oracle_valid(o, r, ORACLE_MAX);
-        }
-        if (!agrees) return false;
+        bool asked[ORACLE_MAX] = {false};
+        if (!oracle_member(o, o->ranked[i])) continue;
+        if (oracle_differs(o, o->ranked[i], q, oracle_says(o, o->ranked[i], q, KITH_GRAPH_NONE), asked)) return false;
     }
     return true;
 }

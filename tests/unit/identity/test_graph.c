@@ -432,12 +432,140 @@ static void a_thief_cannot_replace(void **state)
     /* Those it lets in agree with it, the others are still asked. */
     admit(f, f->g, 3, 5);
     expect_pair(f->g, &f->pair[0]);
+    /* Also when it admits those once more. */
+    admit(f, f->g, 3, 1);
+    admit(f, f->g, 3, 2);
+    admit(f, f->g, 3, 4);
+    expect_pair(f->g, &f->pair[0]);
+    expect_members(f->g, "12345");
     revoke(f, f->g, 1, 3); /* and a revoked one's is nothing, whoever agrees */
     for (uint8_t n = 1; n <= 4; n++) {
         a = author_of(f, n);
         if (n != 3) assert_ok(kith_graph_accept(f->g, &a, kith_graph_id(f->g, replace)));
     }
     expect_pair(f->g, &f->pair[0]);
+}
+
+static size_t replace(fixture *f, kith_graph *g, uint8_t who, int pair)
+{
+    kith_graph_author a = author_of(f, who);
+    assert_ok(kith_graph_replace(g, &a, &f->pair[pair]));
+    return last(g);
+}
+
+static void accept_it(fixture *f, kith_graph *g, uint8_t who, size_t replacement)
+{
+    kith_graph_author a = author_of(f, who);
+    assert_ok(kith_graph_accept(g, &a, kith_graph_id(g, replacement)));
+}
+
+/* Where its word came first: all others are out, what they let in is void, and it lets those in anew. */
+static void nor_of_those_it_lets_in_anew(void **state)
+{
+    fixture *f = *state;
+    kith_graph *thief;
+    assert_ok(kith_graph_new(&thief));
+    for (size_t i = 0; i < 2; i++) { /* 1 founded it and admitted 2 */
+        size_t size;
+        const uint8_t *bytes = kith_graph_bytes(f->g, i, &size);
+        assert_ok(kith_graph_add(thief, bytes, size));
+    }
+    admit(f, f->g, 1, 5);
+    admit(f, f->g, 1, 6);
+    revoke(f, thief, 2, 1);
+    replace(f, thief, 2, 1);
+    admit(f, thief, 2, 5);
+    admit(f, thief, 2, 6);
+    join(f->g, thief);
+    expect_members(f->g, "23456");
+    expect_pair(f->g, &f->pair[0]); /* else 5 and 6 would seal their keys to it */
+}
+
+/* Whom somebody let in who knew of it and did not agree has not agreed either. */
+static void hearing_of_a_replacement_is_not_agreeing(void **state)
+{
+    fixture *f = *state;
+    size_t at = replace(f, f->g, 3, 1);
+    admit(f, f->g, 1, 5);
+    admit(f, f->g, 5, 6);
+    revoke(f, f->g, 6, 1); /* lost, all of them */
+    revoke(f, f->g, 6, 2);
+    revoke(f, f->g, 6, 4);
+    expect_members(f->g, "356");
+    expect_pair(f->g, &f->pair[0]);
+    accept_it(f, f->g, 5, at); /* a person said so, there and then for 6 */
+    expect_pair(f->g, &f->pair[1]);
+}
+
+/* The paper stays good when the device is lost that made it, and whatever is done by who was let in later. */
+static void a_code_outlives_its_maker(void **state)
+{
+    fixture *f = *state;
+    kith_graph_author a = author_of(f, 1);
+    kith_graph *g, *before, *later;
+    assert_ok(kith_graph_new(&g));
+    assert_ok(kith_graph_found(g, &a, NULL, NULL));
+    admit(f, g, 1, 2);
+    admit(f, g, 1, 3);
+    before = world_copy(g);
+    size_t at = replace(f, g, 2, 1);
+    accept_it(f, g, 1, at);
+    expect_pair(g, NULL);
+    accept_it(f, g, 3, at);
+    expect_pair(g, &f->pair[1]);
+    admit(f, g, 3, 4); /* with the code in force */
+    later = world_copy(g);
+    revoke(f, g, 3, 2); /* by who agreed */
+    expect_pair(g, &f->pair[1]);
+    expect_members(g, "134");
+
+    /* 4 is stolen: it throws out all, lets in its own, and those that are out once more. */
+    revoke(f, later, 4, 2);
+    revoke(f, later, 4, 3);
+    admit(f, later, 4, 5);
+    revoke(f, later, 5, 1);
+    admit(f, later, 5, 3);
+    expect_members(later, "45");
+    expect_pair(later, &f->pair[1]);
+    reset(f, later, 2, at, 1, 2, (uint8_t[]){2, 1, 0});
+    expect_members(later, "21");
+    join(g, later);
+    expect_members(g, "21");
+    kith_graph_free(g);
+
+    /* 3, which was there before, can say that it had not heard of it: nobody could tell that from what is true. */
+    g = world_copy(before);
+    at = replace(f, g, 2, 1);
+    accept_it(f, g, 1, at);
+    accept_it(f, g, 3, at);
+    revoke(f, before, 3, 2);
+    join(g, before);
+    expect_pair(g, NULL);
+    kith_graph_free(g);
+}
+
+/* A device that left its key for the code has taken part in it, whoever lets it in again. */
+static void a_deposit_agrees(void **state)
+{
+    fixture *f = *state;
+    uint8_t deposit[KITH_DEPOSIT_SIZE] = {1};
+    kith_graph *behind = branch(f);
+    size_t at = replace(f, f->g, 2, 1);
+    accept_it(f, f->g, 1, at);
+    accept_it(f, f->g, 3, at);
+    accept_it(f, f->g, 4, at);
+    admit(f, f->g, 1, 5);
+    expect_pair(f->g, &f->pair[1]);
+    kith_graph *spoke = branch(f);
+    admit(f, behind, 4, 5); /* as if it had not heard */
+    kith_graph_author a = author_of(f, 5);
+    assert_ok(kith_graph_deposit(spoke, &a, kith_graph_id(spoke, at), deposit));
+    world_merge(f->g, behind);
+    expect_pair(f->g, &f->pair[0]);
+    join(spoke, behind);
+    expect_pair(spoke, &f->pair[1]);
+    join(f->g, spoke);
+    expect_pair(f->g, &f->pair[1]);
 }
 
 static void the_only_device_replaces(void **state)
@@ -522,6 +650,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(of_two_resets, setup, teardown),
         cmocka_unit_test_setup_teardown(a_replacement_needs_all, setup, teardown),
         cmocka_unit_test_setup_teardown(a_thief_cannot_replace, setup, teardown),
+        cmocka_unit_test_setup_teardown(nor_of_those_it_lets_in_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(hearing_of_a_replacement_is_not_agreeing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_code_outlives_its_maker, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_deposit_agrees, setup, teardown),
         cmocka_unit_test_setup_teardown(the_only_device_replaces, setup, teardown),
         cmocka_unit_test_setup_teardown(names_and_deposits, setup, teardown),
     };
