@@ -7,44 +7,77 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define KEY_WIDTH    18 /* columns; the longest key has two less */
-#define SOURCE_WIDTH 13
+#define KEY_WIDTH          18 /* columns; the longest key has two less */
+#define SOURCE_WIDTH       13
+#define CONFIG_FILE        "config.json"
+#define TOKEN_FILE         "relay-token-file"
+#define DAEMON_PATIENCE_MS 500 /* for a word of one that runs: nothing else is wanted of it */
 
 static const char *const sources[] = {"default", "config.json", "environment"};
 
 /* ---- showing ---- */
 
-static void print_json(const char *key, const setting *found)
+/* Whoever runs keeps to what was so when it began: does a "kith up" that began before config.json was changed? */
+static bool is_pending(session *s)
 {
-    out_event(json_pack("{s:s, s:s, s:o, s:s}", "event", "setting", "key", key, "value",
-                        *found->value ? out_json_text(found->value) : json_null(), "source",
-                        found->source == SETTING_CONFIG ? "config" : sources[found->source]));
+    kith_options options = {
+        .size = sizeof options, .home = s->home, .daemon = KITH_DAEMON_ONLY, .daemon_patience_ms = DAEMON_PATIENCE_MS};
+    kith_problem problem;
+    kith_daemon_info daemon = {.pid = 0};
+    char path[sizeof s->home + sizeof CONFIG_FILE];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/" CONFIG_FILE, s->home);
+    if (stat(path, &info)) return false;
+    kith_err err = kith_open(&options, &s->node, &problem);
+    if (err) return err != KITH_ERR_NOT_FOUND; /* one runs that does not say since when */
+    (void)kith_daemon_of(s->node, &daemon);
+    session_close(s);
+    return (int64_t)info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1000000 > daemon.since_ms;
 }
 
-static int show(const session *s, const char *key)
+static void print_json(const char *key, const setting *found, bool pending)
+{
+    out_event(json_pack("{s:s, s:s, s:o, s:s, s:b}", "event", "setting", "key", key, "value",
+                        *found->value ? out_json_text(found->value) : json_null(), "source",
+                        found->source == SETTING_CONFIG ? "config" : sources[found->source], "pending", pending));
+}
+
+static void say_pending(bool pending)
+{
+    if (pending)
+        out_say("\"kith up\" runs, and takes changes of config.json up at its next start: \"kith down\", then \"kith "
+                "up\" again.");
+}
+
+static int show(session *s, const char *key)
 {
     setting found;
     int status = setting_read(s, key, &found);
     if (status) return status;
+    bool pending = is_pending(s);
     out_line("%s", found.value);
-    print_json(key, &found);
+    print_json(key, &found, pending);
+    say_pending(pending);
     return 0;
 }
 
-static int show_all(const session *s)
+static int show_all(session *s)
 {
     const kith_setting *about;
     setting found;
     char shown[KITH_SETTING_TEXT];
+    bool pending = is_pending(s);
     for (unsigned i = 0; (about = kith_setting_at(i)) != NULL; i++) {
         int status = setting_read(s, about->key, &found);
         if (status) return status;
         out_line("%-*s%-*s%s", KEY_WIDTH, about->key, SOURCE_WIDTH, sources[found.source],
                  *found.value ? out_name(found.value, shown, sizeof shown) : "-");
-        print_json(about->key, &found);
+        print_json(about->key, &found, pending);
     }
+    say_pending(pending);
     return 0;
 }
 
@@ -60,12 +93,24 @@ static int take_words(const cli_args *a, char out[KITH_SETTING_TEXT])
     return 0;
 }
 
-/* Kept as it is from the root: commands run in other folders, too. */
+/* Kept as it is from the root: commands run in other folders, too.  Of what leads to here nothing is kept: getcwd has
+ * no links in it, so that ".." is what stands before. */
 static int take_path(char value[KITH_SETTING_TEXT])
 {
     char path[KITH_SETTING_TEXT], folder[KITH_PATH_NAME_MAX];
+    const char *rest = value;
     if (*value == '/') return 0;
-    int n = getcwd(folder, sizeof folder) ? snprintf(path, sizeof path, "%s/%s", folder, value) : -1;
+    int n = -1;
+    if (getcwd(folder, sizeof folder)) {
+        for (size_t step; *rest == '.' && (step = strspn(rest, ".")) <= 2 && (!rest[step] || rest[step] == '/');) {
+            if (step == 2) *strrchr(folder, '/') = 0;
+            if (!*folder) strcpy(folder, "/");
+            rest += step;
+            rest += strspn(rest, "/");
+        }
+        n = snprintf(path, sizeof path, "%s%s%s", strcmp(folder, "/") ? folder : "", *rest || !folder[1] ? "/" : "",
+                     rest);
+    }
     if (n < 0 || (size_t)n >= sizeof path)
         return out_error(EXIT_USAGE, "what folder this is cannot be told: give the path from the root");
     memcpy(value, path, (size_t)n + 1);
@@ -84,40 +129,53 @@ static int take_folder(char value[KITH_SETTING_TEXT])
 static int take_token_file(const session *s, char value[KITH_SETTING_TEXT])
 {
     relays trial = {.token_file = value};
+    struct stat info;
+    char shown[OUT_NAME];
+    if (!stat(value, &info) && !S_ISREG(info.st_mode))
+        return out_error(EXIT_USAGE, "%s is not a file that will be there later: name one that is read each time",
+                         out_name(value, shown, sizeof shown));
     int status = relays_token(&trial, s);
     return status ? status : take_path(value);
 }
 
-/* Whoever runs keeps to what was so when it began. */
-static void say_when(session *s, const char *key)
+/* What became of the relays' token when they were changed: it is never silently another one's. */
+static int say_token(const session *s, const char *before, const char *urls, bool pending)
 {
-    const char *variable = setting_variable(key);
-    kith_options options = {.size = sizeof options, .home = s->home, .daemon = KITH_DAEMON_ONLY};
-    kith_problem problem;
-    if (variable) out_say("%s is set in the environment here, and counts more.", variable);
-    if (kith_open(&options, &s->node, &problem) && problem.err == KITH_ERR_NOT_FOUND) return;
-    session_close(s);
-    out_say("\"kith up\" runs, and takes it up at its next start: \"kith down\", then \"kith up\" again.");
+    setting token;
+    char shown[OUT_NAME];
+    int status = setting_read(s, TOKEN_FILE, &token);
+    if (status || !*before) return status;
+    out_name(before, shown, sizeof shown);
+    if (*token.value && strcmp(urls, "none") != 0) out_say("It is shown the token in %s (%s).", shown, TOKEN_FILE);
+    if (*token.value) return 0;
+    out_say("%s is not set any more: %s is for the relays from before, and no other is shown it.", TOKEN_FILE, shown);
+    print_json(TOKEN_FILE, &token, pending);
+    return 0;
 }
 
 static int change(session *s, const char *key, const char *value)
 {
     kith_problem problem;
-    char is[KITH_SETTING_TEXT], shown[KITH_SETTING_TEXT];
+    char is[KITH_SETTING_TEXT], token[KITH_SETTING_TEXT], shown[KITH_SETTING_TEXT];
     setting now;
     bool set;
+    if (kith_config_get(s->home, TOKEN_FILE, token, &set, &problem)) *token = 0; /* the change itself says why */
     kith_err err = kith_config_set(s->home, key, value, &problem);
     if (!err) err = kith_config_get(s->home, key, is, &set, &problem);
     if (err) return out_problem(err, problem.message);
     int status = setting_read(s, key, &now);
     if (status) return status;
+    const char *variable = setting_variable(key);
+    bool pending = is_pending(s);
     if (value)
         out_say("%s is set to %s.", key, out_name(is, shown, sizeof shown));
     else
         out_say("%s is not set.", key);
-    print_json(key, &now);
-    say_when(s, key);
-    return 0;
+    if (variable) out_say("%s is set in the environment here, and counts more.", variable);
+    print_json(key, &now, pending);
+    if (!strcmp(key, "relay")) status = say_token(s, token, is, pending);
+    say_pending(pending);
+    return status;
 }
 
 static int set(session *s, const char *key)
@@ -125,7 +183,7 @@ static int set(session *s, const char *key)
     char value[KITH_SETTING_TEXT];
     int status = take_words(s->args, value);
     if (!status && !strcmp(key, "dir")) status = take_folder(value);
-    if (!status && !strcmp(key, "relay-token-file")) status = take_token_file(s, value);
+    if (!status && !strcmp(key, TOKEN_FILE)) status = take_token_file(s, value);
     return status ? status : change(s, key, value);
 }
 

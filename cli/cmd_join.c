@@ -4,9 +4,11 @@
 #include "pairing.h"
 #include "typed_code.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PAIRING_TYPED_MAX 256 /* bytes of the six words, however they are typed */
+#define LOOK_S            30  /* for the device that shows the code */
 
 #define GO_ON "nothing was paired; run \"kith join\" again with the code, as long as it is good"
 
@@ -22,6 +24,20 @@ static const code_kind pairing_code = {.what = "the six words",
                                        .check = check_words,
                                        .size = KITH_WORDS_TEXT};
 
+typedef struct join {
+    pairing pairing;
+    uint64_t until_ns; /* the other device is looked for; 0: it is found */
+} join;
+
+static void say_name(const session *s, const kith_device_info *self)
+{
+    const char *name = args_value(s->args, OPT_NAME);
+    char shown[OUT_NAME];
+    if (name && strcmp(name, self->name) != 0)
+        out_say("This device has an identity already, and stays \"%s\"; to change that: \"kith rename\".",
+                out_name(self->name, shown, sizeof shown));
+}
+
 /* Opens the node; makes the identity first if there is none, with the same password. */
 static int open_or_init(session *s)
 {
@@ -29,12 +45,16 @@ static int open_or_init(session *s)
     kith_problem problem;
     secret password;
     kith_err err = kith_self(s->home, &self, &problem);
+    if (!err) say_name(s, &self);
     if (err != KITH_ERR_NO_IDENTITY) return session_open(s);
     out_say("This device has no identity yet: making one.");
     secret_init(&password);
     int status = session_password(s, true, &password);
-    kith_init_options options = {
-        .size = sizeof options, .password = password.data, .password_size = password.size, .no_recovery = true};
+    kith_init_options options = {.size = sizeof options,
+                                 .name = args_value(s->args, OPT_NAME),
+                                 .password = password.data,
+                                 .password_size = password.size,
+                                 .no_recovery = true};
     kith_init_result made = {.size = sizeof made};
     if (!status && (err = kith_init(s->home, &options, &made, &problem)) != KITH_OK)
         status = out_problem(err, problem.message);
@@ -48,15 +68,52 @@ static int open_or_init(session *s)
     return session_open_with(s, &password);
 }
 
-static void on_event(session *s, const kith_event *event) { pairing_event(s, s->user, event); }
-static void on_line(session *s, const char *line) { pairing_line(s, s->user, line); }
-static void on_tick(session *s) { pairing_tick(s->user); }
+static void show_looking(const join *j)
+{
+    uint64_t now = now_ns();
+    char line[64] = "";
+    if (!j->until_ns) return;
+    if (now < j->until_ns)
+        snprintf(line, sizeof line, "Looking for another %u s...", (unsigned)((j->until_ns - now) / SECOND_NS) + 1);
+    out_status(line);
+}
+
+static void on_event(session *s, const kith_event *event)
+{
+    join *j = s->user;
+    j->until_ns = 0;
+    out_status("");
+    pairing_event(s, &j->pairing, event);
+}
+
+static void on_line(session *s, const char *line)
+{
+    join *j = s->user;
+    pairing_line(s, &j->pairing, line);
+}
+
+static void on_tick(session *s)
+{
+    join *j = s->user;
+    show_looking(j);
+    pairing_tick(&j->pairing);
+}
+
+static int look_and_join(session *s, join *j, const char *words)
+{
+    static const session_handler handler = {.event = on_event, .line = on_line, .tick = on_tick, .go_on = GO_ON};
+    unsigned long look_s = s->timeout_s && s->timeout_s < LOOK_S ? s->timeout_s : LOOK_S;
+    j->pairing.options.expires_s = LOOK_S;
+    j->until_ns = now_ns() + look_s * SECOND_NS;
+    out_say("Looking for the device that shows this code, for up to %lu second%s...", look_s, look_s == 1 ? "" : "s");
+    out_event(json_pack("{s:s, s:i}", "event", "looking", "seconds", (int)look_s));
+    return session_begin(s, kith_join(s->node, words, &j->pairing.options, &s->op), &handler, j);
+}
 
 static int run(const cli_args *a)
 {
-    static const session_handler handler = {.event = on_event, .line = on_line, .tick = on_tick, .go_on = GO_ON};
     session s;
-    pairing p;
+    join j;
     char typed[PAIRING_TYPED_MAX], words[KITH_WORDS_TEXT];
     int status = session_start(&s, a);
     if (!status) status = code_given(&s, &pairing_code, a->words, a->word_count, typed, sizeof typed);
@@ -64,13 +121,12 @@ static int run(const cli_args *a)
     if (asks && !session_may_ask(&s)) status = session_cannot_ask(&s, "--code-file FILE");
     if (!status && !asks) status = code_check(&pairing_code, typed, words);
     explicit_bzero(typed, sizeof typed);
-    if (!status) status = pairing_start(&p, &s);
+    if (!status) status = pairing_start(&j.pairing, &s);
     if (!status) status = open_or_init(&s);
     if (!status && asks) status = code_ask(&s, &pairing_code, words);
     if (!status) {
         session_warn_revoked(&s);
-        out_say("Looking for the device that shows this code...");
-        status = session_begin(&s, kith_join(s.node, words, &p.options, &s.op), &handler, &p);
+        status = look_and_join(&s, &j, words);
     }
     explicit_bzero(words, sizeof words);
     session_close(&s);
@@ -79,6 +135,8 @@ static int run(const cli_args *a)
 
 static const cli_option options[] = {
     {OPT_CONTACT, 0, "contact", NULL, VALUE_NONE, "the other device is somebody else's; say it on both"},
+    {OPT_NAME, 0, "name", "NAME", VALUE_OTHER,
+     "what this device is called, where its identity is made now; default the host's name"},
     {OPT_YES, 0, "yes", NULL, VALUE_NONE, "do not ask: take the device that shows the code"},
     {OPT_CODE_FILE, 0, "code-file", "FILE", VALUE_FILE,
      "FILE holds the six words, in a line or a word a line; - is standard input"},

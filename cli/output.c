@@ -10,10 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #define LINE_MAX_BYTES 2048
+#define COLUMNS        80 /* of a terminal that does not say */
 
 static out_mode mode;
 static atomic_bool status_drawn; /* read by the node's thread when it logs */
@@ -80,7 +83,8 @@ void out_status(const char *line)
     char text[LINE_MAX_BYTES];
     if (!mode.error_terminal || mode.quiet || mode.json) return;
     if (!*line && !atomic_load(&status_drawn)) return;
-    int n = snprintf(text, sizeof text, "\r%s\033[K", line);
+    /* What goes on in a second line would not be taken away. */
+    int n = snprintf(text, sizeof text, "\r%.*s\033[K", (int)out_fitting(line, out_columns() - 1), line);
     atomic_store(&status_drawn, *line != 0);
     ssize_t ignored = write(STDERR_FILENO, text, (size_t)(n < (int)sizeof text ? n : (int)sizeof text - 1));
     (void)ignored;
@@ -174,6 +178,33 @@ bool out_finish(void)
 }
 
 /* ---- text ---- */
+
+unsigned out_columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS;
+}
+
+size_t out_fitting(const char *text, unsigned columns)
+{
+    size_t size = 0;
+    unsigned used = 0;
+    mbstate_t state = {0};
+    while (text[size]) {
+        wchar_t c;
+        size_t n = mbrtowc(&c, text + size, strlen(text + size), &state);
+        int width = n > 0 && n < (size_t)-2 ? wcwidth(c) : -1;
+        if (width < 0) { /* not this locale's: a byte is a column */
+            n = 1;
+            width = 1;
+            memset(&state, 0, sizeof state);
+        }
+        if (used + (unsigned)width > columns) break;
+        used += (unsigned)width;
+        size += n;
+    }
+    return size;
+}
 
 char *out_name(const char *text, char *to, size_t size) { return kith_printable_name(text, to, size); }
 

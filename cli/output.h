@@ -46,7 +46,8 @@ void out_revoked(const char *message);
 int out_error(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same from a call's problem. */
 int out_problem(kith_err err, const char *message);
-/* A line that the next one replaces; only where things may be drawn.  "" removes it. */
+/* A line that the next one replaces; only where things may be drawn, and cut to the terminal's width.  "" removes it.
+ */
 void out_status(const char *line);
 /* From the node's thread too. */
 void out_log(void *user, kith_level level, const char *line);
@@ -57,6 +58,8 @@ bool out_finish(void);
 
 /* Text of somebody else's choosing, made printable; returns `to`. */
 char *out_name(const char *text, char *to, size_t size);
+unsigned out_columns(void);                                             /* of the terminal */
+size_t out_fitting(const char *text, unsigned columns);                 /* how many of its bytes fit */
 char *out_bytes(double bytes, char to[OUT_SIZE]);                       /* "1.2 MiB" */
 char *out_ago(int64_t then_ms, char to[OUT_SIZE]);                      /* "2 minutes ago" */
 char *out_time(int64_t at_ms, char to[OUT_SIZE]);                       /* RFC 3339, UTC */

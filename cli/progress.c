@@ -4,14 +4,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-#include <wchar.h>
 
 #define SECOND_NS       1000000000.0
 #define SAMPLE_EVERY_NS UINT64_C(400000000) /* sixteen of them: the rate of about six seconds */
 #define DRAW_EVERY_NS   UINT64_C(90000000)
-#define COLUMNS         80
 #define STALL_NS        UINT64_C(3000000000) /* without a byte more: then that is said in place of a rate */
 
 void progress_start(progress *p, const char *name, uint64_t bytes, uint64_t total, uint64_t now_ns)
@@ -43,12 +39,6 @@ static double rate(const progress *p, uint64_t now_ns)
     return (double)(p->bytes - p->samples[oldest].bytes) * SECOND_NS / (double)since;
 }
 
-static unsigned terminal_columns(void)
-{
-    struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20 ? size.ws_col : COLUMNS;
-}
-
 static void time_left(double seconds, char *to, size_t size)
 {
     unsigned long s = seconds < 360000 ? (unsigned long)(seconds + 0.5) : 360000;
@@ -61,28 +51,6 @@ static void time_left(double seconds, char *to, size_t size)
 static unsigned percentage(const progress *p)
 {
     return p->total ? (unsigned)(100.0 * (double)p->bytes / (double)p->total) : 100;
-}
-
-/* How many bytes of the name fit into so many columns. */
-static size_t fitting(const char *name, unsigned columns)
-{
-    size_t size = 0;
-    unsigned used = 0;
-    mbstate_t state = {0};
-    while (name[size]) {
-        wchar_t c;
-        size_t n = mbrtowc(&c, name + size, strlen(name + size), &state);
-        int width = n > 0 && n < (size_t)-2 ? wcwidth(c) : -1;
-        if (width < 0) { /* not this locale's: a byte is a column */
-            n = 1;
-            width = 1;
-            memset(&state, 0, sizeof state);
-        }
-        if (used + (unsigned)width > columns) break;
-        used += (unsigned)width;
-        size += n;
-    }
-    return size;
 }
 
 void progress_draw(progress *p, uint64_t now_ns)
@@ -101,8 +69,9 @@ void progress_draw(progress *p, uint64_t now_ns)
         snprintf(rest, sizeof rest, "%3u %%  %s/s  %s", percentage(p), out_bytes(per_second, speed), left);
     else
         snprintf(rest, sizeof rest, "%3u %%", percentage(p));
-    unsigned columns = terminal_columns(), used = (unsigned)strlen(rest) + 3;
-    snprintf(line, sizeof line, "%.*s  %s", (int)fitting(p->name, columns > used ? columns - used : 0), p->name, rest);
+    unsigned columns = out_columns(), used = (unsigned)strlen(rest) + 3;
+    snprintf(line, sizeof line, "%.*s  %s", (int)out_fitting(p->name, columns > used ? columns - used : 0), p->name,
+             rest);
     out_status(line);
 }
 

@@ -204,11 +204,18 @@ int session_gave_up(const session *s, const char *go_on)
                      s->timeout_s == 1 ? "" : "s", go_on);
 }
 
+/* What comes next takes a second, in which nothing else is said: the key is worked out of the password. */
+static int say_working(int status)
+{
+    if (!status) out_status("Working out the key from the password...");
+    return status;
+}
+
 static int get_password(session *s, bool is_new, const char *question, secret *out)
 {
-    if (password_file(s)) return password_from_file(s, password_file(s), out);
+    if (password_file(s)) return say_working(password_from_file(s, password_file(s), out));
     if (!session_may_ask(s)) return session_cannot_ask(s, "--password-file FILE");
-    return ask_password(s, is_new, question, out);
+    return say_working(ask_password(s, is_new, question, out));
 }
 
 int session_password(session *s, bool is_new, secret *out)
@@ -231,9 +238,9 @@ bool session_try_again(const session *s, kith_err err, int *tries)
 int session_new_password(session *s, secret *out)
 {
     const char *file = args_value(s->args, OPT_NEW_PASSWORD_FILE);
-    if (file) return password_from_file(s, file, out);
+    if (file) return say_working(password_from_file(s, file, out));
     if (!session_may_ask(s)) return session_cannot_ask(s, "--new-password-file FILE");
-    return ask_password(s, true, NULL, out);
+    return say_working(ask_password(s, true, NULL, out));
 }
 
 /* ---- the node ---- */
@@ -277,7 +284,9 @@ static kith_err open_node(session *s, const secret *password, kith_problem *prob
     options.relay_token = *s->relays.token ? s->relays.token : NULL;
     options.log_level = s->log_level;
     options.log = s->logging ? out_log : NULL;
-    return kith_open(&options, &s->node, problem);
+    kith_err err = kith_open(&options, &s->node, problem);
+    out_status("");
+    return err;
 }
 
 int session_open(session *s)

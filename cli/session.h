@@ -64,7 +64,9 @@ int session_line(const session *s, int fd, const char *name, const char *what, c
  * be opened, `cure` what to do then ("name another").  A pipe that nobody writes into yet is waited for there, where
  * Ctrl-C and --timeout end it. */
 int session_open_file(const char *path, const char *kind, const char *cure, int *fd);
-int session_password(session *s, bool is_new, secret *out); /* from the file, or asked for (twice when it is new) */
+/* From the file, or asked for (twice when it is new), to be used at once: a terminal shows that a key is worked out of
+ * it until something else is said. */
+int session_password(session *s, bool is_new, secret *out);
 /* The same, not new, asked for in these words. */
 int session_password_named(session *s, const char *question, secret *out);
 /* Was it a password that a person typed wrong, not for the last time?  Then they are told; `tries` begins at 0. */

@@ -177,8 +177,9 @@ KITH_API const kith_setting *kith_setting_at(unsigned i);
 KITH_API KITH_MUST_CHECK kith_err kith_config_get(const char *home, const char *key, char value[KITH_SETTING_TEXT],
                                                   bool *set, kith_problem *problem);
 /* Set it, in a home that is made if missing; NULL: it is not set any more.  Nodes that begin from then on keep to it.
- * Relays may be separated by blanks or commas.  ARG: no such setting, or the value is no good for it: problem.message
- * says what is. */
+ * Relays may be separated by blanks or commas; where others than before are set, or none any more, relay-token-file is
+ * not set any more either: no relay is shown another one's token.  ARG: no such setting, or the value is no good for
+ * it: problem.message says what is. */
 KITH_API KITH_MUST_CHECK kith_err kith_config_set(const char *home, const char *key, const char *value,
                                                   kith_problem *problem);
 
@@ -501,7 +502,8 @@ KITH_API bool kith_wait_event(kith_node *node, int timeout_ms, kith_event *event
 typedef struct kith_pair_options {
     size_t size;
     bool contact;         /* the other device is somebody else's */
-    uint32_t expires_s;   /* 0: 300; at most 3,600 */
+    uint32_t expires_s;   /* pair: how long the code is good, 0: 300; join: how long who shows it is looked for, 0: 30;
+                             at most 3,600 */
     bool yes;             /* do not ask */
     bool replace_network; /* join: leave one's own devices for the other's (not with `contact`) */
 } kith_pair_options;

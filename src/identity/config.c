@@ -216,6 +216,32 @@ kith_err kith_config_decode(const void *data, size_t size, kith_config *out, kit
     return err;
 }
 
+/* Both clean: each of these relays is one of those. */
+static bool are_among(const char *relays, const char *those)
+{
+    char copy[KITH_SETTING_TEXT], *rest = copy;
+    snprintf(copy, sizeof copy, "%s", relays);
+    for (char *url; (url = strsep(&rest, " ")) != NULL;) {
+        const char *at = those;
+        size_t size = strlen(url);
+        while (strncmp(at, url, size) != 0 || (at[size] && at[size] != ' ')) {
+            at += strcspn(at, " ");
+            if (!*at++) return false;
+        }
+    }
+    return true;
+}
+
+/* A token is its relays' secret: another one must not be shown it.  Where there were none it is for those to come. */
+static bool keeps_token(const json_t *root, const char *relays)
+{
+    char room[KITH_SETTING_TEXT], those[KITH_SETTING_TEXT];
+    const json_t *member = json_object_get(root, settings[KITH_CONFIG_RELAY].about.key);
+    const char *said = member ? text_of(KITH_CONFIG_RELAY, member, room) : NO_RELAY;
+    if (!said || !clean_relays(said, those)) return false;
+    return !strcmp(those, NO_RELAY) || (relays && are_among(relays, those));
+}
+
 static bool set_member(json_t *root, kith_config_key key, const char *text)
 {
     const char *name = settings[key].about.key;
@@ -238,6 +264,8 @@ kith_err kith_config_change(const void *old, size_t old_size, kith_config_key ke
     } else if (!(root = json_object()) || !kith__json_set_number(root, "version", KITH_CONFIG_VERSION)) {
         err = KITH_ERR_NOMEM;
     }
+    if (!err && key == KITH_CONFIG_RELAY && !keeps_token(root, text ? cleaned : NULL))
+        (void)set_member(root, KITH_CONFIG_RELAY_TOKEN_FILE, NULL);
     if (!err && !set_member(root, key, text ? cleaned : NULL)) err = KITH_ERR_NOMEM;
     if (!err) err = kith__json_dump(root, out, size);
     kith_config_done(&was);

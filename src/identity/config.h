@@ -53,6 +53,7 @@ KITH_MUST_CHECK kith_err kith_config_relays(const kith_config *config, char **me
 KITH_MUST_CHECK kith_err kith_config_decode(const void *data, size_t size, kith_config *out, kith_reason *reason);
 /* The file's new bytes, with one setting changed to what `text` says (NULL: not set any more).  `old` (NULL: none) is
  * the file that is to be replaced, whose other members stay; only what this very setting was may be wrong in it.
+ * But relay-token-file is taken back with relays of which it was, when there are none any more, or another one.
  * Release *out with kith_free.  ARG: the text is no good; of `old` the errors of decode, with a reason; NOMEM. */
 KITH_MUST_CHECK kith_err kith_config_change(const void *old, size_t old_size, kith_config_key key, const char *text,
                                             uint8_t **out, size_t *size, kith_reason *reason);

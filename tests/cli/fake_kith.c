@@ -751,6 +751,7 @@ bool kith_daemon_of(const kith_node *node, kith_daemon_info *out)
     if (!node->attached) return false;
     *out = (kith_daemon_info){
         .pid = 4711, .version = "0.1.0", .folder = "/in", .relays = {{"ws://x", true}, {"ws://y", false}}};
+    if (getenv("KITH_FAKE_SINCE")) out->since_ms = strtoll(getenv("KITH_FAKE_SINCE"), NULL, 10);
     if (getenv("KITH_FAKE_TWIN")) snprintf(out->twin, sizeof out->twin, "%s", getenv("KITH_FAKE_TWIN"));
     return true;
 }

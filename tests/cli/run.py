@@ -299,16 +299,12 @@ def test_config():
         has(r.stderr, part)
         equal((p.home / "config.json").read_text(), before)
     (e,) = events(p.run("--json", "config", "--unset", "lan").stdout)
-    equal(e, {"event": "setting", "key": "lan", "value": "yes", "source": "default"})
+    equal(e, {"event": "setting", "key": "lan", "value": "yes", "source": "default", "pending": False})
     e = {x["key"]: x for x in events(p.run("--json", "config", env={"KITH_RELAY": "ws://e"}).stdout)}
     equal(list(e), keys)
-    equal(e["relay"], {"event": "setting", "key": "relay", "value": "ws://e", "source": "environment"})
+    equal(e["relay"], {"event": "setting", "key": "relay", "value": "ws://e", "source": "environment", "pending": False})
     equal((e["accept"]["source"], e["lan"]["source"], e["dir"]["value"]), ("config", "default", f"{p.dir}/in"))
     has(p.run("config", "relay", "ws://q", env={"KITH_RELAY": "ws://e"}).stderr, "KITH_RELAY is set in the environment")
-    for daemon in ("", "old", "hangs"):
-        r = p.run("config", "lan", "no", env={"KITH_FAKE_DAEMON": daemon})
-        equal(r.returncode, 0)
-        has(r.stderr, "takes it up at its next start")
     (p.home / "config.json").write_text('{"version": 1, "accept": "all", "mine": 7}')
     for words in ([], ["lan"], ["lan", "no"]):
         r = p.run("config", *words)
@@ -316,6 +312,70 @@ def test_config():
         has(r.stderr, "accept")
     equal(p.run("config", "--unset", "accept").returncode, 0)
     equal(setting(p, "mine"), 7)
+
+
+def test_config_beside_kith_up():
+    """Who runs has what was so when it began: neither what is set nor what is read says otherwise."""
+    now = int(time.time() * 1000)
+    for daemon, since_ms, pending in [("", now - 60000, True), ("", now + 60000, False), ("old", 0, True), ("hangs", 0, True)]:
+        p = Place()
+        config(p, lan=False)
+        env = {"KITH_FAKE_DAEMON": daemon, "KITH_FAKE_SINCE": str(since_ms)}
+        for words, out in [(["lan", "no"], ""), ([], None), (["lan"], "no\n"), (["--unset", "dir"], "")]:
+            r = p.run("config", *words, env=env)
+            equal(r.returncode, 0)
+            assert out is None or r.stdout == out
+            equal('"kith up" runs, and takes changes of config.json up at its next start' in r.stderr, pending, f"{daemon} {words} {r.stderr}")
+        equal({e["pending"] for e in events(p.run("--json", "config", env=env).stdout)}, {pending})
+        equal([e["pending"] for e in events(p.run("--json", "config", "lan", "yes", env=env).stdout)], [pending])
+    p = Place()  # nothing was ever set
+    equal(p.run("config", "lan", env={"KITH_FAKE_DAEMON": ""}).stderr, "")
+
+
+def test_config_paths():
+    """Of the folder where they are set, in whatever folder they are read."""
+    p = Place(identity=False)
+    real = os.path.realpath(p.dir)
+    for folder in ("in", "out", "in/deep", "..x", "in/.hidden"):
+        (p.dir / folder).mkdir()
+    (p.dir / "link").symlink_to("in/deep")
+    (p.dir / "token").write_text("secret\n")
+    for where, text, want in [("in", "../out", f"{real}/out"), ("in", "..", real), ("in", "../", real), ("in/deep", "../..//out", f"{real}/out"),
+                              ("in", ".", f"{real}/in"), ("in", "./deep", f"{real}/in/deep"), ("in", "deep", f"{real}/in/deep"), (".", "..x", f"{real}/..x"),
+                              ("in", ".hidden", f"{real}/in/.hidden"), (".", "link/../.hidden", f"{real}/link/../.hidden"), ("link", "..", f"{real}/in"),
+                              ("in", "../" * 40 + "tmp", "/tmp"), ("in", "../" * 40, "/"), ("/", "tmp", "/tmp"), ("/", ".", "/")]:
+        r = subprocess.run([KITH, "config", "dir", text], cwd=p.dir / where, env=p.env, capture_output=True, text=True, timeout=PATIENCE)
+        equal(r.returncode, 0 if os.access(want, os.W_OK) else 7, f"{where} {text} {r.stderr}")
+        if r.returncode == 0:
+            equal(setting(p, "dir"), want)
+    r = subprocess.run([KITH, "config", "relay-token-file", "../token"], cwd=p.dir / "in", env=p.env, capture_output=True, text=True, timeout=PATIENCE)
+    equal((r.returncode, setting(p, "relay-token-file")), (0, f"{real}/token"))
+    os.mkfifo(p.dir / "pipe")
+    for gone in ("pipe", "/dev/stdin", "in"):  # the next command would find nothing in it
+        r = p.run("config", "relay-token-file", gone, input="secret\n")
+        equal((r.returncode, setting(p, "relay-token-file")), (2, f"{real}/token"), gone)
+        has(r.stderr, gone)
+
+
+def test_a_token_goes_to_no_other_relay():
+    p = Place(identity=False)
+    (p.dir / "token").write_text("secret\n")
+    token = f"{p.dir}/token"
+    equal(p.run("config", "relay-token-file", "token").returncode, 0)
+    r = p.run("config", "relay", "ws://a", "ws://b")  # whichever of them is set first
+    equal(setting(p, "relay-token-file"), token)
+    has(r.stderr, f"the token in {token}")
+    has(p.run("config", "relay", "ws://b").stderr, f"the token in {token}")
+    equal(setting(p, "relay-token-file"), token)
+    r = p.run("config", "relay", "ws://c")
+    equal((r.returncode, r.stdout, setting(p, "relay-token-file")), (0, "", None))
+    has(r.stderr, f"relay-token-file is not set any more: {token} is for the relays from before")
+    assert "token" not in p.run("config", "relay", "ws://d").stderr
+    for words in (["relay", "none"], ["--unset", "relay"], ["relay", "ws://a", "ws://b"]):
+        config(p, relay=["ws://a"], relay_token_file=token)
+        e, gone = events(p.run("--json", "config", *words).stdout)
+        equal((e["key"], gone["key"], gone["value"]), ("relay", "relay-token-file", None))
+        equal(setting(p, "relay-token-file"), None)
 
 
 def config(p, **values):
@@ -1396,8 +1456,8 @@ def test_join_given_words():
 
 def test_join_makes_identity():
     p = Place(identity=False, script="join paired\njoin end\n")
-    (a, b) = events(p.locked("--json", "join", "--yes", *WORDS.split()).stdout)
-    equal((a["event"], a["created"], b["event"]), ("identity", True, "paired"))
+    (a, looking, b) = events(p.locked("--json", "join", "--yes", *WORDS.split()).stdout)
+    equal((a["event"], a["created"], looking, b["event"]), ("identity", True, {"event": "looking", "seconds": 30}, "paired"))
     equal((p.home / "identity").read_text(), "host\nsecret\n")
     p = Place(identity=False, script="join paired\njoin end\n")
     t = p.terminal("join", "--yes", *WORDS.split())
@@ -1406,6 +1466,72 @@ def test_join_makes_identity():
     t.expect("once more: ")
     t.type_blind("secret\n")
     equal(t.wait(), 0)
+
+
+def test_join_names_the_identity():
+    p = Place(identity=False, script="join paired\njoin end\n")
+    r = p.locked("join", "--yes", "--name", "tab", *WORDS.split())
+    equal(r.returncode, 0, r.stderr)
+    equal((p.home / "identity").read_text(), "tab\nsecret\n")
+    has(r.stderr, 'This device is "tab"')
+    r = p.locked("join", "--yes", "--name", "tab", *WORDS.split())  # the same again, after a code that had expired
+    equal((r.returncode, "rename" in r.stderr), (0, False), r.stderr)
+    r = p.locked("join", "--yes", "--name", "other", *WORDS.split())
+    equal(r.returncode, 0, r.stderr)
+    has(r.stderr, 'stays "tab"; to change that: "kith rename"')
+    equal((p.home / "identity").read_text(), "tab\nsecret\n")
+
+
+def test_join_says_that_it_looks():
+    p = Place(script="join wait ms=600000\n")
+    join = ["--password-file", str(p.password), "join", "--yes", *WORDS.split()]
+    for more, seconds in (([], "30 seconds"), (["--timeout", "9"], "9 seconds"), (["--timeout", "100"], "30 seconds")):
+        t = p.terminal(*more, *join)
+        t.expect(f"Looking for the device that shows this code, for up to {seconds}...")
+        t.expect("Looking for another ")
+        t.type("\x03")
+        equal(t.wait(), 130)
+    r = p.run("--timeout", "1", *join)
+    equal(r.returncode, 6)
+    has(r.stderr, "for up to 1 second...\n")
+    assert "another" not in r.stderr, "drawn where there is no terminal"
+    equal(p.run("-q", "--timeout", "1", *join).stderr.count("\n"), 1)
+    equal(events(p.run("--json", "--timeout", "1", *join).stdout)[0], {"event": "looking", "seconds": 1})
+    p = Place(script="join wait ms=1500\njoin ask open=1\njoin wait ms=1500\njoin end err=-24\n")
+    t = p.terminal("--password-file", str(p.password), "join", *WORDS.split())
+    t.expect("[y/N] ")
+    equal(t.wait(), 4)
+    assert "another" not in t.seen, "it is found, and still said to be looked for"
+
+
+def test_working_out_a_key_is_said():
+    """It takes a second; nothing of it stays on the screen, and nothing gets into a pipe or a quiet command's output."""
+    says = "Working out the key from the password..."
+    gone = says + "\x1b[K\r\x1b[K"
+    for words, identity in [(["init"], False), (["ping", "laptop"], True), (["backup", "b"], True), (["passwd", "--new-password-file", "password"], True),
+                            (["join", "--yes", *WORDS.split()], True), (["join", "--yes", *WORDS.split()], False), (["revoke", "--yes", "laptop"], True)]:
+        p = Place(identity=identity, script="ping end\njoin end\nlook looked\n")
+        t = p.terminal("--password-file", "password", *words)
+        equal(t.wait(), 0, words)
+        has(t.seen, gone)
+        p = Place(identity=identity, script="ping end\njoin end\nlook looked\n")
+        t = p.terminal("--password-file", "password", "--quiet", *words)
+        equal((t.wait(), says in t.seen), (0, False), words)
+        p = Place(identity=identity, script="ping end\njoin end\nlook looked\n")
+        assert says not in p.locked(*words).stderr
+    p = Place()
+    t = p.terminal("ping", "laptop")
+    t.expect("password: ")
+    t.type_blind("wrong\n")
+    t.expect(says)
+    t.expect("\r\x1b[K")
+    t.expect("try again")
+    t.type("\x03")
+    equal(t.wait(), 130)
+    p.run("--password-file", "password", "backup", "b")
+    t = p.terminal("--home", "new", "--password-file", "password", "restore", "b")
+    equal(t.wait(), 0)
+    has(t.seen, gone)
 
 
 def test_pairing_says_what_it_waits_for():

@@ -230,6 +230,7 @@ static void others_members_stay(void **state)
     assert_ok(change(out, KITH_CONFIG_RELAY, NULL, &again));
     is = json_loads(again, 0, NULL);
     json_object_del(was, "relay");
+    json_object_del(was, "relay-token-file"); /* was theirs */
     assert_true(json_equal(was, is));
     json_decref(is);
     json_decref(was);
@@ -243,6 +244,44 @@ static void others_members_stay(void **state)
     kith_config_done(&config);
     free(out);
     free(again);
+}
+
+/* No relay is shown what another one asks for. */
+static void a_token_stays_with_its_relays(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *was, *becomes; /* NULL: not set */
+        bool kept;
+    } cases[] = {
+        {"[\"ws://a\", \"ws://b\"]", "ws://b ws://a", true},
+        {"[\"ws://a\", \"ws://b\"]", "ws://b", true},
+        {"[\"ws://a\", \"ws://b\"]", "ws://a ws://a", true},
+        {"[]", "ws://a", true}, /* it is for those that come */
+        {NULL, "ws://a", true},
+        {"[]", "none", true},
+        {"[]", NULL, true},
+        {"[\"ws://a\"]", "ws://b", false},
+        {"[\"ws://a\"]", "ws://a ws://b", false},
+        {"[\"wss://a\"]", "ws://a", false},
+        {"[\"ws://a.example\"]", "ws://a", false},
+        {"[\"ws://a\"]", "ws://a.example", false},
+        {"[\"ws://a\"]", "none", false}, /* else it would be the next one's */
+        {"[\"ws://a\"]", NULL, false},
+        {"7", "ws://a", false}, /* whose it was cannot be told */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char old[256], *out;
+        kith_config config;
+        snprintf(old, sizeof old, "{\"version\": 1, \"relay-token-file\": \"/t\"%s%s}",
+                 cases[i].was ? ", \"relay\": " : "", cases[i].was ? cases[i].was : "");
+        assert_ok(change(old, KITH_CONFIG_RELAY, cases[i].becomes, &out));
+        assert_ok(decode(out, &config));
+        if ((config.values[KITH_CONFIG_RELAY_TOKEN_FILE] != NULL) != cases[i].kept)
+            fail_msg("from %s to %s: %s", old, cases[i].becomes, out);
+        kith_config_done(&config);
+        free(out);
+    }
 }
 
 /* What is wrong with the very setting is mended; what is wrong beside it is not touched. */
@@ -299,6 +338,7 @@ int main(void)
         TEST(good_and_bad_values),
         TEST(the_longest_relays),
         TEST(others_members_stay),
+        TEST(a_token_stays_with_its_relays),
         TEST(a_bad_setting_is_replaced),
         TEST(failing_allocations),
     };
