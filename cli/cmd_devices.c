@@ -278,6 +278,7 @@ static int run(const cli_args *a)
     if (!status && t.count) print_table(&t);
     free(t.sightings);
     free(t.devices);
+    if (!status) session_warn_code(&s);
     return status;
 }
 

@@ -9,19 +9,20 @@ static const char *const go_on = "nothing was changed";
 
 static void print(const kith_recovery_info *r)
 {
-    char when[OUT_SIZE];
+    char when[OUT_SIZE], ended[OUT_ENDED_SIZE];
     if (!r->exists) out_line("There is no recovery code: \"kith recovery new\" makes one.");
     if (r->exists)
         out_line("The recovery code of %s opens the keys of %u device%s%s.", out_time(r->created_ms, when), r->devices,
                  r->devices == 1 ? "" : "s", r->deposited ? "" : ", but not of this one yet");
+    if (r->ended) out_line("Warning: %s.", out_ended_code(r, ended));
     if (r->waiting)
         out_line(
             "%s made a new one on %s without the old one; it waits for your other devices to agree: \"kith recovery "
             "accept\".",
             r->waiting_by, out_time(r->waiting_ms, when));
-    out_event(json_pack("{s:s, s:b, s:b, s:o, s:i, s:b}", "event", "recovery", "exists", r->exists, "deposited",
+    out_event(json_pack("{s:s, s:b, s:b, s:o, s:i, s:b, s:o}", "event", "recovery", "exists", r->exists, "deposited",
                         r->deposited, "created_at", out_json_time(r->created_ms), "devices", (int)r->devices, "waiting",
-                        r->waiting));
+                        r->waiting, "ended", out_json_ended_code(r)));
 }
 
 /* The code in force, unless it is lost or there is none; "" then. */
@@ -108,11 +109,19 @@ static int accept_waiting(session *s, const kith_recovery_info *info)
     bool in_force = false;
     if (!info->waiting)
         return out_error(kith_err_exit(KITH_ERR_NOT_FOUND), "no new recovery code waits for this device's consent");
+    if (info->waiting_several)
+        return out_error(EXIT_USAGE,
+                         "several of your devices made a new recovery code, %s and others: one of them may be in "
+                         "somebody else's hands.  Look at \"kith devices --audit\", and revoke it (\"kith "
+                         "revoke\")",
+                         info->waiting_by);
     int status = ask_accept(s, info);
     if (status) return status;
     secret_init(&password);
     status = session_password(s, false, &password);
-    kith_err err = status ? KITH_OK : kith_recovery_accept(s->home, password.data, password.size, &in_force, &problem);
+    kith_err err =
+        status ? KITH_OK
+               : kith_recovery_accept(s->home, info->waiting_id, password.data, password.size, &in_force, &problem);
     if (err) status = out_problem(err, problem.message);
     if (!status) {
         out_say(in_force ? "Agreed: the new recovery code is in force."

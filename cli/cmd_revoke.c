@@ -107,6 +107,7 @@ static int revoke(session *s, const kith_device_info *device)
         if (with_code) say_who_is_back(s, &before, object);
         out_event(object);
         spread_news_with(s, &password);
+        session_warn_code(s);
         out_say("Other people's devices do not hear of it: ask those that know it to run \"kith forget\".");
     }
     explicit_bzero(&made, sizeof made);

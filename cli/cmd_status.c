@@ -42,7 +42,7 @@ static void print_relay(size_t index, const char *url, const char *more)
 
 static void print_text(const session *s, const state *x)
 {
-    char ago[OUT_SIZE], shown[OUT_NAME];
+    char ago[OUT_SIZE], shown[OUT_NAME], ended[OUT_ENDED_SIZE];
     size_t i = 0;
     out_line("id           %s", x->self.id);
     out_line("name         %s", x->self.name);
@@ -64,6 +64,7 @@ static void print_text(const session *s, const state *x)
     if (*x->revoked) out_line("revoked      " OUT_REVOKED, x->revoked);
     if (*x->daemon.twin) out_line("warning      " OUT_TWIN, x->daemon.twin);
     print_recovery(&x->recovery);
+    if (x->recovery.ended) out_line("warning      %s", out_ended_code(&x->recovery, ended));
 }
 
 static void print_json(const session *s, const state *x)
@@ -77,11 +78,12 @@ static void print_json(const session *s, const state *x)
         if (x->daemon.relays[i].connected) json_array_append_new(connected, out_json_text(x->daemon.relays[i].url));
     }
     const kith_recovery_info *r = &x->recovery;
-    json_t *object = json_pack(
-        "{s:s, s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:{s:b, s:b, s:o, s:i}}", "event", "status", "id", x->self.id,
-        "name", out_json_text(x->self.name), "fingerprint", x->self.fingerprint, "up", x->up, "addresses", addresses,
-        "relays", urls, "relays_connected", connected, "home", out_json_text(s->home), "recovery", "exists", r->exists,
-        "deposited", r->deposited, "created_at", out_json_time(r->created_ms), "devices", (int)r->devices);
+    json_t *object =
+        json_pack("{s:s, s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:{s:b, s:b, s:o, s:i, s:o}}", "event", "status", "id",
+                  x->self.id, "name", out_json_text(x->self.name), "fingerprint", x->self.fingerprint, "up", x->up,
+                  "addresses", addresses, "relays", urls, "relays_connected", connected, "home", out_json_text(s->home),
+                  "recovery", "exists", r->exists, "deposited", r->deposited, "created_at",
+                  out_json_time(r->created_ms), "devices", (int)r->devices, "ended", out_json_ended_code(r));
     if (object) json_object_set_new(object, "revoked", *x->revoked ? out_json_text(x->revoked) : json_null());
     if (object && x->up) {
         json_object_set_new(object, "pid", json_integer((json_int_t)x->daemon.pid));

@@ -288,3 +288,22 @@ json_t *out_json_device(const kith_device_info *d)
                      "last_seen", out_json_time(d->last_seen_ms), "added", out_json_time(d->added_ms), "os",
                      out_json_text(d->os), "hardware_model", out_json_text(d->hardware_model));
 }
+
+const char *out_ended_code(const kith_recovery_info *r, char out[static OUT_ENDED_SIZE])
+{
+    char when[OUT_SIZE];
+    *out = 0;
+    if (r->ended)
+        snprintf(out, OUT_ENDED_SIZE, "the recovery code that %s made on %s is %s", r->ended_by,
+                 out_time(r->ended_ms, when),
+                 r->ended_waits ? "not in force: another of your devices has to agree (\"kith recovery accept\" there)"
+                                : "void: make a new one (\"kith recovery new\")");
+    return out;
+}
+
+json_t *out_json_ended_code(const kith_recovery_info *r)
+{
+    if (!r->ended) return json_null();
+    return json_pack("{s:o, s:o, s:b}", "by", out_json_text(r->ended_by), "created_at", out_json_time(r->ended_ms),
+                     "waits", r->ended_waits);
+}

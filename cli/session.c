@@ -486,3 +486,12 @@ int session_begin(session *s, kith_err err, const session_handler *handler, void
 {
     return err ? out_problem(err, NULL) : session_run(s, handler, user);
 }
+
+void session_warn_code(const session *s)
+{
+    char text[OUT_ENDED_SIZE];
+    kith_problem problem;
+    kith_recovery_info info = {.size = sizeof info};
+    if (kith_recovery(s->home, &info, &problem) || !info.ended) return;
+    out_say("Warning: %s.", out_ended_code(&info, text));
+}

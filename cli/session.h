@@ -108,4 +108,7 @@ void session_warn_revoked(const session *s);
 
 int session_find(session *s, const char *text, kith_device_info *device);
 
+/* Whether the recovery code's paper is no good any more is said, to people. */
+void session_warn_code(const session *s);
+
 #endif

@@ -213,6 +213,14 @@ typedef struct kith_recovery_info {
     bool waiting;
     char waiting_by[KITH_NAME_TEXT];
     int64_t waiting_ms;
+    char waiting_id[KITH_HASH_TEXT]; /* which: kith_recovery_accept wants it; "": none waits */
+    /* More than one device made one, so that one may be a thief's: revoke it.  This is the one let in first. */
+    bool waiting_several;
+    /* A code that was in force here is not any more, and its paper opens nothing: who made it, when.  `ended_waits`: it
+     * is again when all own devices have agreed (a new one has to); else make another. */
+    bool ended, ended_waits;
+    char ended_by[KITH_NAME_TEXT];
+    int64_t ended_ms;
 } kith_recovery_info;
 /* Fill it in, which needs no password.  ARG: a wrong `size`. */
 KITH_API KITH_MUST_CHECK kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem *problem);
@@ -240,10 +248,11 @@ typedef struct kith_recovery_result {
  * STATE: one was given and there is none; REVOKED: this device was; ARG: a wrong `size`. */
 KITH_API KITH_MUST_CHECK kith_err kith_recovery_new(const char *home, const kith_recovery_options *options,
                                                     kith_recovery_result *result, kith_problem *problem);
-/* Agree to the new code that waits (kith_recovery says whose): *in_force when this was the last consent.  PASSWORD;
- * NOT_FOUND: none waits; REVOKED. */
-KITH_API KITH_MUST_CHECK kith_err kith_recovery_accept(const char *home, const void *password, size_t password_size,
-                                                       bool *in_force, kith_problem *problem);
+/* Agree to the new code that waits, `id`, when a person was shown whose it is (kith_recovery): *in_force when this was
+ * the last consent.  PASSWORD; NOT_FOUND: none waits, or another; ARG: not an id, or several devices made one;
+ * REVOKED. */
+KITH_API KITH_MUST_CHECK kith_err kith_recovery_accept(const char *home, const char *id, const void *password,
+                                                       size_t password_size, bool *in_force, kith_problem *problem);
 
 /* How kith_revoke goes about it; `size` and the password are needed. */
 typedef struct kith_revoke_options {

@@ -15,7 +15,7 @@ _Static_assert(KITH_RECOVERY_TEXT == KITH_RECOVERY_TEXT_SIZE, "a recovery code's
  * caller does not have. */
 #define END_OF(type, member)  (offsetof(type, member) + sizeof((type *)NULL)->member)
 #define INIT_RESULT_LEAST     END_OF(kith_init_result, recovery_code)
-#define RECOVERY_INFO_LEAST   END_OF(kith_recovery_info, waiting_ms)
+#define RECOVERY_INFO_LEAST   END_OF(kith_recovery_info, ended_ms)
 #define RECOVERY_RESULT_LEAST END_OF(kith_recovery_result, in_force)
 
 /* A generator of our own, seeded by the system. */
@@ -185,6 +185,12 @@ kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem 
         found.waiting = waiting.waiting;
         found.waiting_ms = waiting.waiting_ms;
         snprintf(found.waiting_by, sizeof found.waiting_by, "%s", waiting.waiting_by);
+        if (waiting.waiting) kith_hex(waiting.waiting_id, sizeof waiting.waiting_id, found.waiting_id);
+        found.waiting_several = waiting.several;
+        found.ended = waiting.ended;
+        found.ended_waits = waiting.ended_code.waits;
+        found.ended_ms = waiting.ended_code.time_ms;
+        snprintf(found.ended_by, sizeof found.ended_by, "%s", waiting.ended_code.by);
         kith__visit_give(info, &found, sizeof found);
     }
     kith_master_free(master);
@@ -285,19 +291,26 @@ kith_err kith_recovery_new(const char *home, const kith_recovery_options *option
     return err;
 }
 
+typedef struct consent {
+    uint8_t id[KITH_GRAPH_ID_SIZE];
+    kith_recovery_change change;
+} consent;
+
 static kith_err agree(kith_visit *v, const kith_home_author *who, void *user, kith_problem *problem)
 {
-    kith_recovery_change change;
-    kith_err err = kith_home_accept_recovery(v->home, who, &change, problem);
-    if (!err) *(bool *)user = change.in_force;
-    return err;
+    consent *c = user;
+    return kith_home_accept_recovery(v->home, who, c->id, &c->change, problem);
 }
 
-kith_err kith_recovery_accept(const char *home, const void *password, size_t password_size, bool *in_force,
-                              kith_problem *problem)
+kith_err kith_recovery_accept(const char *home, const char *id, const void *password, size_t password_size,
+                              bool *in_force, kith_problem *problem)
 {
-    if (!home || !in_force || !problem) return kith__visit_refuse(problem);
-    return with_author(home, (kith_bytes){password, password_size}, problem, agree, in_force);
+    consent c = {.change.in_force = false};
+    if (!home || !id || !in_force || !problem) return kith__visit_refuse(problem);
+    if (kith_unhex(id, c.id, sizeof c.id)) return kith__visit_refuse(problem);
+    kith_err err = with_author(home, (kith_bytes){password, password_size}, problem, agree, &c);
+    if (!err) *in_force = c.change.in_force;
+    return err;
 }
 
 /* ---- who is one's own no more ---- */

@@ -207,7 +207,8 @@ typedef enum kith_record_state {
     KITH_RECORD_WAITING,       /* a replacement that not all who must have agreed with */
     KITH_RECORD_VOID_STRANGER, /* its signer was no member in its past */
     KITH_RECORD_VOID_REVOKED,  /* its signer was revoked by `by`, which does not know of it; or, of a
-                                * revocation, which is the earlier admitted device's answer */
+                                * revocation, which is the earlier admitted device's answer, or, of a
+                                * replacement, which is by one that had not agreed */
     KITH_RECORD_VOID_RESET,    /* the reset `by` neither knows of it nor is known to it, or came before */
     KITH_RECORD_VOID_KEY,      /* a reset signed with a recovery key that was not in force */
 } kith_record_state;

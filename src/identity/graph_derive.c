@@ -131,3 +131,52 @@ void kith_revocation_text(const kith_revocation *r, char out[static KITH_REVOCAT
     snprintf(out, KITH_REVOCATION_TEXT_SIZE, "this device was revoked%s%s%s%s%s%s", *r->by ? " by " : "", r->by,
              *date ? " on " : "", date, *why ? ": " : "", why);
 }
+
+/* ---- the recovery code ---- */
+
+static bool is_newer(const kith_graph *graph, size_t a, size_t b)
+{
+    uint32_t x = kith_graph_depth(graph, a), y = kith_graph_depth(graph, b);
+    return x != y ? x > y : memcmp(kith_graph_id(graph, a), kith_graph_id(graph, b), KITH_GRAPH_ID_SIZE) > 0;
+}
+
+bool kith_graph_waiting_code(const kith_graph *graph, const kith_verdict *verdict, kith_waiting_code *out)
+{
+    *out = (kith_waiting_code){.record = KITH_GRAPH_NONE};
+    kith_record record;
+    const kith_member *maker = NULL;
+    bool several = false;
+    for (size_t i = 0; i < kith_graph_count(graph); i++) {
+        if (verdict->records[i].state != KITH_RECORD_WAITING) continue;
+        kith_graph_record(graph, i, &record);
+        const kith_member *m = kith_verdict_find(verdict, record.signer);
+        several |= maker && m != maker;
+        bool earlier = !maker || m < maker; /* members are in order of admission */
+        if (!earlier && (m > maker || !is_newer(graph, i, out->record))) continue;
+        maker = m;
+        out->record = i;
+    }
+    out->several = several;
+    return maker != NULL;
+}
+
+bool kith_graph_ended_code(const kith_graph *graph, const kith_verdict *verdict,
+                           const uint8_t self[static KITH_FINGERPRINT_SIZE], kith_ended_code *out)
+{
+    size_t newest = KITH_GRAPH_NONE;
+    kith_record record;
+    for (size_t i = 0; i < kith_graph_count(graph); i++) {
+        kith_graph_record(graph, i, &record);
+        if (record.kind != KITH_RECORD_DEPOSIT || !same(record.signer, self)) continue;
+        size_t pair = kith_graph_find(graph, record.target);
+        if (pair == KITH_GRAPH_NONE || !kith_graph_in_past(graph, verdict->base, pair)) continue;
+        if (newest == KITH_GRAPH_NONE || is_newer(graph, pair, newest)) newest = pair;
+    }
+    if (newest == KITH_GRAPH_NONE || verdict->records[newest].state == KITH_RECORD_GOOD) return false;
+    if (verdict->pair != KITH_GRAPH_NONE && is_newer(graph, verdict->pair, newest)) return false;
+    kith_graph_record(graph, newest, &record);
+    *out = (kith_ended_code){.time_ms = record.time_ms, .waits = verdict->records[newest].state == KITH_RECORD_WAITING};
+    const kith_member *by = kith_verdict_find(verdict, record.signer);
+    if (by) memcpy(out->by, by->entry.name, sizeof out->by);
+    return true;
+}

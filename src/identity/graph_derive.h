@@ -36,4 +36,23 @@ bool kith_graph_revocation(const kith_graph *graph, const kith_verdict *verdict,
 #define KITH_REVOCATION_TEXT_SIZE 256
 void kith_revocation_text(const kith_revocation *revocation, char out[static KITH_REVOCATION_TEXT_SIZE]);
 
+/* ---- the recovery code ---- */
+/* A replacement that waits for consent.  Each maker's newest counts; of several makers the first let in is shown: a
+ * thief may try to be taken for one's own. */
+typedef struct kith_waiting_code {
+    size_t record;
+    bool several; /* makers */
+} kith_waiting_code;
+bool kith_graph_waiting_code(const kith_graph *graph, const kith_verdict *verdict, kith_waiting_code *out);
+
+/* The newest replacement that was in force here (this device left its key for it), is not any more, and is newer than
+ * what is: its paper says nothing of that. */
+typedef struct kith_ended_code {
+    char by[KITH_NAME_SIZE]; /* its maker's name */
+    int64_t time_ms;
+    bool waits; /* it can be in force again, when all agree */
+} kith_ended_code;
+bool kith_graph_ended_code(const kith_graph *graph, const kith_verdict *verdict,
+                           const uint8_t self[static KITH_FINGERPRINT_SIZE], kith_ended_code *out);
+
 #endif

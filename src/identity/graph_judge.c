@@ -242,25 +242,29 @@ static bool came_with(judge *j, size_t device, size_t replace)
     return true;
 }
 
-/* Who revoked the maker must have agreed before, else that was said against the replacement, too. */
-static bool revokers_agree(judge *j, size_t replace)
+/* Who revoked the maker must have agreed before, else that was said against the replacement, too: the revocation; NONE.
+ */
+static size_t refused_by(judge *j, size_t replace)
 {
     for (size_t r = 0; r < j->graph->count; r++) {
         if (!kith__bit(j->counts, r) || node(j, r)->device != node(j, replace)->signer) continue;
         size_t by = node(j, r)->signer, said = j->said[by];
-        if ((said == NONE || !in_past(j, said, r)) && !came_with(j, by, replace)) return false;
+        if ((said == NONE || !in_past(j, said, r)) && !came_with(j, by, replace)) return r;
     }
-    return true;
+    return NONE;
 }
 
-static bool in_force(judge *j, size_t replace)
+/* *refused: a revocation that ends it for good; NONE. */
+static bool in_force(judge *j, size_t replace, size_t *refused)
 {
+    *refused = NONE;
     if (!kith__bit(j->good, replace)) return false;
     memset(j->asked, 0, kith__words(j->graph->device_count) * sizeof *j->asked);
     memset(j->came, 0, kith__words(j->graph->device_count) * sizeof *j->came);
     j->asking_count = 0;
     hear_consents(j, replace);
-    if (!revokers_agree(j, replace)) return false;
+    *refused = refused_by(j, replace);
+    if (*refused != NONE) return false;
     for (size_t i = 0; i < j->ranked_count; i++)
         if (is_member(j, j->ranked[i])) ask(j, j->ranked[i]);
     while (j->asking_count) {
@@ -275,10 +279,11 @@ static bool in_force(judge *j, size_t replace)
 /* Whether it is a reset of the epoch, as far as its key goes. */
 static bool is_candidate(judge *j, size_t r, size_t base)
 {
+    size_t ignored;
     const kith__node *n = node(j, r);
     if (n->kind != KITH_RECORD_RESET || !kith__bit(j->within, r)) return false;
     return n->target == base || (kith__bit(j->within, n->target) && node(j, n->target)->kind == KITH_RECORD_REPLACE &&
-                                 in_force(j, n->target));
+                                 in_force(j, n->target, &ignored));
 }
 
 /* Does `a` go before `b`?  By the pair's age, the co-signer's, the id. */
@@ -325,12 +330,12 @@ static void say_record(judge *j, size_t r)
 {
     kith_record_kind kind = node(j, r)->kind;
     bool good = kind == KITH_RECORD_REVOKE ? kith__bit(j->counts, r) : kith__bit(j->good, r);
-    size_t by = good ? NONE : void_by(j, r);
+    size_t by = good ? NONE : void_by(j, r), refused;
     if (!good && by == NONE && kind == KITH_RECORD_REVOKE) by = answered_by(j, r);
     if (kind == KITH_RECORD_RESET)
         say(j, r, KITH_RECORD_VOID_KEY, NONE); /* one that counts begins its own epoch */
-    else if (good && kind == KITH_RECORD_REPLACE && !in_force(j, r))
-        say(j, r, KITH_RECORD_WAITING, NONE);
+    else if (good && kind == KITH_RECORD_REPLACE && !in_force(j, r, &refused))
+        say(j, r, refused == NONE ? KITH_RECORD_WAITING : KITH_RECORD_VOID_REVOKED, refused);
     else if (good)
         say(j, r, KITH_RECORD_GOOD, NONE);
     else

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "identity/graph_derive.h"
+#include "identity/rfc3339.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,6 +257,23 @@ static bool must_speak(const struct own *own)
            strcmp(me->entry.hardware_model, now.hardware_model) != 0;
 }
 
+/* To the person: nobody else knows that there is a paper. */
+static void say_ended_code(struct own *own)
+{
+    kith_ended_code code;
+    char date[KITH_RFC3339_SIZE];
+    bool before = own->ended;
+    own->ended = own->graph && !out_of_it(own) &&
+                 kith_graph_ended_code(own->graph, &own->verdict, own->core->signer.fingerprint, &code);
+    if (before || !own->ended) return;
+    kith_rfc3339_text(code.time_ms, date);
+    kith__core_log(own->core, KITH_LOG_ERROR,
+                   code.waits ? "the recovery code that %s made on %.10s is not in force: another own device has to "
+                                "agree (`kith recovery accept` there)"
+                              : "the recovery code that %s made on %.10s is void: make a new one (`kith recovery new`)",
+                   code.by, date);
+}
+
 void kith__own_changed(kith_core *core)
 {
     struct own *own = core->own;
@@ -269,6 +287,7 @@ void kith__own_changed(kith_core *core)
     bool before = own->revoked;
     own->revoked = out_of_it(own);
     if (own->revoked && !before) core->hooks->revoked(core);
+    say_ended_code(own);
     own->tend = must_speak(own);
     if (own->tend) kith__own_start_job(own, NULL, NULL);
 }
@@ -287,6 +306,7 @@ kith_err kith__own_open(kith_core *core, kith_problem *problem)
                                         &founded, problem);
     if (!err) err = load(own, problem);
     own->revoked = !err && out_of_it(own);
+    if (!err) say_ended_code(own);
     if (!err && founded)
         kith__core_log(core, KITH_LOG_INFO,
                        "this device has founded a network of its own: own devices that were paired "

@@ -26,6 +26,7 @@ struct own {
     uint64_t appeals_ns;                  /* none before this */
     char told[KITH_REVOCATION_TEXT_SIZE]; /* that this device is revoked; "": not told so, or since then otherwise */
     bool revoked;                         /* the graph says so */
+    bool ended;                           /* the recovery code's paper is no good any more, and that was said */
 };
 
 typedef enum own_phase {

@@ -27,6 +27,7 @@
 #include "identity/device.h"
 #include "identity/fingerprint.h"
 #include "identity/graph.h"
+#include "identity/graph_derive.h"
 #include "identity/keys_file.h"
 #include "identity/master_file.h"
 #include "identity/seen.h"
@@ -163,11 +164,13 @@ typedef struct kith_home_author {
 } kith_home_author;
 typedef struct kith_recovery_change {
     bool in_force; /* the new code is, from now on */
-    /* A replacement that not every other device has agreed to: whose, and when. */
-    bool waiting;
+    /* A replacement that not every other device has agreed to: whose, and when; `several`: of more than one device. */
+    bool waiting, several;
     char waiting_by[KITH_NAME_SIZE];
     int64_t waiting_ms;
     uint8_t waiting_id[KITH_GRAPH_ID_SIZE];
+    bool ended; /* a code that was in force here is not any more (kith_graph_ended_code) */
+    kith_ended_code ended_code;
 } kith_recovery_change;
 /* `pair` is of the new code.  With the old code it is in force at once; without (NULL: it is lost, or there is none)
  * when every other own device has agreed.  CODE: not the old one; STATE: there is none; REVOKED: this device is no
@@ -175,8 +178,10 @@ typedef struct kith_recovery_change {
 KITH_MUST_CHECK kith_err kith_home_new_recovery(kith_home *home, const kith_home_author *who, const uint8_t *old_code,
                                                 const kith_recovery_public *pair, kith_recovery_change *out,
                                                 kith_problem *problem);
-/* Agree to the one that waits: *out says whose.  NOT_FOUND: none does; REVOKED. */
+/* Agree to the one that waits, which has this id: *out says whose.  NOT_FOUND: none does, or another; ARG: of several
+ * devices; REVOKED. */
 KITH_MUST_CHECK kith_err kith_home_accept_recovery(kith_home *home, const kith_home_author *who,
+                                                   const uint8_t id[static KITH_GRAPH_ID_SIZE],
                                                    kith_recovery_change *out, kith_problem *problem);
 KITH_MUST_CHECK kith_err kith_home_waiting_recovery(kith_home *home, kith_recovery_change *out, kith_problem *problem);
 

@@ -12,7 +12,8 @@ typedef struct renewal {
     kith_graph_entry self;
     const uint8_t *revoked; /* the UUID of a device that is to go; NULL */
     const char *why;
-    kith_graph_entry whom; /* it; of several that claim that UUID the first in order of admission */
+    const uint8_t *accepted; /* the id of the replacement that is agreed to; NULL */
+    kith_graph_entry whom;   /* it; of several that claim that UUID the first in order of admission */
     kith_recovery_change *out;
 } renewal;
 
@@ -108,27 +109,21 @@ static kith_err renew(kith_graph *graph, void *user)
     return err;
 }
 
-/* The newest replacement that waits for the consent of others; NONE. */
-static size_t waiting_of(const kith_graph *graph, const kith_verdict *verdict)
-{
-    size_t found = KITH_GRAPH_NONE;
-    for (size_t i = 0; i < kith_graph_count(graph); i++)
-        if (verdict->records[i].state == KITH_RECORD_WAITING &&
-            (found == KITH_GRAPH_NONE || kith_graph_depth(graph, i) > kith_graph_depth(graph, found)))
-            found = i;
-    return found;
-}
-
-static void describe_waiting(const kith_graph *graph, const kith_verdict *verdict, size_t index,
-                             kith_recovery_change *out)
+/* What there is to know of replacements. */
+static void describe_codes(const kith_graph *graph, const kith_verdict *verdict, const uint8_t *self,
+                           kith_recovery_change *out)
 {
     kith_record record;
-    kith_graph_record(graph, index, &record);
+    kith_waiting_code waiting;
+    out->ended = kith_graph_ended_code(graph, verdict, self, &out->ended_code);
+    out->waiting = kith_graph_waiting_code(graph, verdict, &waiting);
+    out->several = waiting.several;
+    if (!out->waiting) return;
+    kith_graph_record(graph, waiting.record, &record);
     const kith_member *by = kith_verdict_find(verdict, record.signer);
-    out->waiting = true;
     out->waiting_ms = record.time_ms;
     if (by) memcpy(out->waiting_by, by->entry.name, sizeof out->waiting_by);
-    memcpy(out->waiting_id, kith_graph_id(graph, index), sizeof out->waiting_id);
+    memcpy(out->waiting_id, kith_graph_id(graph, waiting.record), sizeof out->waiting_id);
 }
 
 static kith_err accept_record(kith_graph *graph, void *user)
@@ -136,20 +131,17 @@ static kith_err accept_record(kith_graph *graph, void *user)
     renewal *r = user;
     kith_verdict verdict = {0};
     const kith_graph_author author = author_of(r);
-    uint8_t id[KITH_GRAPH_ID_SIZE];
     kith_err err = kith_graph_judge(graph, &verdict);
     if (!err && !is_member(r, &verdict)) err = KITH_ERR_REVOKED;
-    size_t at = err ? KITH_GRAPH_NONE : waiting_of(graph, &verdict);
-    if (!err && at == KITH_GRAPH_NONE) err = KITH_ERR_NOT_FOUND;
-    if (!err) {
-        describe_waiting(graph, &verdict, at, r->out);
-        memcpy(id, r->out->waiting_id, sizeof id);
-        err = kith_graph_accept(graph, &author, id);
-    }
+    if (!err) describe_codes(graph, &verdict, r->self.fingerprint, r->out);
+    if (!err && (!r->out->waiting || memcmp(r->out->waiting_id, r->accepted, KITH_GRAPH_ID_SIZE) != 0))
+        err = KITH_ERR_NOT_FOUND;
+    if (!err && r->out->several) err = KITH_ERR_ARG;
+    if (!err) err = kith_graph_accept(graph, &author, r->accepted);
     kith_verdict_done(&verdict);
     if (!err) err = kith_graph_judge(graph, &verdict);
-    size_t left = err ? KITH_GRAPH_NONE : waiting_of(graph, &verdict);
-    if (!err) r->out->in_force = left == KITH_GRAPH_NONE;
+    size_t at = err ? KITH_GRAPH_NONE : kith_graph_find(graph, r->accepted);
+    if (!err) r->out->in_force = verdict.records[at].state == KITH_RECORD_GOOD;
     kith_verdict_done(&verdict);
     return err;
 }
@@ -168,7 +160,14 @@ static kith_err say_refused(const renewal *r, kith_err err, kith_problem *proble
                          "this is not the recovery code that is in force: if the paper is lost, say `--lost`");
     case KITH_ERR_STATE:
         return kith__say(problem, err, "there is no recovery code yet: none has to be given for a new one");
-    case KITH_ERR_NOT_FOUND: return kith__say(problem, err, "no new recovery code waits for this device's consent");
+    case KITH_ERR_NOT_FOUND:
+        return kith__say(problem, err,
+                         "no new recovery code waits for this device's consent, or another than was said");
+    case KITH_ERR_ARG:
+        return kith__say(
+            problem, err,
+            "several of your devices made a new recovery code: one of them may be in somebody else's hands. "
+            "Revoke it, or make one with the code that is in force");
     case KITH_ERR_LIMIT:
         return kith__say(
             problem, err,
@@ -254,11 +253,12 @@ kith_err kith_home_new_recovery(kith_home *home, const kith_home_author *who, co
     return err;
 }
 
-kith_err kith_home_accept_recovery(kith_home *home, const kith_home_author *who, kith_recovery_change *out,
+kith_err kith_home_accept_recovery(kith_home *home, const kith_home_author *who,
+                                   const uint8_t id[static KITH_GRAPH_ID_SIZE], kith_recovery_change *out,
                                    kith_problem *problem)
 {
     kith_recovery_change made = {0};
-    renewal r = {.who = who, .out = &made};
+    renewal r = {.who = who, .out = &made, .accepted = id};
     kith_err err = change(home, &r, accept_record, problem);
     if (!err) *out = made;
     return err;
@@ -267,13 +267,16 @@ kith_err kith_home_accept_recovery(kith_home *home, const kith_home_author *who,
 kith_err kith_home_waiting_recovery(kith_home *home, kith_recovery_change *out, kith_problem *problem)
 {
     kith_graph *graph = NULL;
+    kith_home_self self;
     kith_verdict verdict = {0};
     kith_recovery_change found = {0};
-    kith_err err = kith_home_load_graph(home, &graph, problem);
+    uint8_t fingerprint[KITH_FINGERPRINT_SIZE];
+    kith_err err = kith_home_load(home, &self, problem);
+    if (!err) err = kith_home_load_graph(home, &graph, problem);
     if (err) return err;
+    kith_fingerprint(self.device.id, self.public_key, fingerprint);
     if (kith_graph_count(graph)) err = kith_graph_judge(graph, &verdict);
-    size_t at = !err && verdict.records ? waiting_of(graph, &verdict) : KITH_GRAPH_NONE;
-    if (at != KITH_GRAPH_NONE) describe_waiting(graph, &verdict, at, &found);
+    if (!err && verdict.records) describe_codes(graph, &verdict, fingerprint, &found);
     kith_verdict_done(&verdict);
     kith_graph_free(graph);
     if (err) return kith__say_plain(problem, err);

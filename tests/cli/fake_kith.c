@@ -157,10 +157,9 @@ static long recovery_changes(const char *home)
     return n;
 }
 
-/* A code that another device made: "waiting" in the home. */
-static bool is_waiting(const char *home)
+static bool has_file(const char *home, const char *name)
 {
-    FILE *f = home_file(home, "waiting", "re");
+    FILE *f = home_file(home, name, "re");
     if (f) fclose(f);
     return f != NULL;
 }
@@ -176,8 +175,13 @@ kith_err kith_recovery(const char *home, kith_recovery_info *info, kith_problem 
     bool exists = has_recovery(home);
     *info = (kith_recovery_info){.size = sizeof *info, .exists = exists, .deposited = exists, .devices = exists};
     if (exists) info->created_ms = 1795490963123 + recovery_changes(home);
-    info->waiting = is_waiting(home);
+    info->waiting = has_file(home, "waiting"); /* a code that another device made */
     if (info->waiting) strcpy(info->waiting_by, "laptop");
+    if (info->waiting) strcpy(info->waiting_id, "00aa");
+    info->waiting_several = has_file(home, "several");
+    info->ended = has_file(home, "ended");
+    if (info->ended) strcpy(info->ended_by, "laptop");
+    if (info->ended) info->ended_ms = 1795490963123;
     return KITH_OK;
 }
 
@@ -210,10 +214,11 @@ kith_err kith_recovery_new(const char *home, const kith_recovery_options *o, kit
     return KITH_OK;
 }
 
-kith_err kith_recovery_accept(const char *home, const void *password, size_t size, bool *in_force,
+kith_err kith_recovery_accept(const char *home, const char *id, const void *password, size_t size, bool *in_force,
                               kith_problem *problem)
 {
     char name[KITH_NAME_TEXT], secret[128];
+    if (strcmp(id, "00aa") != 0) return problem_set(problem, KITH_ERR_NOT_FOUND, "another id than was shown");
     if (!read_identity(home, name, secret) || !right(secret, password, size))
         return problem_set(problem, KITH_ERR_PASSWORD, NULL);
     trace("accept");

@@ -844,6 +844,16 @@ def test_recovery():
     e, told = events(p.locked("--json", "recovery", "accept", "--yes").stdout)
     equal(e, {"event": "recovery_accepted", "in_force": True})
     equal(told["event"], "told")
+    (p.home / "several").write_text("")
+    has(p.locked("recovery", "accept", "--yes").stderr, "several of your devices")
+    equal(p.trace().count("accept\n"), 2)
+    equal(events(p.run("--json", "recovery").stdout)[0]["ended"], None)
+    (p.home / "ended").write_text("")
+    for words in (["recovery"], ["status", "--no-lan"], ["devices", "--no-lan"]):
+        r = p.run(*words)
+        has(r.stdout + r.stderr, "the recovery code that laptop made on 2026-11-24")
+    e = events(p.run("--json", "status", "--no-lan").stdout)[0]["recovery"]["ended"]
+    equal((e["by"], e["waits"]), ("laptop", False))
 
 
 def test_backup_and_restore():
@@ -904,7 +914,7 @@ def test_status():
     (p.home / "recovery").write_text("")
     has(p.run("status").stdout, "recovery     code of 2026-11-24T03:29:23Z, opens the keys of 1 device\n")
     (e,) = events(p.run("--json", "status").stdout)
-    equal(e["recovery"], {"exists": True, "deposited": True, "created_at": "2026-11-24T03:29:23Z", "devices": 1})
+    equal(e["recovery"], {"exists": True, "deposited": True, "created_at": "2026-11-24T03:29:23Z", "devices": 1, "ended": None})
     has(p.run("status").stdout, "up           no\n")
     (e,) = events(p.run("--json", "status").stdout)
     equal({k: e[k] for k in ("event", "name", "up", "relays", "addresses")},

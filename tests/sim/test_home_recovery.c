@@ -263,9 +263,14 @@ static void without_the_old_code_all_agree(void **state)
     assert_true(change.waiting);
     assert_string_equal(change.waiting_by, "two");
     const kith_home_author who = author(one, &seed);
-    assert_ok(kith_home_accept_recovery(one, &who, &change, &problem));
+    uint8_t id[KITH_GRAPH_ID_SIZE];
+    memcpy(id, change.waiting_id, sizeof id);
+    id[0] ^= 1; /* another than was shown: it came meanwhile */
+    assert_int_equal(kith_home_accept_recovery(one, &who, id, &change, &problem), KITH_ERR_NOT_FOUND);
+    id[0] ^= 1;
+    assert_ok(kith_home_accept_recovery(one, &who, id, &change, &problem));
     assert_true(change.in_force);
-    assert_int_equal(kith_home_accept_recovery(one, &who, &change, &problem), KITH_ERR_NOT_FOUND);
+    assert_int_equal(kith_home_accept_recovery(one, &who, id, &change, &problem), KITH_ERR_NOT_FOUND);
     kith_secret_free(seed);
     meet(one, two);
     in_force(one, new_code, 2);

@@ -255,11 +255,12 @@ static kith_err run_restore_other(world *w) { return restore(w, codes[0], "devic
 /* Device 1 has agreed already: this one is the last. */
 static kith_err run_accept(world *w)
 {
-    kith_recovery_change out;
+    kith_recovery_change shown, out;
     uint8_t *seed = unlocked(w);
     const kith_home_author who = {.seed = seed, .rng = &w->rng, .now_ms = NOW};
     if (!seed) return w->problem.err;
-    kith_err err = kith_home_accept_recovery(w->home, &who, &out, &w->problem);
+    kith_err err = kith_home_waiting_recovery(w->home, &shown, &w->problem);
+    if (!err) err = kith_home_accept_recovery(w->home, &who, shown.waiting_id, &out, &w->problem);
     kith_secret_free(seed);
     return err;
 }

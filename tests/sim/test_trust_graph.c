@@ -203,9 +203,15 @@ static void compare(world *w, const kith_graph *g)
     }
     if (n != o.member_count)
         fail_msg("seed %llu: %zu members, not %zu", (unsigned long long)w->seed, n, o.member_count);
-    for (size_t i = 0; i < o.count; i++) { /* a replacement that waits is one that counts, so far */
+    for (size_t i = 0; i < o.count; i++) { /* a replacement's state is asked below */
         size_t at = kith_graph_find(g, o.id[i]);
         bool good = v.records[at].state == KITH_RECORD_GOOD || v.records[at].state == KITH_RECORD_WAITING;
+        if (o.r[i].kind == KITH_RECORD_REPLACE && o.good[i]) {
+            bool refused = v.records[at].state == KITH_RECORD_VOID_REVOKED;
+            if (refused != o.refused[i] || (v.records[at].state == KITH_RECORD_GOOD) != o.in_force[i])
+                fail_msg("seed %llu: replacement %zu is %d", (unsigned long long)w->seed, i, (int)v.records[at].state);
+            continue;
+        }
         if (o.r[i].kind != KITH_RECORD_RESET && o.r[i].kind != KITH_RECORD_FOUND && good != o.good[i])
             fail_msg("seed %llu: record %zu of %d counts: %d", (unsigned long long)w->seed, i, (int)o.r[i].kind, good);
     }

@@ -28,6 +28,7 @@ typedef struct oracle {
     size_t member_count;
     size_t pair; /* KITH_GRAPH_NONE */
     bool good[ORACLE_MAX];
+    bool in_force[ORACLE_MAX], refused[ORACLE_MAX]; /* replacements: by a revocation of the maker */
 } oracle;
 
 static inline bool oracle_same(const uint8_t *a, const uint8_t *b) { return memcmp(a, b, 32) == 0; }
@@ -180,14 +181,16 @@ static inline bool oracle_differs(oracle *o, const uint8_t *device, size_t q, bo
 
 static inline bool oracle_in_force(oracle *o, size_t q)
 {
+    o->refused[q] = false;
     if (!oracle_valid(o, q, ORACLE_MAX)) return false;
     for (size_t w = 0; w < o->count; w++) {
         bool asked[ORACLE_MAX] = {false};
         if (!o->within[w] || o->r[w].kind != KITH_RECORD_REVOKE || !oracle_same(o->r[w].target, o->r[q].signer))
             continue;
         if (!oracle_counts(o, w)) continue;
-        if (oracle_differs(o, o->r[w].signer, q, oracle_says(o, o->r[w].signer, q, w), asked)) return false;
+        if (oracle_differs(o, o->r[w].signer, q, oracle_says(o, o->r[w].signer, q, w), asked)) o->refused[q] = true;
     }
+    if (o->refused[q]) return false;
     for (size_t i = 0; i < o->ranked_count; i++) {
         bool asked[ORACLE_MAX] = {false};
         if (!oracle_member(o, o->ranked[i])) continue;
@@ -231,6 +234,12 @@ static inline bool oracle_prefers(const oracle *o, size_t a, size_t b)
     return memcmp(o->id[a], o->id[b], 32) < 0;
 }
 
+static inline void oracle_replacements(oracle *o)
+{
+    for (size_t r = 0; r < o->count; r++)
+        if (o->within[r]) o->in_force[r] = o->r[r].kind == KITH_RECORD_REPLACE && oracle_in_force(o, r);
+}
+
 static inline void oracle_judge(oracle *o, const kith_graph *g)
 {
     oracle_read(o, g);
@@ -249,11 +258,13 @@ static inline void oracle_judge(oracle *o, const kith_graph *g)
         if (best == KITH_GRAPH_NONE) break;
         for (size_t i = 0; i < o->count; i++) o->within[i] &= o->past[best][i];
         oracle_begin_epoch(o);
+        oracle_replacements(o);
         for (size_t r = 0; r < o->count; r++)
             if (o->within[r])
                 o->good[r] = o->r[r].kind == KITH_RECORD_REVOKE ? oracle_counts(o, r) : oracle_valid(o, r, ORACLE_MAX);
         o->base = best;
     }
+    oracle_replacements(o);
     for (size_t r = 0; r < o->count; r++)
         if (o->within[r])
             o->good[r] = o->r[r].kind == KITH_RECORD_REVOKE ? oracle_counts(o, r) : oracle_valid(o, r, ORACLE_MAX);
@@ -262,7 +273,7 @@ static inline void oracle_judge(oracle *o, const kith_graph *g)
     const kith_record *b = &o->r[o->base];
     o->pair = b->kind == KITH_RECORD_FOUND && !b->has_pair ? KITH_GRAPH_NONE : o->base;
     for (size_t r = 0; r < o->count; r++)
-        if (o->within[r] && o->r[r].kind == KITH_RECORD_REPLACE && oracle_in_force(o, r)) o->pair = r;
+        if (o->within[r] && o->in_force[r]) o->pair = r;
 }
 
 #endif

@@ -391,31 +391,121 @@ static void of_two_resets(void **state)
 
 static kith_graph_author author_of(fixture *f, uint8_t n) { return world_author(&f->d[n]); }
 
+static size_t replace(fixture *f, kith_graph *g, uint8_t who, int pair)
+{
+    kith_graph_author a = author_of(f, who);
+    assert_ok(kith_graph_replace(g, &a, &f->pair[pair]));
+    return last(g);
+}
+
+static void accept_it(fixture *f, kith_graph *g, uint8_t who, size_t replacement)
+{
+    kith_graph_author a = author_of(f, who);
+    assert_ok(kith_graph_accept(g, &a, kith_graph_id(g, replacement)));
+}
+
 static void a_replacement_needs_all(void **state)
 {
     fixture *f = *state;
     kith_graph_author a = author_of(f, 2);
     assert_ok(kith_graph_replace(f->g, &a, &f->pair[1]));
-    size_t replace = last(f->g);
-    expect_record(f->g, replace, KITH_RECORD_WAITING, KITH_GRAPH_NONE);
+    size_t replacement = last(f->g);
+    expect_record(f->g, replacement, KITH_RECORD_WAITING, KITH_GRAPH_NONE);
     expect_pair(f->g, &f->pair[0]);
     for (uint8_t n = 1; n <= 4; n++) {
         if (n == 2) continue;
         expect_pair(f->g, &f->pair[0]);
         a = author_of(f, n);
-        assert_ok(kith_graph_accept(f->g, &a, kith_graph_id(f->g, replace)));
+        assert_ok(kith_graph_accept(f->g, &a, kith_graph_id(f->g, replacement)));
     }
-    expect_record(f->g, replace, KITH_RECORD_GOOD, KITH_GRAPH_NONE);
+    expect_record(f->g, replacement, KITH_RECORD_GOOD, KITH_GRAPH_NONE);
     expect_pair(f->g, &f->pair[1]);
     admit(f, f->g, 1, 5); /* who comes later comes to that */
     expect_pair(f->g, &f->pair[1]);
     /* The old code still resets, as it could by not knowing of the replacement. */
     kith_graph *b = branch(f);
-    reset(f, b, 4, replace, 1, 2, (uint8_t[]){4, 0});
+    reset(f, b, 4, replacement, 1, 2, (uint8_t[]){4, 0});
     expect_members(b, "4");
     reset(f, f->g, 3, 0, 0, 2, (uint8_t[]){3, 0});
     join(f->g, b);
     expect_members(f->g, "3");
+}
+
+static bool waiting(const kith_graph *g, size_t *record, bool *several)
+{
+    kith_verdict v;
+    kith_waiting_code code;
+    assert_ok(kith_graph_judge(g, &v));
+    bool waits = kith_graph_waiting_code(g, &v, &code);
+    kith_verdict_done(&v);
+    if (record) *record = code.record;
+    if (several) *several = code.several;
+    return waits;
+}
+
+/* Who is asked to agree is shown the one of the device that was let in first, and that there are others. */
+static void which_replacement_waits(void **state)
+{
+    fixture *f = *state;
+    size_t record;
+    bool several;
+    assert_false(waiting(f->g, &record, &several));
+    replace(f, f->g, 3, 1);
+    size_t second = replace(f, f->g, 3, 2);
+    assert_true(waiting(f->g, &record, &several));
+    assert_int_equal(record, second);
+    assert_false(several); /* a paper was lost */
+    replace(f, f->g, 4, 1);
+    assert_true(waiting(f->g, &record, &several));
+    assert_int_equal(record, second);
+    assert_true(several);
+    revoke(f, f->g, 1, 4);
+    assert_true(waiting(f->g, &record, &several));
+    assert_false(several);
+}
+
+static bool ended(const fixture *f, const kith_graph *g, uint8_t who, kith_ended_code *out)
+{
+    kith_verdict v;
+    assert_ok(kith_graph_judge(g, &v));
+    bool is = kith_graph_ended_code(g, &v, f->d[who].entry.fingerprint, out);
+    kith_verdict_done(&v);
+    return is;
+}
+
+/* A device that left its key for a code knows that the code ended, until there is a newer one. */
+static void a_code_that_ended(void **state)
+{
+    fixture *f = *state;
+    kith_ended_code code;
+    uint8_t deposit[KITH_DEPOSIT_SIZE] = {1};
+    kith_graph_author one = author_of(f, 1);
+    kith_graph *behind = branch(f);
+    size_t at = replace(f, f->g, 2, 1);
+    for (uint8_t n = 1; n <= 4; n++)
+        if (n != 2) accept_it(f, f->g, n, at);
+    assert_ok(kith_graph_deposit(f->g, &one, kith_graph_id(f->g, at), deposit));
+    assert_false(ended(f, f->g, 1, &code));
+    kith_graph *late = world_copy(behind);
+    admit(f, late, 4, 5); /* who was let in meanwhile has to agree */
+    world_merge(f->g, late);
+    assert_true(ended(f, f->g, 1, &code));
+    assert_true(code.waits);
+    accept_it(f, f->g, 5, at);
+    assert_false(ended(f, f->g, 1, &code));
+    revoke(f, behind, 4, 2); /* as if it had not heard */
+    join(f->g, behind);
+    kith_graph_free(late);
+    assert_true(ended(f, f->g, 1, &code));
+    assert_false(code.waits);
+    assert_string_equal(code.by, "device 2");
+    assert_int_equal(code.time_ms, 1000);
+    assert_false(ended(f, f->g, 4, &code)); /* it never had it */
+    at = replace(f, f->g, 1, 2);
+    assert_true(ended(f, f->g, 1, &code));
+    for (uint8_t n = 3; n <= 5; n++) accept_it(f, f->g, n, at);
+    expect_pair(f->g, &f->pair[2]);
+    assert_false(ended(f, f->g, 1, &code));
 }
 
 static void a_thief_cannot_replace(void **state)
@@ -423,10 +513,10 @@ static void a_thief_cannot_replace(void **state)
     fixture *f = *state;
     kith_graph_author a = author_of(f, 3);
     assert_ok(kith_graph_replace(f->g, &a, &f->pair[1]));
-    size_t replace = last(f->g);
-    assert_ok(kith_graph_accept(f->g, &a, kith_graph_id(f->g, replace)));
+    size_t replacement = last(f->g);
+    assert_ok(kith_graph_accept(f->g, &a, kith_graph_id(f->g, replacement)));
     expect_pair(f->g, &f->pair[0]);
-    reset(f, f->g, 3, replace, 1, 2, (uint8_t[]){3, 0}); /* its own code is in force nowhere */
+    reset(f, f->g, 3, replacement, 1, 2, (uint8_t[]){3, 0}); /* its own code is in force nowhere */
     expect_members(f->g, "1234");
     expect_record(f->g, last(f->g), KITH_RECORD_VOID_KEY, KITH_GRAPH_NONE);
     /* Those it lets in agree with it, the others are still asked. */
@@ -441,22 +531,10 @@ static void a_thief_cannot_replace(void **state)
     revoke(f, f->g, 1, 3); /* and a revoked one's is nothing, whoever agrees */
     for (uint8_t n = 1; n <= 4; n++) {
         a = author_of(f, n);
-        if (n != 3) assert_ok(kith_graph_accept(f->g, &a, kith_graph_id(f->g, replace)));
+        if (n != 3) assert_ok(kith_graph_accept(f->g, &a, kith_graph_id(f->g, replacement)));
     }
     expect_pair(f->g, &f->pair[0]);
-}
-
-static size_t replace(fixture *f, kith_graph *g, uint8_t who, int pair)
-{
-    kith_graph_author a = author_of(f, who);
-    assert_ok(kith_graph_replace(g, &a, &f->pair[pair]));
-    return last(g);
-}
-
-static void accept_it(fixture *f, kith_graph *g, uint8_t who, size_t replacement)
-{
-    kith_graph_author a = author_of(f, who);
-    assert_ok(kith_graph_accept(g, &a, kith_graph_id(g, replacement)));
+    assert_false(waiting(f->g, NULL, NULL));
 }
 
 /* Where its word came first: all others are out, what they let in is void, and it lets those in anew. */
@@ -649,6 +727,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_old_code_is_void, setup, teardown),
         cmocka_unit_test_setup_teardown(of_two_resets, setup, teardown),
         cmocka_unit_test_setup_teardown(a_replacement_needs_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(which_replacement_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_code_that_ended, setup, teardown),
         cmocka_unit_test_setup_teardown(a_thief_cannot_replace, setup, teardown),
         cmocka_unit_test_setup_teardown(nor_of_those_it_lets_in_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(hearing_of_a_replacement_is_not_agreeing, setup, teardown),
