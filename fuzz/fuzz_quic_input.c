@@ -202,10 +202,11 @@ static void send_probe(world *w, kith_reader *r, const kith_addr *from)
     kith_probe probe = {.kind = (kith_probe_kind)(kith_read_u8(r) % 5), .path = kith_read_u8(r)};
     if (!w->peer_conn || !w->peer_conn->established) return;
     kith_read_copy(r, probe.echo, 2);
+    size_t size = probe.kind % 2 ? sizeof out : KITH_PROBE_SIZE_MIN + probe.path;
     if (kith_probe_seal(w->peer_conn->probe_keys[0], w->peer_conn->probe_ids[0], w->peer_conn->probe_sent++, &probe,
-                        out))
+                        size, out))
         return;
-    give(w, true, from, &w->victim_addr, out, sizeof out);
+    give(w, true, from, &w->victim_addr, out, size);
 }
 
 /* ---- the victim's application ---- */

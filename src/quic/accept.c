@@ -38,7 +38,7 @@ static void negotiate_version(kith_quic *quic, const kith_packet *packet, const 
 {
     if (!kith_bucket_take(&quic->negotiations_sent, NGTCP2_SECONDS / ANSWERS_PER_SECOND, ANSWERS_PER_SECOND, quic->now))
         return;
-    kith_reply *reply = kith__quic_reply(quic, &packet->local, &packet->remote);
+    kith_reply *reply = kith__reply_new(quic, KITH_REPLY_STRANGER, NULL, &packet->local, &packet->remote);
     if (!reply) return;
     kith_writer w = kith_writer_of(reply->data, sizeof reply->data);
     uint8_t random;
@@ -67,7 +67,7 @@ static void send_retry(kith_quic *quic, const kith_packet *packet, const ngtcp2_
     if (kith_token_make(kith__quic_token_key(quic), nonce, &packet->remote, &original, &source, quic->now, token,
                         &token_size))
         return;
-    kith_reply *reply = kith__quic_reply(quic, &packet->local, &packet->remote);
+    kith_reply *reply = kith__reply_new(quic, KITH_REPLY_STRANGER, NULL, &packet->local, &packet->remote);
     if (!reply) return;
     kith_writer w = kith_writer_of(reply->data, sizeof reply->data);
     kith_write_u8(&w, 0xf0 | (nonce[0] & 0x0f));
@@ -114,7 +114,7 @@ static void reset_unknown(kith_quic *quic, const kith_packet *packet, const uint
     if (size <= RESET_SIZE_MIN ||
         !kith_bucket_take(&quic->resets_sent, NGTCP2_SECONDS / RESETS_PER_SECOND, RESETS_PER_SECOND, quic->now))
         return;
-    kith_reply *reply = kith__quic_reply(quic, &packet->local, &packet->remote);
+    kith_reply *reply = kith__reply_new(quic, KITH_REPLY_STRANGER, NULL, &packet->local, &packet->remote);
     if (!reply) return;
     reply->size = size - 1 < RESET_SIZE ? size - 1 : RESET_SIZE;
     kith_rng_bytes(&quic->rng, reply->data, reply->size);

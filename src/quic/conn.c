@@ -213,6 +213,7 @@ void kith__conn_destroy(kith_conn *conn)
     kith_quic *quic = conn->quic;
     kith_link *link;
     conn->state = KITH_CONN_DEAD;
+    kith__reply_forget(conn);
     while ((link = kith_list_first(&conn->streams))) kith__stream_destroy(KITH_OF(link, kith_stream, in_conn));
     kith__datagrams_done(conn);
     ngtcp2_conn_del(conn->ng);
@@ -271,7 +272,9 @@ static void linger(kith_conn *conn, kith_conn_state state)
 static void send_goodbye_as_reply(kith_conn *conn)
 {
     if (!conn->goodbye_due) return;
-    kith_reply *reply = kith__quic_reply(conn->quic, &conn->paths[conn->path].local, &conn->paths[conn->path].remote);
+    const kith_path *path = &conn->paths[conn->path];
+    kith_reply *reply = kith__reply_new(conn->quic, conn->held_by_user ? KITH_REPLY_GOODBYE : KITH_REPLY_STRANGER, NULL,
+                                        &path->local, &path->remote);
     if (!reply) return;
     memcpy(reply->data, conn->goodbye, conn->goodbye_size);
     reply->size = conn->goodbye_size;
@@ -408,18 +411,21 @@ void kith__conn_read(kith_conn *conn, const kith_packet *packet, const uint8_t *
     int known = kith__path_find(conn, &packet->local, &packet->remote);
     if (known < 0 && !conn->established) return; /* nobody moves during the handshake (RFC 9000 section 9) */
     ngtcp2_pkt_info info = {.ecn = packet->ecn & NGTCP2_ECN_MASK};
-    uint64_t authentic = conn->authentic;
-    const ngtcp2_path *path = &conn->quic->made_up[known < 0 ? conn->path : (uint32_t)known].path;
+    ngtcp2_path_storage memory;
+    uint64_t authentic = conn->authentic, newest = conn->newest;
+    uint32_t as = known < 0 ? kith__follow_as(conn, &packet->local, &packet->remote) : (uint32_t)known;
+    const ngtcp2_path *path = kith__path_made_up(conn, as, &memory);
     int rv = ngtcp2_conn_read_pkt(conn->ng, path, &info, datagram, size, conn->quic->now);
+    bool there = known >= 0 || kith__follow_tried(conn, as);
     if (conn->authentic != authentic) {
         conn->received_bytes += size;
         conn->last_received_ns = conn->quic->now;
         conn->owed_ns = 0;
         conn->silent_said = false;
-        if (known >= 0)
-            conn->paths[known].used_ns = conn->quic->now;
-        else
-            kith__paths_stranger(conn, &packet->local, &packet->remote);
+        if (there)
+            conn->paths[as].used_ns = conn->paths[as].heard_ns = conn->quic->now;
+        else if (conn->newest != newest)
+            kith__paths_stranger(conn, &packet->local, &packet->remote, size);
     }
     apply_stops(conn);
     kith__conn_dirty(conn);

@@ -51,9 +51,8 @@ static kith_err make_maps(kith_quic *quic)
         kith_err err = kith_idmap_new(key, maps[i]);
         if (err) return err;
     }
-    quic->replies = kith_calloc(KITH_REPLIES_MAX, sizeof *quic->replies);
     quic->held.data = kith_malloc(quic->packet_max);
-    return quic->replies && quic->held.data ? KITH_OK : KITH_ERR_NOMEM;
+    return quic->held.data ? KITH_OK : KITH_ERR_NOMEM;
 }
 
 kith_err kith_quic_new(const kith_quic_config *config, kith_quic **out)
@@ -65,7 +64,8 @@ kith_err kith_quic_new(const kith_quic_config *config, kith_quic **out)
     if (err) return err;
     kith_quic *quic = kith_calloc(1, sizeof *quic);
     if (!quic) return KITH_ERR_NOMEM;
-    kith_list *lists[] = {&quic->conns, &quic->dirty, &quic->conn_events, &quic->stream_events, &quic->closed};
+    kith_list *lists[] = {&quic->conns,         &quic->dirty,  &quic->conn_events,
+                          &quic->stream_events, &quic->closed, &quic->replies};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) kith_list_init(lists[i]);
     quic->accept = config->accept;
     quic->always_retry = config->always_retry;
@@ -98,7 +98,7 @@ void kith_quic_free(kith_quic *quic)
     kith_idmap_free(quic->cids);
     kith_idmap_free(quic->resets);
     kith_idmap_free(quic->probes);
-    kith_free(quic->replies);
+    kith__reply_done(quic);
     kith_free(quic->held.data);
     kith_secret_free(quic->secrets);
     kith_rng_done(&quic->rng);
@@ -113,16 +113,6 @@ kith_err kith_quic_dial(kith_quic *quic, const kith_addr *remote, const uint8_t 
 }
 
 /* ---- input ---- */
-
-kith_reply *kith__quic_reply(kith_quic *quic, const kith_addr *local, const kith_addr *remote)
-{
-    if (quic->reply_count == KITH_REPLIES_MAX) return NULL;
-    kith_reply *reply = &quic->replies[(quic->reply_first + quic->reply_count++) % KITH_REPLIES_MAX];
-    reply->local = *local;
-    reply->remote = *remote;
-    reply->size = 0;
-    return reply;
-}
 
 static void long_packet(kith_quic *quic, const kith_packet *packet, uint8_t *datagram, size_t size)
 {
@@ -196,23 +186,6 @@ void kith_quic_too_big(kith_quic *quic, const kith_addr *remote, size_t size)
 
 /* ---- output ---- */
 
-static bool output_reply(kith_quic *quic, kith_packet *out)
-{
-    while (quic->reply_count) {
-        kith_reply *reply = &quic->replies[quic->reply_first];
-        quic->reply_first = (quic->reply_first + 1) % KITH_REPLIES_MAX;
-        quic->reply_count--;
-        if (!reply->size) continue;
-        out->local = reply->local;
-        out->remote = reply->remote;
-        out->ecn = 0;
-        out->size = out->segment = reply->size;
-        memcpy(out->data, reply->data, reply->size);
-        return true;
-    }
-    return false;
-}
-
 static bool output_held(kith_quic *quic, kith_packet *out)
 {
     if (!quic->held.there) return false;
@@ -229,7 +202,7 @@ bool kith_quic_output(kith_quic *quic, kith_packet *out, uint64_t now_ns)
 {
     kith_link *link;
     kith__quic_clock(quic, now_ns);
-    if (output_reply(quic, out) || output_held(quic, out)) return true;
+    if (kith__reply_output(quic, out) || output_held(quic, out)) return true;
     while ((link = kith_list_first(&quic->dirty))) {
         kith_conn *conn = KITH_OF(link, kith_conn, in_dirty);
         bool some = !conn->doomed && kith__conn_output(conn, out);
@@ -244,7 +217,7 @@ bool kith_quic_output(kith_quic *quic, kith_packet *out, uint64_t now_ns)
             kith__conn_set_deadline(conn);
     }
     /* The last ones may have left goodbyes. */
-    return output_reply(quic, out);
+    return kith__reply_output(quic, out);
 }
 
 /* ---- time ---- */

@@ -9,7 +9,7 @@
  * A NAT that rebinds shows as authentic QUIC packets from an address that is no path's.  They count (under the current
  * path), and the address is sent a CHALLENGE, which the peer answers with CONFIRM.  A CHALLENGE is answered only when
  * it comes from an address we send to: who replays packets from elsewhere, or relays challenges, does not get our
- * traffic. */
+ * traffic.  Whoever knows no probes is followed as RFC 9000 has it, by ngtcp2: follow.c. */
 #include "quic/state.h"
 
 #include "quic/probe.h"
@@ -21,6 +21,7 @@
 #define PROBE_AGAIN_NS     UINT64_C(100000000) /* the first repetition of an ASK; doubled each time up to */
 #define PROBE_AGAIN_MAX_NS UINT64_C(400000000)
 #define CHALLENGE_AGAIN_NS UINT64_C(250000000)
+#define AMPLIFICATION      3  /* RFC 9000 section 8.1 */
 #define ANSWERS_PER_SECOND 20 /* to one connection's ASKs and CHALLENGEs */
 #define WINDOW             64
 
@@ -41,10 +42,35 @@ void kith__paths_make_up(kith_quic *quic)
 
 uint32_t kith__path_number(const ngtcp2_path *path)
 {
-    struct sockaddr_in local;
-    memcpy(&local, path->local.addr, sizeof local);
-    uint32_t number = (uint32_t)ntohs(local.sin_port) - VIRTUAL_PORT;
+    struct sockaddr_in remote;
+    memcpy(&remote, path->remote.addr, sizeof remote);
+    uint32_t number = (uint32_t)ntohs(remote.sin_port) - VIRTUAL_PORT;
     return number < KITH_CONN_PATHS_MAX ? number : 0;
+}
+
+/* The number whose made-up local address, or the peer's IP, this one shares. */
+static uint32_t shares(uint8_t with, uint32_t own) { return with ? with - 1u : own; }
+
+const ngtcp2_path *kith__path_made_up(const kith_conn *conn, uint32_t number, ngtcp2_path_storage *memory)
+{
+    const kith_path *path = &conn->paths[number];
+    const ngtcp2_path_storage *made_up = conn->quic->made_up;
+    if (!path->local_of && !path->ip_of) return &made_up[number].path;
+    struct sockaddr_in remote;
+    const ngtcp2_addr *local = &made_up[shares(path->local_of, number)].path.local,
+                      *ip = &made_up[shares(path->ip_of, number)].path.remote;
+    memcpy(&remote, ip->addr, sizeof remote);
+    remote.sin_port = htons((uint16_t)(VIRTUAL_PORT + number));
+    ngtcp2_path_storage_init(memory, local->addr, local->addrlen, (const struct sockaddr *)&remote, sizeof remote,
+                             NULL);
+    return &memory->path;
+}
+
+void kith__path_share(kith_conn *conn, uint32_t number, uint32_t with, bool ip)
+{
+    kith_path *path = &conn->paths[number];
+    path->local_of = (uint8_t)(shares(conn->paths[with].local_of, with) + 1);
+    if (ip) path->ip_of = (uint8_t)(shares(conn->paths[with].ip_of, with) + 1);
 }
 
 /* ---- real ones ---- */
@@ -92,17 +118,25 @@ static bool is_a_remote(const kith_conn *conn, const kith_addr *remote)
     return false;
 }
 
-static void moved(kith_conn *conn) { kith__event_conn(conn, KITH_QUIC_MOVED); }
+static void moved(kith_conn *conn)
+{
+    conn->path_said = conn->path;
+    kith__event_conn(conn, KITH_QUIC_MOVED);
+}
 
 void kith__paths_follow(kith_conn *conn)
 {
     if (conn->state != KITH_CONN_LIVE) return;
     uint32_t now = kith__path_number(ngtcp2_conn_get_path(conn->ng));
-    if (now == conn->path) return;
-    conn->path = now;
-    conn->unanswered_ns = 0;
-    conn->paths[now].used_ns = conn->quic->now;
-    moved(conn);
+    if (now != conn->path) {
+        if (conn->paths[conn->path].good) conn->followed = conn->path;
+        conn->path = now;
+        conn->unanswered_ns = 0;
+        conn->paths[now].used_ns = conn->quic->now;
+        conn->unproven = !conn->dialler && !conn->paths[now].good;
+    }
+    /* Who only says to be there may be gone again. */
+    if (!conn->unproven && conn->path != conn->path_said) moved(conn);
 }
 
 kith_err kith__paths_established(kith_conn *conn)
@@ -120,12 +154,14 @@ kith_err kith__paths_established(kith_conn *conn)
 
 /* ---- sending probes ---- */
 
-static void send_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote, const kith_probe *probe)
+static void send_probe(kith_conn *conn, const kith_addr *local, const kith_addr *remote, const kith_probe *probe,
+                       size_t size)
 {
-    kith_reply *reply = kith__quic_reply(conn->quic, local, remote);
+    kith_reply *reply = kith__reply_new(conn->quic, KITH_REPLY_PROBE, conn, local, remote);
     if (!reply) return;
-    if (kith_probe_seal(conn->probe_keys[0], conn->probe_ids[0], conn->probe_sent++, probe, reply->data) == KITH_OK)
-        reply->size = KITH_PROBE_SIZE;
+    if (kith_probe_seal(conn->probe_keys[0], conn->probe_ids[0], conn->probe_sent++, probe, size, reply->data) ==
+        KITH_OK)
+        reply->size = size;
 }
 
 static void ask(kith_conn *conn, uint32_t number)
@@ -136,23 +172,23 @@ static void ask(kith_conn *conn, uint32_t number)
     path->asked_ns = conn->quic->now;
     path->again_ns = conn->quic->now + path->back_off_ns;
     if (path->back_off_ns < PROBE_AGAIN_MAX_NS) path->back_off_ns *= 2;
-    send_probe(conn, &path->local, &path->remote, &probe);
+    send_probe(conn, &path->local, &path->remote, &probe, KITH_PROBE_SIZE);
 }
 
-/* A free number of ours (the dialler's are even), else the one that was of no use for longest. */
-static int pick_number(const kith_conn *conn)
+int kith__path_pick(const kith_conn *conn)
 {
     int best = -1;
     for (uint32_t i = conn->dialler ? 0 : 1; i < KITH_CONN_PATHS_MAX; i += 2) {
         const kith_path *path = &conn->paths[i];
+        bool lately = path->used_ns && conn->quic->now - path->used_ns < KITH_CONN_PROBE_NS;
+        if (i == conn->path || path->probing || lately) continue;
         if (!path->used) return (int)i;
-        if (i == conn->path || path->probing || conn->quic->now - path->used_ns < KITH_CONN_PROBE_NS) continue;
         if (best < 0 || path->used_ns < conn->paths[best].used_ns) best = (int)i;
     }
     return best;
 }
 
-static void in_use(kith_conn *conn, uint32_t number)
+void kith__path_in_use(kith_conn *conn, uint32_t number)
 {
     if (conn->path_end <= number) conn->path_end = number + 1;
 }
@@ -162,7 +198,7 @@ void kith_conn_pin(kith_conn *conn) { conn->pinned = true; }
 static void begin_probe(kith_conn *conn, uint32_t number)
 {
     kith_path *path = &conn->paths[number];
-    in_use(conn, number);
+    kith__path_in_use(conn, number);
     path->used_ns = path->first_ns = conn->quic->now;
     path->probing = true;
     path->back_off_ns = PROBE_AGAIN_NS;
@@ -174,7 +210,7 @@ static void begin_probe(kith_conn *conn, uint32_t number)
 kith_err kith_conn_restart(kith_conn *conn, uint64_t now_ns)
 {
     kith__quic_clock(conn->quic, now_ns);
-    int number = pick_number(conn);
+    int number = kith__path_pick(conn);
     if (!conn->dialler || conn->state != KITH_CONN_LIVE || !conn->established) return KITH_ERR_STATE;
     if (number < 0) return KITH_ERR_LIMIT;
     const kith_path *now = &conn->paths[conn->path];
@@ -193,7 +229,7 @@ kith_err kith_conn_probe(kith_conn *conn, const kith_addr *local, const kith_add
     if (conn->state != KITH_CONN_LIVE || !conn->established) return KITH_ERR_STATE;
     int found = kith__path_find(conn, local, remote);
     if (found < 0) {
-        found = pick_number(conn);
+        found = kith__path_pick(conn);
         if (found < 0) return KITH_ERR_LIMIT;
         conn->paths[found] = (kith_path){.used = true, .local = *local, .remote = *remote};
     }
@@ -253,37 +289,60 @@ void kith__paths_expire(kith_conn *conn)
 
 /* ---- who proves an address ---- */
 
-/* The slot for this address, a free one, or one that waits in vain; NULL: it was challenged a moment ago, or all are
- * busy. */
-static kith_rebind *rebind_slot(kith_conn *conn, const kith_addr *local, const kith_addr *remote, bool again)
+kith_rebind *kith__rebind_find(kith_conn *conn, const kith_addr *local, const kith_addr *remote)
 {
-    kith_rebind *free_one = NULL;
     for (size_t i = 0; i < KITH_REBINDS_MAX; i++) {
         kith_rebind *r = &conn->rebinds[i];
-        bool stale = !r->used || conn->quic->now - r->asked_ns >= CHALLENGE_AGAIN_NS;
-        if (r->used && same_place(&r->local, &r->remote, local, remote)) return stale || again ? r : NULL;
-        if (stale && (!free_one || !r->used || (free_one->used && r->asked_ns < free_one->asked_ns))) free_one = r;
+        if (r->used && same_place(&r->local, &r->remote, local, remote)) return r;
     }
-    return free_one;
+    return NULL;
 }
 
-static kith_rebind *challenge(kith_conn *conn, const kith_addr *local, const kith_addr *remote, uint32_t path,
-                              bool again)
+/* The slot of this address, a free one, or the one that was quiet for longest; NULL: all are busy. */
+static kith_rebind *rebind_slot(kith_conn *conn, const kith_addr *local, const kith_addr *remote)
 {
-    kith_rebind *r = rebind_slot(conn, local, remote, again);
-    if (!r) return NULL;
-    *r = (kith_rebind){.used = true, .local = *local, .remote = *remote, .path = path, .asked_ns = conn->quic->now};
-    kith_rng_bytes(&conn->quic->rng, r->token, sizeof r->token);
+    kith_rebind *r = kith__rebind_find(conn, local, remote), *best = NULL;
+    for (size_t i = 0; i < KITH_REBINDS_MAX && !r; i++) {
+        kith_rebind *other = &conn->rebinds[i];
+        if (other->used && conn->quic->now - other->last_ns < CHALLENGE_AGAIN_NS) continue;
+        if (!best || !other->used || (best->used && other->last_ns < best->last_ns)) best = other;
+    }
+    if (!r && !best) return NULL;
+    if (!r) {
+        r = best;
+        *r = (kith_rebind){.used = true, .local = *local, .remote = *remote, .first_ns = conn->quic->now};
+    }
+    r->last_ns = conn->quic->now;
     return r;
 }
 
-void kith__paths_stranger(kith_conn *conn, const kith_addr *local, const kith_addr *remote)
+static void draw_token(kith_conn *conn, kith_rebind *r, uint32_t path)
 {
-    kith_rebind *r = challenge(conn, local, remote, conn->path, false);
+    r->path = path;
+    r->asked_ns = conn->quic->now;
+    kith_rng_bytes(&conn->quic->rng, r->token, sizeof r->token);
+}
+
+/* At most three times what came from there (RFC 9000 section 8.1), whatever the connection may send elsewhere. */
+static size_t challenge_size(const kith_rebind *r)
+{
+    uint64_t left = AMPLIFICATION * r->received - r->sent;
+    if (left < KITH_PROBE_SIZE_MIN) return 0;
+    return left < KITH_PROBE_SIZE ? (size_t)left : KITH_PROBE_SIZE;
+}
+
+void kith__paths_stranger(kith_conn *conn, const kith_addr *local, const kith_addr *remote, size_t size)
+{
+    kith_rebind *r = rebind_slot(conn, local, remote);
     if (!r) return;
+    r->received += size;
+    size = challenge_size(r);
+    if (!size || (r->asked_ns && conn->quic->now - r->asked_ns < CHALLENGE_AGAIN_NS)) return;
+    draw_token(conn, r, conn->path);
+    r->sent += size;
     kith_probe probe = {.kind = KITH_PROBE_CHALLENGE, .path = (uint8_t)r->path};
     memcpy(probe.token, r->token, sizeof probe.token);
-    send_probe(conn, local, remote, &probe);
+    send_probe(conn, local, remote, &probe, size);
 }
 
 static void on_ask(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
@@ -291,21 +350,23 @@ static void on_ask(kith_conn *conn, const kith_packet *packet, const kith_probe 
     if (!kith_bucket_take(&conn->probes_answered, NGTCP2_SECONDS / ANSWERS_PER_SECOND, ANSWERS_PER_SECOND,
                           conn->quic->now))
         return;
-    kith_rebind *r = challenge(conn, &packet->local, &packet->remote, in->path, true);
+    kith_rebind *r = rebind_slot(conn, &packet->local, &packet->remote);
+    if (r) draw_token(conn, r, in->path);
     kith_probe out = {.kind = KITH_PROBE_ANSWER, .path = in->path};
     memcpy(out.echo, in->token, sizeof out.echo);
     if (r) memcpy(out.token, r->token, sizeof out.token);
-    send_probe(conn, &packet->local, &packet->remote, &out);
+    send_probe(conn, &packet->local, &packet->remote, &out, KITH_PROBE_SIZE);
     if (kith_addr_equal(&packet->remote, &conn->paths[conn->path].remote)) return;
     conn->asked_from = packet->remote;
     kith__event_conn(conn, KITH_QUIC_ASKED);
 }
 
-static void confirm(kith_conn *conn, const kith_path *path, const kith_probe *in)
+/* As large as what it answers. */
+static void confirm(kith_conn *conn, const kith_path *path, const kith_probe *in, size_t size)
 {
     kith_probe out = {.kind = KITH_PROBE_CONFIRM, .path = in->path};
     memcpy(out.echo, in->token, sizeof out.echo);
-    send_probe(conn, &path->local, &path->remote, &out);
+    send_probe(conn, &path->local, &path->remote, &out, size);
 }
 
 static void on_answer(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
@@ -314,7 +375,7 @@ static void on_answer(kith_conn *conn, const kith_packet *packet, const kith_pro
     if (!path->used || !kith_addr_equal(&path->remote, &packet->remote) ||
         memcmp(path->token, in->echo, sizeof path->token) != 0)
         return;
-    confirm(conn, path, in);
+    confirm(conn, path, in, KITH_PROBE_SIZE);
     if (!path->probing) return;
     path->probing = false;
     path->good = true;
@@ -326,7 +387,7 @@ static void on_answer(kith_conn *conn, const kith_packet *packet, const kith_pro
     if (kith_conn_move(conn, in->path, true, conn->quic->now)) path->used_ns = 0; /* then it waits for its timers */
 }
 
-static void on_challenge(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
+static void on_challenge(kith_conn *conn, const kith_packet *packet, const kith_probe *in, size_t size)
 {
     if (!is_a_remote(conn, &packet->remote)) return;
     if (!kith_bucket_take(&conn->probes_answered, NGTCP2_SECONDS / ANSWERS_PER_SECOND, ANSWERS_PER_SECOND,
@@ -334,7 +395,7 @@ static void on_challenge(kith_conn *conn, const kith_packet *packet, const kith_
         return;
     int found = kith__path_find(conn, &packet->local, &packet->remote);
     kith_path any = {.remote = packet->remote};
-    confirm(conn, found < 0 ? &any : &conn->paths[found], in);
+    confirm(conn, found < 0 ? &any : &conn->paths[found], in, size);
 }
 
 static void on_confirm(kith_conn *conn, const kith_packet *packet, const kith_probe *in)
@@ -350,12 +411,12 @@ static void on_confirm(kith_conn *conn, const kith_packet *packet, const kith_pr
         path->good = true;
         if (!changed || conn->pinned) return;
         path->used = true;
-        in_use(conn, r->path);
+        kith__path_in_use(conn, r->path);
         path->since_ns = conn->quic->now;
         path->cap = 0;
         path->local = r->local;
         path->remote = r->remote;
-        if (r->path == conn->path) moved(conn);
+        if (r->path == conn->path_said) moved(conn);
         kith__conn_dirty(conn);
         return;
     }
@@ -385,12 +446,12 @@ void kith__paths_input(kith_quic *quic, const kith_packet *packet, const uint8_t
     const uint8_t *id = kith_probe_id(datagram, size);
     kith_conn *conn = id ? kith_idmap_find(quic->probes, id, KITH_PROBE_ID_SIZE) : NULL;
     if (!conn || conn->state != KITH_CONN_LIVE) return;
-    if (kith_probe_open(conn->probe_keys[1], datagram, &number, &probe) || number == UINT64_MAX) return;
+    if (kith_probe_open(conn->probe_keys[1], datagram, size, &number, &probe) || number == UINT64_MAX) return;
     if (probe.path >= KITH_CONN_PATHS_MAX || !fresh(conn, number)) return;
     switch (probe.kind) {
     case KITH_PROBE_ASK: on_ask(conn, packet, &probe); break;
     case KITH_PROBE_ANSWER: on_answer(conn, packet, &probe); break;
-    case KITH_PROBE_CHALLENGE: on_challenge(conn, packet, &probe); break;
+    case KITH_PROBE_CHALLENGE: on_challenge(conn, packet, &probe, size); break;
     case KITH_PROBE_CONFIRM: on_confirm(conn, packet, &probe); break;
     }
     kith__conn_dirty(conn);
@@ -428,6 +489,7 @@ kith_err kith_conn_move(kith_conn *conn, uint32_t number, bool dead, uint64_t no
 void kith__paths_validated(kith_conn *conn, const ngtcp2_path *validated, bool ok)
 {
     uint32_t number = kith__path_number(validated);
+    if (!conn->dialler) kith__follow_validated(conn, number, ok);
     if (!conn->moving || number != conn->moving_to) return;
     conn->moving = false;
     conn->paths[number].good = ok;

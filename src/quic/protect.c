@@ -32,6 +32,13 @@ static void noise_nonce(const uint8_t *ngtcp2_nonce, uint8_t out[static KITH_AEA
     for (int i = 0; i < 8; i++) out[4 + i] = ngtcp2_nonce[11 - i];
 }
 
+static uint64_t packet_number(const uint8_t *ngtcp2_nonce)
+{
+    uint64_t number = 0;
+    for (int i = 4; i < 12; i++) number = number << 8 | ngtcp2_nonce[i];
+    return number;
+}
+
 /* Integrity of a Retry: ngtcp2 asks us to seal nothing with {id size, original id, packet} as additional data. */
 static int retry_tag(const kith_packet_key *key, const uint8_t *data, size_t size, uint8_t *tag)
 {
@@ -78,8 +85,10 @@ static int decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead, const ngtcp2_c
     noise_nonce(nonce, n);
     if (kith_aead_open(key->aead, n, header, aadlen, ciphertext, ciphertextlen, dest)) return NGTCP2_ERR_DECRYPT;
     key->conn->authentic++;
-    if (key->level == KITH_LEVEL_ONE_RTT)
-        kith_frames_find_stops(dest, ciphertextlen - KITH_AEAD_TAG_SIZE, note_stop, key->conn);
+    if (key->level != KITH_LEVEL_ONE_RTT) return 0;
+    uint64_t number = packet_number(nonce);
+    if (number >= key->conn->newest) key->conn->newest = number + 1;
+    kith_frames_find_stops(dest, ciphertextlen - KITH_AEAD_TAG_SIZE, note_stop, key->conn);
     return 0;
 }
 

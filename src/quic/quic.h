@@ -70,7 +70,7 @@ typedef enum kith_quic_event_kind {
     KITH_QUIC_RESET,    /* stream: the peer gave up sending (code); what was not consumed yet is gone */
     KITH_QUIC_STOPPED,  /* stream: the peer does not want more (code); our side was reset with that code */
     KITH_QUIC_PATH, /* conn: a probe asked for by kith_conn_probe was answered (path, rtt_ns), or not (err = TIMEOUT) */
-    KITH_QUIC_MOVED,  /* conn: it now runs over `path` (we migrated, or the peer's address changed) */
+    KITH_QUIC_MOVED,  /* conn: it now runs over `path` (we migrated, or the peer's address changed and was proved) */
     KITH_QUIC_ASKED,  /* conn: the peer's probe came from `remote`, which is not where packets go now */
     KITH_QUIC_SILENT, /* conn: nothing came since what was sent KITH_CONN_SILENT_* ago, which wants an answer; once for
                          each silence */

@@ -22,17 +22,28 @@
     16 /* random destination of a client's first Initial (RFC 9000 section 7.2 wants 8 or more) */
 #define KITH_INITIAL_SIZE_MIN 1200 /* RFC 9000 section 14.1; also what every path must carry */
 #define KITH_CLOSE_PTOS       3    /* RFC 9000 section 10.2 */
-#define KITH_REPLIES_MAX      32   /* stateless answers waiting to be sent */
+#define KITH_STRANGERS_MAX    32 /* answers to those who have no connection that wait to be sent; the next is dropped */
+#define KITH_PROBES_MAX       8  /* probes of one connection that wait to be sent; likewise */
 #define KITH_REPLY_SIZE_MAX   1200
 #define KITH_STOPS_MAX        16 /* STOP_SENDING frames noted from one datagram; the rest is noticed when we write */
 #define KITH_REBINDS_MAX      4  /* addresses being challenged at a time */
 
 /* ---- the endpoint ---- */
 
-/* A datagram that belongs to no connection (any more). */
+/* A datagram that ngtcp2 did not make.  Strangers' have places of their own, and so has each connection: nobody can
+ * take those of others. */
+typedef enum kith_reply_kind {
+    KITH_REPLY_STRANGER, /* to somebody without a connection, or whose handshake failed */
+    KITH_REPLY_PROBE,
+    KITH_REPLY_GOODBYE, /* of a connection that its owner freed before it went out: one each, never dropped */
+} kith_reply_kind;
+
 typedef struct kith_reply {
+    kith_link in_replies;
+    kith_reply_kind kind;
+    kith_conn *conn; /* PROBE: whose */
     kith_addr local, remote;
-    size_t size;
+    size_t size; /* 0: it came to nothing */
     uint8_t data[KITH_REPLY_SIZE_MAX];
 } kith_reply;
 
@@ -56,8 +67,8 @@ struct kith_quic {
     kith_list conns, dirty, conn_events, stream_events, closed;
     size_t conn_count, half_open;
     kith_deadlines deadlines;
-    kith_reply *replies; /* a ring */
-    size_t reply_first, reply_count;
+    kith_list replies; /* of kith_reply, in the order of their making */
+    size_t strangers_waiting;
     kith_bucket resets_sent, negotiations_sent, retries_sent;
     kith_held held;
     kith_spares spares;
@@ -71,6 +82,8 @@ typedef struct kith_path {
     bool used;
     kith_addr local, remote;
     size_t cap; /* largest datagram; 0: no limit of the path's own */
+    /* The made-up local address is that of this number less one, and so is the peer's made-up IP; 0: its own. */
+    uint8_t local_of, ip_of;
     /* a probe of ours */
     bool probing;
     bool good;         /* one was answered since the addresses are these */
@@ -79,7 +92,8 @@ typedef struct kith_path {
     bool report;       /* a PATH event is due */
     kith_err report_err;
     uint64_t first_ns, asked_ns, again_ns, back_off_ns, rtt_ns;
-    uint64_t used_ns; /* last */
+    uint64_t used_ns;  /* last */
+    uint64_t heard_ns; /* an authentic packet came from there */
     uint8_t token[KITH_PROBE_TOKEN_SIZE];
 } kith_path;
 
@@ -87,8 +101,9 @@ typedef struct kith_path {
 typedef struct kith_rebind {
     bool used;
     kith_addr local, remote;
-    uint32_t path; /* that moves there */
-    uint64_t asked_ns;
+    uint32_t path;                        /* that moves there */
+    uint64_t first_ns, last_ns, asked_ns; /* heard from; asked who it is */
+    uint64_t received, sent;              /* bytes, of packets that count and of challenges */
     uint8_t token[KITH_PROBE_TOKEN_SIZE];
 } kith_rebind;
 
@@ -167,6 +182,7 @@ struct kith_conn {
     kith_datagrams datagrams_out, datagrams_in;
     /* counters */
     uint64_t sent_bytes, received_bytes, last_received_ns, authentic;
+    uint64_t newest;        /* 1-RTT packet number received, plus one */
     uint64_t unanswered_ns; /* the first large packet sent since stream bytes were acknowledged; 0: none */
     uint64_t owed_ns;       /* the first packet sent that wants an answer, since one came; 0: none */
     bool silent_said;
@@ -174,9 +190,12 @@ struct kith_conn {
     /* paths */
     kith_addr asked_from; /* of the ASKED event */
     kith_path paths[KITH_CONN_PATHS_MAX];
-    uint32_t path_end; /* no number from here on is used */
-    uint32_t path;     /* current */
-    bool pinned;       /* kith_conn_pin */
+    uint32_t path_end;  /* no number from here on is used */
+    uint32_t path;      /* current */
+    uint32_t path_said; /* the last that MOVED told of */
+    bool unproven;      /* ngtcp2 went over to `path` and waits for an answer from there */
+    uint32_t followed;  /* then: the path from which it went, and goes back when there is none */
+    bool pinned;        /* kith_conn_pin */
     bool moving;
     uint32_t moving_to;
     uint64_t moved_ns;
@@ -186,6 +205,7 @@ struct kith_conn {
     uint64_t probe_sent, probe_highest,
         probe_window; /* numbers used; received: the highest and 64 below it (RFC 6479) */
     kith_bucket probes_answered;
+    size_t probes_waiting; /* among the endpoint's replies */
 };
 
 /* ---- streams ---- */
@@ -214,11 +234,18 @@ struct kith_stream {
 
 /* ---- endpoint.c ---- */
 void kith__quic_clock(kith_quic *quic, uint64_t now_ns);
-kith_reply *kith__quic_reply(kith_quic *quic, const kith_addr *local,
-                             const kith_addr *remote); /* NULL: too many waiting */
 const uint8_t *kith__quic_static_secret(const kith_quic *quic);
 const uint8_t *kith__quic_reset_key(const kith_quic *quic);
 const uint8_t *kith__quic_token_key(const kith_quic *quic);
+
+/* ---- reply.c ---- */
+/* Room for one more, to be filled in before anything else is asked of the endpoint; `conn`: whose probe it is.  NULL:
+ * too many wait already, or there is no memory. */
+kith_reply *kith__reply_new(kith_quic *quic, kith_reply_kind kind, kith_conn *conn, const kith_addr *local,
+                            const kith_addr *remote);
+bool kith__reply_output(kith_quic *quic, kith_packet *out);
+void kith__reply_forget(kith_conn *conn); /* its probes */
+void kith__reply_done(kith_quic *quic);
 
 /* ---- accept.c: packets of no connection ---- */
 void kith__quic_stranger(kith_quic *quic, const kith_packet *packet, uint8_t *datagram, size_t size);
@@ -288,14 +315,29 @@ void kith__event_stream(kith_stream *stream, kith_quic_event_kind kind);
 /* ---- paths.c ---- */
 void kith__paths_make_up(kith_quic *quic);
 uint32_t kith__path_number(const ngtcp2_path *path);
+/* What ngtcp2 is shown for a number; `memory` may hold it. */
+const ngtcp2_path *kith__path_made_up(const kith_conn *conn, uint32_t number, ngtcp2_path_storage *memory);
+/* From now on `number` has the made-up local address, and the IP of the peer when `ip`, that `with` has. */
+void kith__path_share(kith_conn *conn, uint32_t number, uint32_t with, bool ip);
+void kith__path_in_use(kith_conn *conn, uint32_t number);
+/* A free number of ours (the dialler's are even), else the one that was of no use for longest; -1: none. */
+int kith__path_pick(const kith_conn *conn);
 int kith__path_find(const kith_conn *conn, const kith_addr *local, const kith_addr *remote); /* -1: none */
 KITH_MUST_CHECK kith_err kith__paths_established(kith_conn *conn);
-/* Authentic packets came from an address that is no path's. */
-void kith__paths_stranger(kith_conn *conn, const kith_addr *local, const kith_addr *remote);
+/* An authentic packet of so many bytes, newer than all before, came from an address that is no path's. */
+void kith__paths_stranger(kith_conn *conn, const kith_addr *local, const kith_addr *remote, size_t size);
+kith_rebind *kith__rebind_find(kith_conn *conn, const kith_addr *local, const kith_addr *remote); /* NULL: none */
 void kith__paths_input(kith_quic *quic, const kith_packet *packet, const uint8_t *datagram, size_t size);
 uint64_t kith__paths_deadline(const kith_conn *conn);
 void kith__paths_expire(kith_conn *conn);
 void kith__paths_validated(kith_conn *conn, const ngtcp2_path *path, bool ok);
 void kith__paths_follow(kith_conn *conn); /* ngtcp2 may have gone over to another */
+
+/* ---- follow.c ---- */
+/* As which path a packet from an address that is no path's is to be read: the last proven one, or one of its own, when
+ * this is where the dialler seems to have gone.  After the read: whether ngtcp2 went there. */
+uint32_t kith__follow_as(kith_conn *conn, const kith_addr *local, const kith_addr *remote);
+bool kith__follow_tried(kith_conn *conn, uint32_t number);
+void kith__follow_validated(kith_conn *conn, uint32_t number, bool ok);
 
 #endif

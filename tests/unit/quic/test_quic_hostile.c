@@ -1,6 +1,9 @@
 /* What strangers and broken networks do: garbage, replays, mutations in every state, forged sources, no memory. */
 #include "link.h"
 
+#include "quic/probe.h"
+#include "quic/state.h"
+
 /* ---- a log of real datagrams, to be replayed and mutated ---- */
 
 #define LOG_MAX 400
@@ -249,6 +252,83 @@ static void no_reset_storm(void **state)
     link_free(&l);
 }
 
+/* ---- what waits to be sent ---- */
+
+#define CROWD 200
+
+/* So many strangers at once that not all are answered. */
+static void strangers(link_t *l, int end)
+{
+    uint8_t data[1200] = {0xc0, 9, 9, 9, 9, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0};
+    flight to = {.from = addr_of("10.7.7.7:7"), .to = l->ends[end].addr};
+    for (int i = 0; i < CROWD; i++) inject(l, &to, data, sizeof data, false);
+    assert_int_equal(l->ends[end].q->strangers_waiting, KITH_STRANGERS_MAX);
+}
+
+/* Whoever holds a connection's keys asks as much as goes. */
+static void asks(link_t *l, kith_conn *conn)
+{
+    uint8_t data[KITH_PROBE_SIZE];
+    flight to = {.from = l->ends[1].addr, .to = l->ends[0].addr};
+    for (int i = 0; i < CROWD; i++) {
+        kith_probe probe = {.kind = KITH_PROBE_ASK, .path = 2};
+        assert_ok(
+            kith_probe_seal(conn->probe_keys[0], conn->probe_ids[0], conn->probe_sent++, &probe, sizeof data, data));
+        inject(l, &to, data, sizeof data, false);
+    }
+}
+
+/* Neither takes the places of others. */
+static void a_crowd_starves_nobody(void **state)
+{
+    (void)state;
+    link_t l;
+    uint32_t path;
+    link_init(&l, 3);
+    l.ends[1].other = addr_of("10.0.1.2:2000");
+    assert_ok(link_start(&l, NULL, NULL));
+    kith_conn *loud = connect_both(&l), *loud_there = l.ends[0].conn, *other;
+    assert_ok(dial(&l, NULL, &other));
+    assert_true(run_until(&l, 0, KITH_QUIC_ACCEPTED, 2, S));
+    run_for(&l, S);
+    strangers(&l, 0);
+    asks(&l, loud);
+    assert_int_equal(loud_there->probes_waiting, KITH_PROBES_MAX);
+    assert_ok(kith_conn_probe(l.ends[0].conn, NULL, &l.ends[1].other, l.now, &path));
+    assert_true(run_until(&l, 0, KITH_QUIC_PATH, 1, 2 * l.delay)); /* the first was sent: it is not repeated so soon */
+    assert_int_equal(l.ends[0].last[KITH_QUIC_PATH].err, KITH_OK);
+    /* What waits of a connection that is gone goes nowhere. */
+    asks(&l, loud);
+    kith_conn_free(loud_there);
+    run_for(&l, S);
+    link_free(&l);
+}
+
+/* Each of many that are closed and freed at once says goodbye, with a crowd before them. */
+static void all_goodbyes(void **state)
+{
+    (void)state;
+    link_t l;
+    enum { MANY = 2 * KITH_STRANGERS_MAX };
+    kith_conn *conns[MANY];
+    link_init(&l, 3);
+    assert_ok(link_start(&l, NULL, NULL));
+    for (int i = 0; i < MANY; i++) {
+        conns[i] = connect_both(&l);
+        l.ends[0].count[KITH_QUIC_ACCEPTED] = l.ends[1].count[KITH_QUIC_CONNECTED] = 0;
+    }
+    run_for(&l, S);
+    strangers(&l, 1);
+    for (int i = 0; i < MANY; i++) {
+        kith_conn_close(conns[i], 5, "bye", l.now);
+        kith_conn_free(conns[i]);
+    }
+    run_for(&l, 2 * l.delay);
+    assert_int_equal(l.ends[0].count[KITH_QUIC_CLOSED], MANY);
+    assert_int_equal(l.ends[0].last[KITH_QUIC_CLOSED].code, 5);
+    link_free(&l);
+}
+
 /* ---- memory ---- */
 
 static void one_session(unsigned which)
@@ -304,7 +384,9 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(mutations), TEST(replays), TEST(garbage), TEST(amplification), TEST(no_reset_storm), TEST(no_memory),
+        TEST(mutations),     TEST(replays),        TEST(garbage),
+        TEST(amplification), TEST(no_reset_storm), TEST(a_crowd_starves_nobody),
+        TEST(all_goodbyes),  TEST(no_memory),
     };
     return cmocka_run_group_tests_name("quic/hostile", tests, crypto_setup, NULL);
 }

@@ -399,25 +399,40 @@ static void probe_format(void **state)
     uint8_t key[32] = {1}, id[8] = {2, 3}, data[KITH_PROBE_SIZE], other[32] = {2};
     kith_probe in = {.kind = KITH_PROBE_ANSWER, .path = 5, .echo = {7}, .token = {8}}, out;
     uint64_t number;
-    assert_ok(kith_probe_seal(key, id, 0x1122334455667788, &in, data));
+    assert_ok(kith_probe_seal(key, id, 0x1122334455667788, &in, sizeof data, data));
     assert_int_equal(data[0], 5);
     assert_memory_equal(kith_probe_id(data, sizeof data), id, 8);
-    assert_null(kith_probe_id(data, sizeof data - 1));
-    assert_ok(kith_probe_open(key, data, &number, &out));
+    assert_null(kith_probe_id(data, sizeof data + 1));
+    assert_null(kith_probe_id(data, KITH_PROBE_SIZE_MIN - 1));
+    assert_ok(kith_probe_open(key, data, sizeof data, &number, &out));
     assert_true(number == 0x1122334455667788);
     assert_int_equal(in.kind, out.kind);
     assert_int_equal(in.path, out.path);
     assert_memory_equal(in.echo, out.echo, sizeof in.echo);
     assert_memory_equal(in.token, out.token, sizeof in.token);
-    assert_int_equal(kith_probe_open(other, data, &number, &out), KITH_ERR_CRYPTO);
+    assert_int_equal(kith_probe_open(other, data, sizeof data, &number, &out), KITH_ERR_CRYPTO);
     for (size_t i = 0; i < sizeof data; i++) {
         data[i] ^= 1;
-        assert_int_equal(kith_probe_open(key, data, &number, &out), KITH_ERR_CRYPTO);
+        assert_int_equal(kith_probe_open(key, data, sizeof data, &number, &out), KITH_ERR_CRYPTO);
         data[i] ^= 1;
     }
+    /* Only a CHALLENGE and what answers it may be small. */
+    static const size_t sizes[] = {KITH_PROBE_SIZE_MIN, KITH_PROBE_SIZE_MIN + 1, KITH_PROBE_SIZE - 1};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (int kind = KITH_PROBE_ASK; kind <= KITH_PROBE_CONFIRM; kind++) {
+            in.kind = (kith_probe_kind)kind;
+            assert_ok(kith_probe_seal(key, id, 1, &in, sizes[i], data));
+            assert_non_null(kith_probe_id(data, sizes[i]));
+            assert_int_equal(kith_probe_open(key, data, sizes[i], &number, &out),
+                             kind < KITH_PROBE_CHALLENGE ? KITH_ERR_PROTOCOL : KITH_OK);
+        }
+    }
+    assert_memory_equal(in.token, out.token, sizeof in.token);
+    assert_int_equal(kith_probe_seal(key, id, 1, &in, KITH_PROBE_SIZE_MIN - 1, data), KITH_ERR_ARG);
+    assert_int_equal(kith_probe_seal(key, id, 1, &in, KITH_PROBE_SIZE + 1, data), KITH_ERR_ARG);
     in.kind = 9;
-    assert_ok(kith_probe_seal(key, id, 1, &in, data));
-    assert_int_equal(kith_probe_open(key, data, &number, &out), KITH_ERR_PROTOCOL);
+    assert_ok(kith_probe_seal(key, id, 1, &in, sizeof data, data));
+    assert_int_equal(kith_probe_open(key, data, sizeof data, &number, &out), KITH_ERR_PROTOCOL);
 }
 
 int main(void)
