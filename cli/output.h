@@ -9,11 +9,6 @@
 
 #define OUT_NAME 256 /* a name made printable, cut to fit */
 /* With the sentence that came. */
-/* That the paper of a code is no good any more (kith_recovery_info's ended), as a line's text: *out is "" where none
- * is; returns it.  And as JSON: null where none is. */
-#define OUT_ENDED_SIZE 384
-const char *out_ended_code(const kith_recovery_info *r, char out[static OUT_ENDED_SIZE]);
-json_t *out_json_ended_code(const kith_recovery_info *r);
 #define OUT_REVOKED                                                                                                    \
     "%s; your other devices do not let it in any more (to use it again: a new identity in an empty home, paired "      \
     "anew; "                                                                                                           \
@@ -74,5 +69,11 @@ json_t *out_json_text(const char *text);
 json_t *out_json_time(int64_t at_ms); /* null for 0 */
 json_t *out_json_device(const kith_device_info *device);
 const char *out_relation(kith_relation relation);
+
+/* That the paper of a code is no good any more (kith_recovery_info's ended), as a line's text: *out is "" where none
+ * is; returns it.  And as JSON: null where none is. */
+#define OUT_ENDED_SIZE 384
+const char *out_ended_code(const kith_recovery_info *r, char out[static OUT_ENDED_SIZE]);
+json_t *out_json_ended_code(const kith_recovery_info *r);
 
 #endif

@@ -1,11 +1,12 @@
 /* A dialler that is not Kith answers no probes of ours, and may be somewhere else from one packet to the next: its NAT
- * forgot it, or it goes by another network.  RFC 9000 section 9.3 wants it followed by who permits that, and ngtcp2 does
- * it: at once, with PATH_CHALLENGE, at most three times what came from there until it is answered, and back where it was
- * when it is not.  Here it is decided when ngtcp2 is shown another address at all:
+ * forgot it, or it goes by another network.  RFC 9000 section 9.3 wants it followed by who permits that, and ngtcp2
+ * does it: at once, with PATH_CHALLENGE, at most three times what came from there until it is answered, and back where
+ * it was when it is not.  Here it is decided when ngtcp2 is shown another address at all:
  *
  *   - the peer has never sent a probe of ours (who can prove an address by them does, within a round trip);
- *   - packets newer than all before came from there for a while, and nothing from where the peer was.  Who copies packets
- *     and is quicker than they are moves nothing while the peer itself is heard (section 9.3.3), not even for a moment.
+ *   - packets newer than all before came from there for a while, and nothing from where the peer was.  Who copies
+ * packets and is quicker than they are moves nothing while the peer itself is heard (section 9.3.3), not even for a
+ * moment.
  *
  * The made-up local address stays the same, so that no connection id is spent on a NAT that rebinds; and so does the
  * peer's IP when only its port changed: then congestion control goes on as it was (section 9.4). */

@@ -1,5 +1,5 @@
-/* A dialler that knows no probes of ours (another implementation) and whose address changes; and those who would make it
- * look so. */
+/* A dialler that knows no probes of ours (another implementation) and whose address changes; and those who would make
+ * it look so. */
 #include "link.h"
 
 #include "quic/probe.h"
@@ -8,12 +8,12 @@
 #define FOLLOW_NS UINT64_C(250000000) /* as in follow.c: so long both are watched */
 
 typedef struct world {
-    kith_addr from;         /* what the accepter sees of the dialler, once set */
-    bool old_closed;        /* what goes elsewhere is lost */
-    kith_addr thief;        /* who copies what the dialler sends, once set */
-    uint64_t thief_sent;    /* bytes from there, and to there */
+    kith_addr from;      /* what the accepter sees of the dialler, once set */
+    bool old_closed;     /* what goes elsewhere is lost */
+    kith_addr thief;     /* who copies what the dialler sends, once set */
+    uint64_t thief_sent; /* bytes from there, and to there */
     uint64_t thief_got;
-    bool deaf;              /* the dialler's own packets are lost */
+    bool deaf;               /* the dialler's own packets are lost */
     uint64_t first_from_new; /* when the first datagram went to `from` */
 } world;
 
@@ -182,8 +182,8 @@ static void copies_move_nothing(void **state)
     link_free(&l);
 }
 
-/* And who keeps the dialler's packets back, but cannot answer, has the connection only until it is asked in vain; what it
- * is sent meanwhile is bounded, and nobody is told of it. */
+/* And who keeps the dialler's packets back, but cannot answer, has the connection only until it is asked in vain; what
+ * it is sent meanwhile is bounded, and nobody is told of it. */
 static void theft_does_not_last(void **state)
 {
     (void)state;
@@ -318,8 +318,13 @@ static void wanderings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(followed),            TEST(followed_with_another_id), TEST(not_followed), TEST(copies_move_nothing),
-        TEST(theft_does_not_last), TEST(nobody_is_flooded),        TEST(wanderings),
+        TEST(followed),
+        TEST(followed_with_another_id),
+        TEST(not_followed),
+        TEST(copies_move_nothing),
+        TEST(theft_does_not_last),
+        TEST(nobody_is_flooded),
+        TEST(wanderings),
     };
     return cmocka_run_group_tests_name("quic/follow", tests, crypto_setup, NULL);
 }
