@@ -33,7 +33,7 @@
 #define OPS_MAX        256 /* under way at once */
 #define SECOND_NS      UINT64_C(1000000000)
 #define NEVER          UINT64_MAX
-#define LINGER_NS      (2 * SECOND_NS) /* of an operation that is done: for its last message to be acknowledged */
+#define LINGER_NS      (4 * SECOND_NS) /* of an operation that is done: for its last message to be acknowledged */
 #define LINGER_STEP_NS (SECOND_NS / 50)
 
 typedef struct op op;

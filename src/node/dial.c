@@ -180,13 +180,15 @@ static void note_address(dial *d, const kith_addr *addr, uint64_t node)
     if (d->want != DIAL_DATAGRAM && d->core->env->tcp) note(d, CARRIER_STREAM, addr, node);
 }
 
+static bool asks_relays(dial_want want) { return want != DIAL_DATAGRAM && want != DIAL_STREAM; }
+
 /* Those behind relays: at once when nobody is known nearby, else when nobody answered for a while. */
 static void collect_relays(dial *d)
 {
     kith_addr found[DIAL_RELAYS_MAX];
     uint64_t nodes[DIAL_RELAYS_MAX] = {0};
     bool nearby = false;
-    if (!d->core->relays || d->want == DIAL_DATAGRAM || d->want == DIAL_STREAM) return;
+    if (!d->core->relays || !asks_relays(d->want)) return;
     for (size_t i = 0; i < d->count; i++) nearby |= d->attempts[i].still_there;
     if (nearby && kith__core_now(d->core) < d->begun_ns + DIAL_RELAY_AFTER_NS) return;
     kith__relays_want(d->core);
@@ -265,8 +267,7 @@ static uint64_t start_due(dial *d, uint64_t now)
 static uint64_t hopeless_ns(dial *d)
 {
     kith_addr where;
-    bool relays_asked = d->want != DIAL_DATAGRAM && d->want != DIAL_STREAM && !d->by_tag;
-    if (!relays_asked || !kith__relays_refused(d->core)) return NEVER;
+    if (!asks_relays(d->want) || d->by_tag || !kith__relays_refused(d->core)) return NEVER;
     if (d->want != DIAL_RELAY && kith__lan_sees_device(d->core, &d->peer, &where)) return NEVER;
     return d->begun_ns + DIAL_HOPELESS_NS;
 }
@@ -352,7 +353,8 @@ kith_err kith__dial_device(kith_core *core, const kith_peer *peer, dial_want wan
                            uint64_t patience_ns, const dial_events *events, void *user, dial **out)
 {
     dial *d;
-    if (but && but->count && patience_ns > DIAL_OTHERS_NS) patience_ns = DIAL_OTHERS_NS;
+    uint64_t others_ns = core->relays && asks_relays(want) ? DIAL_OTHERS_RELAY_NS : DIAL_OTHERS_NS;
+    if (but && but->count && patience_ns > others_ns) patience_ns = others_ns;
     kith_err err = dial_new(core, patience_ns, events, user, &d);
     if (err) return err;
     d->peer = *peer;

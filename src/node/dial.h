@@ -20,9 +20,11 @@
     (SECOND_NS / 50) /* further away than this bulk stays on datagrams: what TCP does there is the system's */
 #define DIAL_HOPELESS_NS                                                                                               \
     (2 * SECOND_NS) /* with all relays refusing us, and nobody seen nearby: who is there has answered */
-#define DIAL_STAGGER_NS   (SECOND_NS / 40) /* 25 ms: a LAN answers within */
-#define DIAL_OTHERS_NS    (2 * SECOND_NS)  /* for other nodes of a device whose first does not do what is wanted */
-#define DIAL_AGAIN_NS     (2 * SECOND_NS)  /* an address that failed is tried again after this, doubling */
+#define DIAL_STAGGER_NS (SECOND_NS / 40) /* 25 ms: a LAN answers within */
+#define DIAL_OTHERS_NS  (2 * SECOND_NS)  /* for other nodes of a device whose first does not do what is wanted; and */
+#define DIAL_OTHERS_RELAY_NS                                                                                           \
+    (4 * SECOND_NS) /* where relays are asked for them: one waits 2 s (refuse_ms) for each that is silent */
+#define DIAL_AGAIN_NS     (2 * SECOND_NS) /* an address that failed is tried again after this, doubling */
 #define DIAL_AGAIN_MAX_NS (16 * SECOND_NS)
 
 typedef struct dial_events {
@@ -35,7 +37,7 @@ typedef struct dial dial;
 typedef enum dial_want { DIAL_ANY, DIAL_BULK, DIAL_DATAGRAM, DIAL_STREAM, DIAL_RELAY /* only these */ } dial_want;
 
 /* The device `peer`: any node of it that is not in `but` (copied; NULL: none is); with such nodes the patience is at
- * most DIAL_OTHERS_NS, and when no other is found that is NOT_ALLOWED.  A session that is there already is used;
+ * most DIAL_OTHERS_..., and when no other is found that is NOT_ALLOWED.  A session that is there already is used;
  * `connected` may come before this returns.  NOMEM. */
 KITH_MUST_CHECK kith_err kith__dial_device(kith_core *core, const kith_peer *peer, dial_want want, const node_set *but,
                                            uint64_t patience_ns, const dial_events *events, void *user, dial **out);

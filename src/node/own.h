@@ -61,7 +61,7 @@ bool kith__own_is_revoked(const kith_core *core);
  * sessions of who is being heard wait for what comes of it. */
 #define OWN_APPEAL_NS       (5 * SECOND_NS) /* since its hello: so long it has to show what it knows */
 #define OWN_APPEAL_PAUSE_NS SECOND_NS
-#define OWN_TELL_NS         SECOND_NS
+#define OWN_TELL_NS         (3 * SECOND_NS)
 /* The refused session's timer: what it has to do now, or has not done in time. */
 void kith__own_refused_due(session *s);
 bool kith__own_is_heard(const kith_core *core, const uint8_t fingerprint[static 32]); /* a device that appeals */
@@ -76,6 +76,8 @@ bool kith__own_is_member(const kith_core *core, const uint8_t fingerprint[static
  * others.  Done, or not to be: kith__own_joining is false. */
 void kith__own_join(session *s, bool replace);
 bool kith__own_joining(const session *s);
+/* Has the device at the other end asked for this one's records, and acknowledged all that there are? */
+bool kith__own_has_all(const session *s);
 /* The network is being written to the disk, whatever becomes of the session meanwhile. */
 bool kith__own_entering(const kith_core *core);
 /* Since kith__own_join: what the disk said of it; OK: nothing, or that did not come to pass. */

@@ -343,9 +343,19 @@ void kith__own_join(session *s, bool replace)
     if (l->foreign && l->joining) ask_foreign(l); /* over a session of before: it has said its heads */
 }
 
+static bool is_acknowledged(const own_link *l)
+{
+    return kith_stream_returned(l->channel->stream) == kith_stream_written(l->channel->stream);
+}
+
 bool kith__own_joining(const session *s)
 {
     const own_link *l = kith__own_link_of(s);
-    return l && (l->joining || l->own->job || l->own->changed ||
-                 kith_stream_returned(l->channel->stream) != kith_stream_written(l->channel->stream));
+    return l && (l->joining || l->own->job || l->own->changed || !is_acknowledged(l));
+}
+
+bool kith__own_has_all(const session *s)
+{
+    const own_link *l = kith__own_link_of(s);
+    return l && l->heard && is_acknowledged(l);
 }

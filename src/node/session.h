@@ -148,8 +148,12 @@ typedef struct node_set {
         uint8_t instance[KITH_HELLO_INSTANCE_SIZE];
     } nodes[NODES_MAX];
     size_t count;
+    bool asked_again;
 } node_set;
-bool kith__nodes_add(node_set *set, const session *s); /* false: it is in already, or the set is full */
+bool kith__nodes_add(node_set *set, const session *s); /* false: it is in already, the set is full, or asked again */
+/* No other does it: they are asked once more, since one that has just been started listens before it does anything.
+ * False: they were, or there are none. */
+bool kith__nodes_ask_again(node_set *set);
 bool kith__nodes_have(const node_set *set, const session *s);
 bool kith__nodes_have_port(const node_set *set, uint16_t port);
 /* A ready session over this kind of carrier with a node of this device that is not in `but` (NULL: any), or NULL. */

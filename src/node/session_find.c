@@ -30,10 +30,17 @@ bool kith__nodes_have(const node_set *set, const session *s)
 
 bool kith__nodes_add(node_set *set, const session *s)
 {
-    if (set->count == NODES_MAX || kith__nodes_have(set, s)) return false;
+    if (set->asked_again || set->count == NODES_MAX || kith__nodes_have(set, s)) return false;
     set->nodes[set->count].port = listening_port(s);
     memcpy(set->nodes[set->count].instance, s->greeted ? s->peer.instance : no_instance, sizeof no_instance);
     set->count++;
+    return true;
+}
+
+bool kith__nodes_ask_again(node_set *set)
+{
+    if (set->asked_again || !set->count) return false;
+    *set = (node_set){.asked_again = true};
     return true;
 }
 

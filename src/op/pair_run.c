@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* For a host to prove itself: others may show the same tag.  One that refuses this device first waits for its appeal.
- */
-#define JOIN_STEP_NS  (OWN_APPEAL_NS + 3 * SECOND_NS)
-#define JOIN_GRAPH_NS (10 * SECOND_NS) /* for the network that was joined to arrive */
+/* For a host to prove itself: others may show the same tag.  One that refuses this device first waits for its appeal,
+ * and then tells it why. */
+#define JOIN_STEP_NS  (OWN_APPEAL_NS + OWN_TELL_NS + 2 * SECOND_NS)
+#define JOIN_GRAPH_NS (10 * SECOND_NS) /* for the network that was joined to arrive; who shows it stays as long */
 
 void kith__pair_run_free(pair_run *r)
 {
@@ -164,6 +164,13 @@ static void pinned(pin_job *job)
     kith__pair_run_step(r);
 }
 
+/* Who answers in the last moment is not cut off by it while both store what was agreed. */
+static void await_machine(pair_run *r)
+{
+    const kith_core *core = r->op->op.core;
+    core->env->timers->set(r->timer, kith__core_now(core) + KITH_PAIR_STEP_NS);
+}
+
 static void pin(pair_run *r)
 {
     pair_op *p = r->op;
@@ -180,18 +187,40 @@ static bool entering(const pair_run *r)
     return kith__own_entering(p->op.core) || (r->hold.session && kith__own_joining(r->hold.session));
 }
 
-/* The other device has let this one in, but the disk did not take what that means. */
+/* The device that was let in asks for the network when it has stored the pairing, and has it a round trip or two later:
+ * who leaves before that leaves it outside. */
+static bool handing_over(const pair_run *r)
+{
+    const pair_op *p = r->op;
+    return p->host && p->kind == KITH_PAIR_OWN && r->hold.session && !kith__own_has_all(r->hold.session);
+}
+
+/* The other device has let this one in, but the disk did not take what that means, or it never came. */
 static void run_not_entered(pair_run *r, const kith_problem *why)
 {
     pair_op *p = r->op;
     char message[sizeof p->end_message];
-    kith_err err = why->err;
-    snprintf(message, sizeof message,
-             "%s has let this device in, but that could not be stored here: %.400s; then run "
-             "`kith join%s` again with a new code",
-             r->peer.name, why->message, p->replace ? " --replace-master" : "");
+    kith_err err = why->err ? why->err : KITH_ERR_LOST;
+    if (why->err)
+        snprintf(message, sizeof message,
+                 "%s has let this device in, but that could not be stored here: %.400s; then run "
+                 "`kith join%s` again with a new code",
+                 r->peer.name, why->message, p->replace ? " --replace-master" : "");
+    else
+        snprintf(message, sizeof message,
+                 "%s has let this device in, but went away before this one had its network: run "
+                 "`kith join --replace-master` again with a new code",
+                 r->peer.name);
     kith__pair_run_free(r);
     kith__pair_finish(p, err, message);
+}
+
+/* Which it is to be, and is not.  One that was alone enters by itself when the two meet again. */
+static bool left_outside(const pair_run *r)
+{
+    const pair_op *p = r->op;
+    return r->joined && p->replace && kith__own_has_others(p->op.core) &&
+           !kith__own_is_member(p->op.core, r->peer.fingerprint);
 }
 
 /* Done: say so once the peer has our last message, so that leaving at once cannot make it look like a failure there. */
@@ -209,7 +238,7 @@ static void run_done(pair_run *r)
         }
         r->entered_until = now + JOIN_GRAPH_NS;
     }
-    if (entering(r) && now < r->entered_until) {
+    if ((entering(r) || handing_over(r)) && now < r->entered_until) {
         core->env->timers->set(r->timer, now + LINGER_STEP_NS);
         return;
     }
@@ -218,7 +247,7 @@ static void run_done(pair_run *r)
         return;
     }
     const kith_problem *why = kith__own_not_entered(core);
-    if (r->joined && why->err)
+    if ((r->joined && why->err) || left_outside(r))
         run_not_entered(r, why);
     else
         kith__pair_run_complete(r);
@@ -267,6 +296,7 @@ void kith__pair_run_step(pair_run *r)
         case KITH_PAIR_NOTHING: return;
         case KITH_PAIR_STARTED: host_started(r); break;
         case KITH_PAIR_PROVEN: ask(r); break;
+        case KITH_PAIR_AGREED: await_machine(r); break;
         case KITH_PAIR_PIN: pin(r); break;
         case KITH_PAIR_DONE: run_done(r); return;
         case KITH_PAIR_FAILED: run_failed(r); return;

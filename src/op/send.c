@@ -375,7 +375,7 @@ static void twin_came(void *user, session *twin)
 static void accepted(send_op *s)
 {
     s->accepted = true;
-    s->refused.count = 0; /* what they do may change */
+    s->refused = (node_set){0}; /* what they do may change */
     watch(s);
     kith_event event = {
         .kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
@@ -515,7 +515,16 @@ static void connected(void *user, session *with)
     step(s);
 }
 
-static void dial_failed(void *user, kith_err why) { fail(user, why); }
+static void dial_failed(void *user, kith_err why)
+{
+    send_op *s = user;
+    if (why != KITH_ERR_NOT_ALLOWED || !kith__nodes_ask_again(&s->refused)) {
+        fail(s, why);
+        return;
+    }
+    drop_connection(s);
+    look_for_it(s);
+}
 
 static void look_for_it(send_op *s)
 {

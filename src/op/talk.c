@@ -244,13 +244,17 @@ static void give_up(talk_op *t, kith_err why) { end(t, kith_talk_settled(t->talk
 static void dial_failed(void *user, kith_err why)
 {
     talk_op *t = user;
-    if (!t->before || now_of(t) >= t->give_up_ns || !may_return(t, why)) {
+    bool again = why == KITH_ERR_NOT_ALLOWED && kith__nodes_ask_again(&t->refused);
+    if (!again && (!t->before || now_of(t) >= t->give_up_ns || !may_return(t, why))) {
         give_up(t, why);
         return;
     }
     kith__dial_free(t->dial);
     t->dial = NULL;
-    pause_then_look(t);
+    if (again)
+        look_for_it(t);
+    else
+        pause_then_look(t);
 }
 
 /* A session that is there with the very node the connection is with: of a device there may be several. */
@@ -376,7 +380,7 @@ static void come_together(talk_op *t)
     kith__channel_free(t->left);
     t->left = NULL;
     t->since_ns = now_of(t);
-    t->refused.count = 0; /* what they do may change */
+    t->refused = (node_set){0}; /* what they do may change */
     if (s->greeted) memcpy(t->instance, s->peer.instance, sizeof t->instance);
     kith__session_unuse(&t->spare);
     if (twin && t->opener) kith__session_use(twin, &t->spare, spare_lost, t);

@@ -262,6 +262,7 @@ static void both_answered(kith_pairing *p)
 {
     if (!p->answered || !p->peer_answered || p->state != AWAIT_ANSWER) return;
     p->state = AWAIT_IDENTITY;
+    emit(p, KITH_PAIR_AGREED);
     send_identity(p);
 }
 

@@ -41,6 +41,7 @@ typedef enum kith_pairing_event {
     KITH_PAIR_NOTHING,
     KITH_PAIR_STARTED, /* host: an attempt begins: kith_code_begin, then kith_pairing_go or kith_pairing_fail */
     KITH_PAIR_PROVEN,  /* the other side knows the code: ask the person, then kith_pairing_answer */
+    KITH_PAIR_AGREED,  /* both said yes: from here on the machines are waited for, not people */
     KITH_PAIR_PIN,  /* both said yes and the identity is authentic: store the peer durably, then kith_pairing_stored */
     KITH_PAIR_DONE, /* both have stored */
     KITH_PAIR_FAILED, /* kith_pairing_error: CODE = the other side used other words; DECLINED; CODE_EXPIRED, CODE_BURNT,

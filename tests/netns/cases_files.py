@@ -46,7 +46,7 @@ def case_sizes_modes_times():
         expect(progress, "300 MB without any progress")
         for e in progress:
             expect(e["total"] == 300_000_000 and e["bytes"] <= e["total"], f"{e}")
-            expect(e["path"] == done["path"] and e["scope"] == "lan", f"{e}")
+            expect(e["path"] in ("udp", done["path"]) and e["scope"] == "lan", f"{e}")  # what is slow to begin goes over to TCP
         expect([e["bytes"] for e in progress] == sorted(e["bytes"] for e in progress), "progress goes back")
         for kind in ("start", "file", "done"):
             expect(n.receiver.count(kind) == 6, f"{n.receiver.count(kind)} events {kind}, not 6\n{n.receiver.said()}")

@@ -132,7 +132,7 @@ def case_homes_that_cannot_be_used():
         def refused(says, *commands):
             before = snapshot(home)
             for words in commands:
-                n.a.kith("--home", *words, "--timeout", "5", env={"XDG_RUNTIME_DIR": ""}).ends(7, says)
+                n.a.kith("--home", *words, "--timeout", "60", env={"XDG_RUNTIME_DIR": ""}).ends(7, says)
                 expect(snapshot(home) == before, f"{words} changed the home")
 
         with open(disk / "filler", "wb", buffering=0) as filler:
@@ -246,7 +246,7 @@ def case_revoked_in_the_middle():
     """A connection that stands when its device is revoked ends at once."""
     with Net() as n:
         know(n.a, n.b)
-        n.slow(200)
+        n.slow(40)
         big = random_file(n.folder / "big", 50_000_000)
         receiver = n.b.receive()
         sender = n.a.send(n.b, big)

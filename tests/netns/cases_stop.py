@@ -180,8 +180,10 @@ def case_cable_pulled_for_good_with_timeout():
         know(n.a, n.b)
         n.slow(MEGABITS)
         file = random_file(n.folder / "file", SIZE)
-        receiver, sender = n.b.receive("--timeout", "8"), n.a.send(n.b, file, "--timeout", "6")
-        receiver.event("progress", where=lambda e: e["bytes"] > SIZE // 8)
+        receiver = n.b.receive("--timeout", "12")
+        receiver.begins()
+        sender = n.a.send(n.b, file, "--timeout", "8")
+        receiver.event("progress", where=lambda e: e["bytes"] > 2 << 20)  # so that something is kept
         n.link("b", False)
         sender.ends(6, "again", timeout=20)
         receiver.ends(6, timeout=20)

@@ -540,6 +540,29 @@ static void a_node_behind_a_relay_that_is_silent(void **state)
     world_free(&w);
 }
 
+/* One that does not take it has said so, and of the others the relay asks a silent one first, for as long as it waits
+ * for that: the dialler waits longer. */
+static void a_silent_node_among_those_behind_a_relay(void **state)
+{
+    (void)state;
+    static world w;
+    static victim silent, other;
+    world_make(&w, 34, SYMMETRIC, SYMMETRIC);
+    open_both(&w);
+    receive(&w);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    open_other(&silent, &w.v[1]);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    station_silence(&hub);
+    open_other(&other, &w.v[1]);
+    kith_sim_run_for(w.sim, KITH_SIM_S);
+    send(&w, KITH_PATH_ANY);
+    check_arrived(&w);
+    victim_close(&silent);
+    victim_close(&other);
+    world_free(&w);
+}
+
 int main(void)
 {
     if (getenv("KITH_TEST")) cmocka_set_test_filter(getenv("KITH_TEST"));
@@ -548,6 +571,7 @@ int main(void)
         TEST(nodes_of_a_device_behind_a_relay),
         TEST(nodes_of_a_device_behind_an_old_relay),
         TEST(a_node_behind_a_relay_that_is_silent),
+        TEST(a_silent_node_among_those_behind_a_relay),
         TEST(every_pair_of_nats),
         TEST(the_relay_alone),
         TEST(no_relay_where_none_is_wanted),

@@ -121,11 +121,12 @@ static void the_right_words_pair_in_pieces_of_any_size(void **state)
         assert_ok(open_side(&host, &joiner, true, KITH_PAIR_OWN, right, 7));
         assert_ok(open_side(&joiner, &host, false, KITH_PAIR_OWN, right, 7));
         run(&joiner, &host, piece);
-        static const kith_pairing_event wants_host[] = {KITH_PAIR_STARTED, KITH_PAIR_PROVEN, KITH_PAIR_PIN,
-                                                        KITH_PAIR_DONE};
-        static const kith_pairing_event wants_joiner[] = {KITH_PAIR_PROVEN, KITH_PAIR_PIN, KITH_PAIR_DONE};
-        assert_int_equal(host.count, 4);
-        assert_int_equal(joiner.count, 3);
+        static const kith_pairing_event wants_host[] = {KITH_PAIR_STARTED, KITH_PAIR_PROVEN, KITH_PAIR_AGREED,
+                                                        KITH_PAIR_PIN, KITH_PAIR_DONE};
+        static const kith_pairing_event wants_joiner[] = {KITH_PAIR_PROVEN, KITH_PAIR_AGREED, KITH_PAIR_PIN,
+                                                          KITH_PAIR_DONE};
+        assert_int_equal(host.count, 5);
+        assert_int_equal(joiner.count, 4);
         assert_memory_equal(host.seen, wants_host, sizeof wants_host);
         assert_memory_equal(joiner.seen, wants_joiner, sizeof wants_joiner);
         assert_int_equal(kith_pairing_attempt(host.pair), KITH_ATTEMPT_RIGHT);
