@@ -72,6 +72,7 @@ typedef struct ping_op {
     bool endless;
     dial *dial;
     session_hold hold;
+    bool theirs;              /* it goes over a session that the other side dialled, and that has not answered yet */
     channel *channel;         /* while an answer is awaited */
     uint8_t bytes[PING_SIZE]; /* that should come back */
     uint64_t sent_ns, next_ns;
@@ -109,12 +110,16 @@ static void ping_dial(ping_op *p, uint64_t patience_ns);
 
 static void ping_cancel(op *o, kith_err why) { ping_end((ping_op *)o, why); }
 
-/* A session that is lost without a word may have been with a node that was killed: another one may answer in time. */
+/* A session that is lost without a word may have been with a node that was killed: another one may answer in time.  And
+ * one that the other side dialled may have been idle there, and closed, while this was on its way: then this side
+ * dials.
+ */
 static void ping_lost(void *user, kith_err why)
 {
     ping_op *p = user;
     uint64_t now = kith__core_now(p->op.core), until = p->sent_ns + PING_PATIENCE_NS;
-    if (why != KITH_ERR_LOST || !p->channel || now >= until) {
+    bool may_return = why == KITH_ERR_LOST || (why == KITH_ERR_CLOSED && p->theirs);
+    if (!may_return || !p->channel || now >= until) {
         ping_end(p, why);
         return;
     }
@@ -136,6 +141,7 @@ static void ping_pong(ping_op *p)
     kith__core_emit(p->op.core, &event);
     kith__channel_free(p->channel);
     p->channel = NULL;
+    p->theirs = false;
     p->got = 0;
     if (!p->endless && --p->left == 0) {
         ping_end(p, KITH_OK);
@@ -180,6 +186,7 @@ static void ping_send(ping_op *p)
 static void ping_connected(void *user, session *s)
 {
     ping_op *p = user;
+    p->theirs = !s->dialler;
     kith__session_use(s, &p->hold, ping_lost, p);
     ping_send(p);
 }

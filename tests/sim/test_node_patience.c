@@ -161,6 +161,24 @@ static void who_does_not_receive_says_so_once_more(void **state)
     end_world(&w);
 }
 
+/* Who dialled closes a session that is idle, and that may cross what the other begins over it. */
+static void what_crosses_the_end_of_an_idle_session_is_begun_anew(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 24; i++) {
+        static world w;
+        make_world(&w, 590, 2);
+        assert_ok(pair(&w, 0, 1, false));
+        kith_sim_run_for(w.sim, 60 * KITH_SIM_S);
+        kith_sim_lan_set_link(w.lan, &slow);
+        assert_ok(ping(&w, 1, 0));
+        kith_sim_run_for(w.sim, SESSION_IDLE_NS + i * 50 * KITH_SIM_MS - 300 * KITH_SIM_MS);
+        kith_err err = ping(&w, 0, 1);
+        if (err) fail_msg("%llu: %s", (unsigned long long)i, kith_err_name(err));
+        end_world(&w);
+    }
+}
+
 /* One file is waited for, and then the command ends. */
 static void who_receives_one_file_may_leave_when_it_is_there(void **state)
 {
@@ -205,11 +223,13 @@ static void who_is_revoked_has_what_says_so(void **state)
 
 int main(void)
 {
+    if (getenv("KITH_TEST")) cmocka_set_test_filter(getenv("KITH_TEST"));
     const struct CMUnitTest tests[] = {TEST(who_shows_a_code_may_leave_when_it_is_paired),
                                        TEST(who_is_left_outside_is_told),
                                        TEST(who_answers_in_the_last_moment_is_paired_or_not),
                                        TEST(who_has_just_been_started_is_asked_again),
                                        TEST(who_does_not_receive_says_so_once_more),
+                                       TEST(what_crosses_the_end_of_an_idle_session_is_begun_anew),
                                        TEST(who_receives_one_file_may_leave_when_it_is_there),
                                        TEST(who_is_revoked_has_what_says_so)};
     return cmocka_run_group_tests(tests, NULL, NULL);
