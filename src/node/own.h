@@ -56,10 +56,18 @@ bool kith__own_is_revoked(const kith_core *core);
  * author knew: it was a member then, so it learns nothing that was not for it.  When it has that, or after OWN_TELL_NS,
  * its session is closed as REVOKED.
  *
+ * It goes on while it comes along: OWN_APPEAL_LEAST bytes in each OWN_APPEAL_NS, the first of which begins with its
+ * hello, for OWN_APPEAL_MOST_NS at most.  So a graph of KITH_GRAPH_BYTES_MAX takes 350 kbit/s, one of 1,000 records
+ * less than 30.
+ *
  * Appeals are heard one at a time, also by a device that is out itself, since it may be in by them; and for
- * OWN_APPEAL_PAUSE_NS after one that came to nothing there is none.  Who cannot be heard is told at once.  Other
- * sessions of who is being heard wait for what comes of it. */
-#define OWN_APPEAL_NS       (5 * SECOND_NS) /* since its hello: so long it has to show what it knows */
+ * OWN_APPEAL_PAUSE_NS after one that came to nothing there is none.  Who cannot be heard is told at once.  One that
+ * lasts longer than OWN_APPEAL_NS ends when another device comes to appeal, but for the one whose appeal came to
+ * nothing last: who drips keeps nobody from being heard for longer than that, and who was heard does not interrupt.
+ * Other sessions of who is being heard wait for what comes of it. */
+#define OWN_APPEAL_NS       (5 * SECOND_NS)
+#define OWN_APPEAL_LEAST    16384
+#define OWN_APPEAL_MOST_NS  (120 * SECOND_NS)
 #define OWN_APPEAL_PAUSE_NS SECOND_NS
 #define OWN_TELL_NS         (3 * SECOND_NS)
 /* The refused session's timer: what it has to do now, or has not done in time. */

@@ -15,18 +15,19 @@ struct own {
     kith_graph *graph;
     kith_verdict verdict;
     kith_list links;
-    bool changed;                         /* and what follows is not done yet (kith__own_changed) */
-    kith_list pending;                    /* records that came and are not in the home yet */
-    size_t pending_bytes;                 /* of these and of the job's, with what each takes beside */
-    own_job *job;                         /* the one under way; NULL: none */
-    bool tend;                            /* this device has something to say of itself */
-    bool failed;                          /* the last job: it is done again (kith__own_retry) */
-    kith_problem entering;                /* why the network that was to be entered last is not stored; OK: it is */
-    struct own_link *appeal;              /* a device that is revoked here is being heard; NULL: none is */
-    uint64_t appeals_ns;                  /* none before this */
-    char told[KITH_REVOCATION_TEXT_SIZE]; /* that this device is revoked; "": not told so, or since then otherwise */
-    bool revoked;                         /* the graph says so */
-    bool ended;                           /* the recovery code's paper is no good any more, and that was said */
+    bool changed;                           /* and what follows is not done yet (kith__own_changed) */
+    kith_list pending;                      /* records that came and are not in the home yet */
+    size_t pending_bytes;                   /* of these and of the job's, with what each takes beside */
+    own_job *job;                           /* the one under way; NULL: none */
+    bool tend;                              /* this device has something to say of itself */
+    bool failed;                            /* the last job: it is done again (kith__own_retry) */
+    kith_problem entering;                  /* why the network that was to be entered last is not stored; OK: it is */
+    struct own_link *appeal;                /* a device that is revoked here is being heard; NULL: none is */
+    uint64_t appeals_ns;                    /* none before this */
+    uint8_t unheard[KITH_FINGERPRINT_SIZE]; /* whose appeal came to nothing last */
+    char told[KITH_REVOCATION_TEXT_SIZE];   /* that this device is revoked; "": not told so, or since then otherwise */
+    bool revoked;                           /* the graph says so */
+    bool ended;                             /* the recovery code's paper is no good any more, and that was said */
 };
 
 typedef enum own_phase {
@@ -52,7 +53,9 @@ typedef struct own_link {
     bool foreign;                        /* its heads were of another network, which is */
     uint8_t network[KITH_GRAPH_ID_SIZE];
     bool joining, replace;
-    kith_graph *other; /* the network that is being joined, or what is shown, as far as it has come */
+    kith_graph *other;  /* the network that is being joined, or what is shown, as far as it has come */
+    uint64_t appeal_ns; /* when its appeal began */
+    size_t shown;       /* bytes that came of it since the timer was set */
 } own_link;
 
 typedef struct own_record { /* that came */

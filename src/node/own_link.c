@@ -247,6 +247,7 @@ static void readable(channel *c)
         size_t room = KITH_TRUST_OUTPUT_MAX - l->inbox_size, take = size < room ? size : room;
         memcpy(l->inbox + l->inbox_size, data, take);
         l->inbox_size += take;
+        l->shown += take;
         kith_stream_consume(c->stream, take);
         if (hear_inbox(l)) continue;
         kith__session_close(c->session, KITH_ERR_PROTOCOL);

@@ -12,6 +12,9 @@ static void set_timer(session *s, uint64_t after_ns)
     s->core->env->timers->set(s->timer, kith__core_now(s->core) + after_ns);
 }
 
+/* How long its appeal has been heard. */
+static uint64_t lasted(const own_link *l) { return kith__core_now(l->own->core) - l->appeal_ns; }
+
 /* ---- telling ---- */
 
 static void tell(own_link *l)
@@ -27,16 +30,36 @@ static void tell(own_link *l)
     if (l->heard) kith__own_say_records(l); /* else when its heads come */
 }
 
+/* Has enough of an appeal come since it was looked at last, and may it go on? */
+static bool comes_along(const own_link *l)
+{
+    bool all = !l->other; /* and is being stored */
+    return (all || l->shown >= OWN_APPEAL_LEAST) && lasted(l) < OWN_APPEAL_MOST_NS;
+}
+
+static void wait_on(own_link *l)
+{
+    uint64_t left = OWN_APPEAL_MOST_NS - lasted(l);
+    l->shown = 0;
+    set_timer(l->channel->session, left < OWN_APPEAL_NS ? left : OWN_APPEAL_NS);
+}
+
 void kith__own_refused_due(session *s)
 {
     const struct own *own = s->core->own;
     own_link *l = kith__own_link_of(s);
     bool opens = !l && s->dialler && !s->over && own && own->graph;
+    if (!l && !s->dialler && !s->over && kith__own_is_heard(s->core, s->peer.fingerprint)) {
+        set_timer(s, OWN_APPEAL_NS); /* over another session */
+        return;
+    }
     if (opens) l = kith__own_link_open(s);
     if (!l || s->over || l->phase == OWN_LINK_TOLD)
         kith__session_close(s, KITH_ERR_REVOKED);
     else if (opens)
         kith__own_meet_refused(l);
+    else if (l->phase == OWN_LINK_APPEALS && comes_along(l))
+        wait_on(l);
     else if (l->phase == OWN_LINK_APPEALS)
         (void)kith__own_end_appeal(l, false);
     else
@@ -51,14 +74,33 @@ bool kith__own_is_heard(const kith_core *core, const uint8_t fingerprint[static 
     return l && memcmp(l->channel->session->peer.fingerprint, fingerprint, KITH_FINGERPRINT_SIZE) == 0;
 }
 
+/* Is the one that is being heard slow, and its time over now that this one comes? */
+static bool may_interrupt(const own_link *l)
+{
+    const struct own *own = l->own;
+    return own->appeal && own->appeal->other && lasted(own->appeal) >= OWN_APPEAL_NS &&
+           memcmp(l->channel->session->peer.fingerprint, own->unheard, sizeof own->unheard) != 0;
+}
+
+/* It came to nothing. */
+static void pause_appeals(struct own *own, const own_link *l)
+{
+    own->appeals_ns = kith__core_now(own->core) + OWN_APPEAL_PAUSE_NS;
+    memcpy(own->unheard, l->channel->session->peer.fingerprint, sizeof own->unheard);
+}
+
 void kith__own_meet_refused(own_link *l)
 {
     struct own *own = l->own;
-    if (own->appeal || kith__core_now(own->core) < own->appeals_ns || kith_graph_new(&l->other)) {
+    bool now = may_interrupt(l);
+    if (now) (void)kith__own_end_appeal(own->appeal, false);
+    now = now || (!own->appeal && kith__core_now(own->core) >= own->appeals_ns);
+    if (!now || kith_graph_new(&l->other)) {
         tell(l);
         return;
     }
     l->phase = OWN_LINK_APPEALS;
+    l->appeal_ns = kith__core_now(own->core);
     own->appeal = l;
     if (l->channel->session->dialler) set_timer(l->channel->session, OWN_APPEAL_NS); /* else since its hello */
     kith__own_say_heads(l, kith_graph_id(own->graph, 0), true);
@@ -69,7 +111,7 @@ void kith__own_drop_appeal(own_link *l)
     struct own *own = l->own;
     if (own->appeal != l) return;
     own->appeal = NULL;
-    own->appeals_ns = kith__core_now(own->core) + OWN_APPEAL_PAUSE_NS;
+    pause_appeals(own, l);
 }
 
 /* It has what it has shown: of that it need not be told. */
@@ -95,7 +137,7 @@ bool kith__own_end_appeal(own_link *l, bool restored)
     if (in) {
         kith__own_say_heads(l, kith_graph_id(own->graph, 0), false); /* as to any member */
     } else {
-        own->appeals_ns = kith__core_now(own->core) + OWN_APPEAL_PAUSE_NS;
+        pause_appeals(own, l);
         note_shown(l);
         tell(l);
     }

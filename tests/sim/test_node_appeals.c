@@ -1,5 +1,6 @@
 /* Revoked devices that appeal in bad faith: again and again, by halves, slowly, over several connections, with records
  * that prove nothing, and to who dials them. */
+#include "graph_world.h"
 #include "own_world.h"
 #include "service/code.h"
 
@@ -204,6 +205,133 @@ static void appeals_are_heard_one_at_a_time(void **state)
     end_world(&w);
 }
 
+/* ---- long ones ---- */
+
+/* He says much of himself: `count` records of about 400 bytes. */
+static void say_much(const hostile *h, appeal *a, size_t count)
+{
+    char text[KITH_NAME_SIZE];
+    kith_graph_entry his;
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    kith_graph_entry_make(h->signer.uuid, h->signer.public_key, text, text, text, &his);
+    const kith_graph_author him = {.seed = h->seed, .self = &his};
+    for (size_t i = 0; i < count; i++) assert_ok(kith_graph_describe(a->known, &him));
+}
+
+/* He shows what he knows from record `*at` on, up to about so many bytes more; `all` of it is the last. */
+static void show_some(hostile *h, appeal *a, kith_stream *s, size_t *at, size_t bytes)
+{
+    static uint8_t out[KITH_TRUST_OUTPUT_MAX];
+    size_t list[KITH_GRAPH_RECORDS_MAX], taken, count = kith_graph_count(a->known), size;
+    for (size_t said = 0; *at < count && said < bytes; said += size, *at += taken) {
+        size_t some = count - *at < 8 ? count - *at : 8;
+        for (size_t i = 0; i < some; i++) list[i] = *at + i;
+        size = kith_trust_write_records(a->known, list, some, out, &taken);
+        assert_true(size && taken == some);
+        if (*at + taken < count) out[size - 1] = 0xf5; /* more */
+        if (kith_stream_write(s, out, size)) return;   /* it is over */
+    }
+    quic_env_flush(&h->quic);
+}
+
+/* Someone let in later had it revoked, and it answers: so it is a member by what it knows. */
+static kith_err revoke_wrongly(kith_graph *graph, void *user)
+{
+    void **both = user;
+    const victim *v = both[0];
+    const hostile *h = both[1];
+    appeal *a = h->user;
+    const world_device third = world_device_of(9);
+    kith_graph_entry self, his;
+    kith_graph_entry_make(v->self.device.id, v->self.public_key, v->self.device.name, "Linux", "", &self);
+    kith_graph_entry_make(h->signer.uuid, h->signer.public_key, h->hello.name, "", "", &his);
+    const kith_graph_author by = {.seed = v->seed, .self = &self}, him = {.seed = h->seed, .self = &his};
+    const kith_graph_author other = world_author(&third);
+    assert_ok(kith_graph_admit(graph, &by, &his));
+    assert_ok(kith_graph_admit(graph, &by, &third.entry));
+    a->known = world_copy(graph);
+    say_much(h, a, 200);
+    assert_ok(kith_graph_revoke(a->known, &him, third.entry.fingerprint, "stolen"));
+    return kith_graph_revoke(graph, &other, his.fingerprint, "ha");
+}
+
+/* All it knows takes longer than a silence may: 80 KB at 6 KB/s. */
+static void an_appeal_over_a_slow_link(void **state)
+{
+    (void)state;
+    static world w;
+    static hostile good;
+    static appeal a;
+    kith_problem problem;
+    const kith_sim_link slow = {.delay_ns = 20 * KITH_SIM_MS, .rate = 6000, .queue = 20000, .mtu = 1500};
+    size_t at = 0;
+    make_world(&w, 71, 1);
+    a = (appeal){.known = NULL};
+    hostile_make(&good, w.sim, w.lan, "good", "192.168.1.66");
+    good.user = &a;
+    good.on = note_words;
+    void *both[] = {&w.v[0], &good};
+    assert_ok(kith_home_update_graph(w.v[0].home, revoke_wrongly, both, &problem));
+    line *l = connect_bad(&w, &good);
+    kith_sim_lan_set_link(w.lan, &slow);
+    kith_stream *stream = ask(&good, l, 6, a.bytes, 0);
+    assert_non_null(stream);
+    show_some(&good, &a, stream, &at, SIZE_MAX);
+    kith_sim_run_for(w.sim, 8 * KITH_SIM_S);
+    assert_non_null(l->conn);
+    kith_sim_run_for(w.sim, 20 * KITH_SIM_S);
+    assert_non_null(l->conn);
+    assert_true(records_of(&w, 0) > kith_graph_count(a.known)); /* and that it was revoked, which is void */
+    bad_free(&good);
+    end_world(&w);
+}
+
+/* Who drips is heard for as long as nobody else comes, and for two minutes at most; who was heard does not interrupt.
+ */
+static void who_drips_keeps_nobody_out(void **state)
+{
+    (void)state;
+    static world w;
+    static hostile bad, other;
+    static appeal a, b;
+    size_t at = 0;
+    uint64_t seconds = 0;
+    make_world(&w, 72, 1);
+    bad_make(&w, &bad, &a, "bad", "192.168.1.66");
+    bad_make(&w, &other, &b, "other", "192.168.1.67");
+    say_much(&bad, &a, 2200);
+    line *l = connect_bad(&w, &bad);
+    kith_stream *stream = ask(&bad, l, 6, a.bytes, 0);
+    for (; l->conn && seconds < 200; seconds++) {
+        show_some(&bad, &a, stream, &at, 4500);
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+    }
+    assert_in_range(seconds, OWN_APPEAL_MOST_NS / KITH_SIM_S - 2, OWN_APPEAL_MOST_NS / KITH_SIM_S + 2);
+    assert_true(at < kith_graph_count(a.known));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+
+    at = 0;
+    a.heard_size = 0;
+    line *his = NULL;
+    l = connect_bad(&w, &bad);
+    stream = ask(&bad, l, 6, a.bytes, 0);
+    for (seconds = 0; seconds < 9; seconds++) {
+        if (l->conn) show_some(&bad, &a, stream, &at, 4500);
+        if (seconds == 5) his = connect_bad(&w, &other); /* a second */
+        if (seconds == 6) {
+            show(&b, 0, 3, false);
+            assert_non_null(ask(&other, his, 6, b.bytes, b.size));
+        }
+        kith_sim_run_for(w.sim, KITH_SIM_S);
+    }
+    assert_false(l->conn);
+    heard(&b, 1, 2); /* asked, and told what it lacks: that it was let in and revoked */
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    bad_free(&bad), bad_free(&other);
+    end_world(&w);
+}
+
 /* To who dials him: the same, over a stream of his own and over one that he is asked on. */
 static void show_to_dialler(hostile *h, line *l, const kith_quic_event *event)
 {
@@ -253,6 +381,7 @@ static void a_revoked_device_adds_nothing_to_a_joiners_graph(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(an_appeal_that_comes_to_nothing), TEST(appeals_are_heard_one_at_a_time),
+                                       TEST(an_appeal_over_a_slow_link), TEST(who_drips_keeps_nobody_out),
                                        TEST(a_revoked_device_adds_nothing_to_a_joiners_graph)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
