@@ -63,7 +63,8 @@ bool kith__own_is_revoked(const kith_core *core);
  * Appeals are heard one at a time, also by a device that is out itself, since it may be in by them; and for
  * OWN_APPEAL_PAUSE_NS after one that came to nothing there is none.  Who cannot be heard is told at once.  One that
  * lasts longer than OWN_APPEAL_NS ends when another device comes to appeal, but for the one whose appeal came to
- * nothing last: who drips keeps nobody from being heard for longer than that, and who was heard does not interrupt.
+ * nothing last: who drips keeps nobody from being heard for longer than that, but for one whose own appeal it has
+ * interrupted, and that one for OWN_APPEAL_MOST_NS once, since after that it may not interrupt it again.
  * Other sessions of who is being heard wait for what comes of it. */
 #define OWN_APPEAL_NS       (5 * SECOND_NS)
 #define OWN_APPEAL_LEAST    16384
