@@ -21,8 +21,11 @@ static int run(const cli_args *a)
                          "%s is there already, and a backup overwrites nothing: choose another name",
                          out_name(a->words[0], shown, sizeof shown));
     secret_init(&password);
-    status = session_password(&s, false, &password);
-    if (!status) err = kith_backup(s.home, a->words[0], password.data, password.size, &problem);
+    int tries = 0;
+    do {
+        status = session_password(&s, false, &password);
+        if (!status) err = kith_backup(s.home, a->words[0], password.data, password.size, &problem);
+    } while (!status && session_try_again(&s, err, &tries));
     secret_done(&password);
     if (status) return status;
     if (err) return out_problem(err, problem.message);

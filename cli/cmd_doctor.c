@@ -4,6 +4,8 @@
 #include "settings.h"
 
 #include <stdio.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #define STATES      (KITH_FINDING_UNKNOWN + 1)
 #define CHECK_WIDTH 10 /* columns; the longest name has one less */
@@ -80,6 +82,28 @@ static bool home_is_bad(const session *s, examination *x)
     return true;
 }
 
+/* Nor is one good into which nothing can be written.  What is read only is so for a node's keys, too. */
+static void say_what_is_stuck(const session *s, examination *x, bool *read_only)
+{
+    kith_event e = {.kind = KITH_EVENT_FINDING, .state = KITH_FINDING_BAD, .check = "home"};
+    struct statvfs disk;
+    char shown[OUT_NAME];
+    if (statvfs(s->home, &disk)) return;
+    *read_only = access(s->home, W_OK) != 0;
+    bool full = disk.f_blocks && !disk.f_bavail;
+    if (!*read_only && !full) return;
+    snprintf(e.result, sizeof e.result, "%s", *read_only ? "read-only" : "full");
+    snprintf(e.message, sizeof e.message,
+             *read_only
+                 ? "nothing may be written into %s: its disk is read-only, or it is another user's"
+                 : "the disk of %s is full: nothing new is stored, neither files nor whom this device pairs with",
+             out_name(s->home, shown, sizeof shown));
+    snprintf(e.cure, sizeof e.cure, "%s",
+             *read_only ? "give it back with chown, or move it to where it can be written and name that with --home"
+                        : "make room there");
+    take(x, &e);
+}
+
 static int run(const cli_args *a)
 {
     static const session_handler handler = {.event = on_event, .go_on = "run the same command again"};
@@ -99,7 +123,9 @@ static int run(const cli_args *a)
     if (home_is_bad(&s, &x)) return sum_up(&x);
     if ((status = relays_settle(&s.relays, &s)) != 0) return status;
     /* Only relays want to know who asks; but a password that is named is to be the right one. */
-    bool with_keys = session_names_password(&s) || (s.relays.count && session_has_password(&s));
+    bool read_only = false;
+    say_what_is_stuck(&s, &x, &read_only);
+    bool with_keys = !read_only && (session_names_password(&s) || (s.relays.count && session_has_password(&s)));
     status = with_keys ? session_open(&s) : session_open_without(&s);
     if (status) return status;
     out_status("looking around, for up to half a minute ...");

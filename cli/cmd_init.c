@@ -1,6 +1,7 @@
 #include "commands.h"
 #include "output.h"
 #include "session.h"
+#include "settings.h"
 #include "typed_code.h"
 
 #include <string.h>
@@ -25,7 +26,7 @@ static int show_code(const session *s, const char *code)
                      out_name(s->home, shown, sizeof shown));
 }
 
-static int make(session *s)
+static int make(session *s, const char *name)
 {
     secret password;
     kith_problem problem;
@@ -33,7 +34,7 @@ static int make(session *s)
     secret_init(&password);
     int status = session_password(s, true, &password);
     kith_init_options options = {.size = sizeof options,
-                                 .name = args_value(s->args, OPT_NAME),
+                                 .name = name,
                                  .password = password.data,
                                  .password_size = password.size,
                                  .no_recovery = !code_can_show()};
@@ -59,10 +60,12 @@ static int run(const cli_args *a)
     session s;
     kith_device_info self;
     kith_problem problem;
+    const char *name = NULL;
     int status = session_start(&s, a);
+    if (!status) status = setting_device_name(&s, &name);
     if (status) return status;
     kith_err err = kith_self(s.home, &self, &problem);
-    if (err == KITH_ERR_NO_IDENTITY) return make(&s);
+    if (err == KITH_ERR_NO_IDENTITY) return make(&s, name);
     if (err) return out_problem(err, problem.message);
     out_say("This device has an identity already; nothing was changed.");
     print_identity(&self, false, "");

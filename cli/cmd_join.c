@@ -2,6 +2,7 @@
 #include "interrupt.h"
 #include "output.h"
 #include "pairing.h"
+#include "settings.h"
 #include "typed_code.h"
 
 #include <stdio.h>
@@ -29,9 +30,8 @@ typedef struct join {
     uint64_t until_ns; /* the other device is looked for; 0: it is found */
 } join;
 
-static void say_name(const session *s, const kith_device_info *self)
+static void say_name(const char *name, const kith_device_info *self)
 {
-    const char *name = args_value(s->args, OPT_NAME);
     char shown[OUT_NAME];
     if (name && strcmp(name, self->name) != 0)
         out_say("This device has an identity already, and stays \"%s\"; to change that: \"kith rename\".",
@@ -39,19 +39,19 @@ static void say_name(const session *s, const kith_device_info *self)
 }
 
 /* Opens the node; makes the identity first if there is none, with the same password. */
-static int open_or_init(session *s)
+static int open_or_init(session *s, const char *name)
 {
     kith_device_info self;
     kith_problem problem;
     secret password;
     kith_err err = kith_self(s->home, &self, &problem);
-    if (!err) say_name(s, &self);
+    if (!err) say_name(name, &self);
     if (err != KITH_ERR_NO_IDENTITY) return session_open(s);
     out_say("This device has no identity yet: making one.");
     secret_init(&password);
     int status = session_password(s, true, &password);
     kith_init_options options = {.size = sizeof options,
-                                 .name = args_value(s->args, OPT_NAME),
+                                 .name = name,
                                  .password = password.data,
                                  .password_size = password.size,
                                  .no_recovery = true};
@@ -115,14 +115,16 @@ static int run(const cli_args *a)
     session s;
     join j;
     char typed[PAIRING_TYPED_MAX], words[KITH_WORDS_TEXT];
+    const char *name = NULL;
     int status = session_start(&s, a);
+    if (!status) status = setting_device_name(&s, &name);
     if (!status) status = code_given(&s, &pairing_code, a->words, a->word_count, typed, sizeof typed);
     bool asks = !status && !*typed;
     if (asks && !session_may_ask(&s)) status = session_cannot_ask(&s, "--code-file FILE");
     if (!status && !asks) status = code_check(&pairing_code, typed, words);
     explicit_bzero(typed, sizeof typed);
     if (!status) status = pairing_start(&j.pairing, &s);
-    if (!status) status = open_or_init(&s);
+    if (!status) status = open_or_init(&s, name);
     if (!status && asks) status = code_ask(&s, &pairing_code, words);
     if (!status) {
         session_warn_revoked(&s);

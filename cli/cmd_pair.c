@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define EXPIRES_S     300 /* where nothing is said */
 #define EXPIRES_MAX_S 3600
 
 typedef struct pair {
@@ -40,6 +41,14 @@ static void number_words(const char *words)
     for (char *word; (word = strsep(&rest, " ")) != NULL; i++) out_say("%d %s", i, word);
 }
 
+static char *say_within(uint32_t seconds, char to[static OUT_SIZE])
+{
+    bool minutes = seconds >= 60 && seconds % 60 == 0;
+    uint32_t n = minutes ? seconds / 60 : seconds;
+    snprintf(to, OUT_SIZE, ", within %u %s%s", n, minutes ? "minute" : "second", n == 1 ? "" : "s");
+    return to;
+}
+
 static void show_code(session *s, pair *p, const kith_event *event)
 {
     out_line("%s", event->words);
@@ -47,10 +56,12 @@ static void show_code(session *s, pair *p, const kith_event *event)
                         out_json_time(event->expires_ms)));
     if (out()->plain) number_words(event->words);
     if (!args_has(s->args, OPT_NO_QR)) qr_draw(event->words);
-    if (!p->drawn)
-        out_say("On the other device run \"kith join%s\" and type these words there.%s",
-                p->pairing.options.contact ? " --contact" : "",
+    if (!p->drawn) {
+        char within[OUT_SIZE];
+        out_say("On the other device run \"kith join%s\" and type these words there%s.%s",
+                p->pairing.options.contact ? " --contact" : "", say_within(p->pairing.options.expires_s, within),
                 may_renew(s) ? "  Enter makes a new code, Ctrl-C stops." : "");
+    }
     p->drawn = true;
     p->renewing = false;
     if (may_renew(s)) session_listen(s, true);
@@ -109,7 +120,7 @@ static int run(const cli_args *a)
     session s;
     pair p = {.drawn = false};
     const char *expires = args_value(a, OPT_EXPIRES);
-    uint32_t expires_s = 0;
+    uint32_t expires_s = EXPIRES_S;
     int status = session_start(&s, a);
     if (!status && expires) status = read_expires(expires, &expires_s);
     if (!status) status = pairing_start(&p.pairing, &s);

@@ -34,11 +34,18 @@ static int old_code(const session *s, const kith_recovery_info *info, char out[K
 }
 
 /* What is shown is not in force yet: when this is killed in between, the old code counts, and the new one nowhere. */
-static int draw_and_show(session *s, kith_recovery_options *options, kith_recovery_result *made)
+static int draw_and_show(session *s, kith_recovery_options *options, secret *password, kith_recovery_result *made)
 {
     kith_problem problem;
+    kith_err err = KITH_OK;
+    int tries = 0;
     options->check = true;
-    kith_err err = kith_recovery_new(s->home, options, made, &problem);
+    do {
+        int status = session_password(s, false, password);
+        if (status) return status;
+        options->password_size = password->size;
+        err = kith_recovery_new(s->home, options, made, &problem);
+    } while (session_try_again(s, err, &tries));
     options->check = false;
     if (err) return out_problem(err, problem.message);
     out_event(json_pack("{s:s, s:s, s:b}", "event", "recovery_code", "recovery_code", made->recovery_code, "in_force",
@@ -70,13 +77,11 @@ static int make(session *s, const kith_recovery_info *info)
         return out_error(EXIT_USAGE, "nobody would see the new code: run this at a terminal, or with --json");
     secret_init(&password);
     int status = old_code(s, info, old);
-    if (!status) status = session_password(s, false, &password);
     kith_recovery_options options = {.size = sizeof options,
                                      .password = password.data,
-                                     .password_size = password.size,
                                      .old_code = *old ? old : NULL,
                                      .lost = args_has(s->args, OPT_LOST)};
-    if (!status) status = draw_and_show(s, &options, &made);
+    if (!status) status = draw_and_show(s, &options, &password, &made);
     if (!status) status = put_in_force(s, &options, &made);
     explicit_bzero(old, sizeof old);
     if (!status) spread_news_with(s, &password);
@@ -118,11 +123,14 @@ static int accept_waiting(session *s, const kith_recovery_info *info)
     int status = ask_accept(s, info);
     if (status) return status;
     secret_init(&password);
-    status = session_password(s, false, &password);
-    kith_err err =
-        status ? KITH_OK
-               : kith_recovery_accept(s->home, info->waiting_id, password.data, password.size, &in_force, &problem);
-    if (err) status = out_problem(err, problem.message);
+    kith_err err = KITH_OK;
+    int tries = 0;
+    do {
+        status = session_password(s, false, &password);
+        if (!status)
+            err = kith_recovery_accept(s->home, info->waiting_id, password.data, password.size, &in_force, &problem);
+    } while (!status && session_try_again(s, err, &tries));
+    if (!status && err) status = out_problem(err, problem.message);
     if (!status) {
         out_say(in_force ? "Agreed: the new recovery code is in force."
                          : "Agreed.  Another of your devices has to agree, too.");

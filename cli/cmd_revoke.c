@@ -60,14 +60,23 @@ static void say_who_is_back(const session *s, const known *before, json_t *objec
 
 /* ---- the command ---- */
 
-/* With the recovery code there is a new one: it is shown before it is in force. */
-static int show_new_code(const session *s, const char *id, const kith_revoke_options *how, kith_recovery_result *code)
+/* The first time that the password is used.  With the recovery code there is a new one, and nothing is done yet: it is
+ * shown before it is in force. */
+static int begin(session *s, const char *id, kith_revoke_options *how, secret *password, kith_recovery_result *code)
 {
     kith_problem problem;
-    kith_revoke_options options = *how;
-    options.check = true;
-    kith_err err = kith_revoke(s->home, id, &options, code, &problem);
+    kith_err err = KITH_OK;
+    int tries = 0;
+    how->check = how->recovery_code != NULL;
+    do {
+        int status = session_password(s, false, password);
+        if (status) return status;
+        how->password_size = password->size;
+        err = kith_revoke(s->home, id, how, code, &problem);
+    } while (session_try_again(s, err, &tries));
+    how->check = false;
     if (err) return out_problem(err, problem.message);
+    if (!how->recovery_code) return 0;
     out_event(
         json_pack("{s:s, s:s, s:b}", "event", "recovery_code", "recovery_code", code->recovery_code, "in_force", true));
     return code_show(code->recovery_code);
@@ -85,21 +94,17 @@ static int revoke(session *s, const kith_device_info *device)
     int status = ask(s, device);
     secret_init(&password);
     if (!status && with_code) status = code_recovery(s, code);
-    if (!status) status = session_password(s, false, &password);
     kith_revoke_options options = {.size = sizeof options,
                                    .password = password.data,
-                                   .password_size = password.size,
                                    .why = args_value(s->args, OPT_WHY),
                                    .recovery_code = with_code ? code : NULL};
     known before = {NULL, 0};
     if (with_code) known_read(s, &before);
-    if (!status && with_code) status = show_new_code(s, device->id, &options, &shown_code);
-    options.new_code = with_code ? shown_code.recovery_code : NULL;
-    kith_err err = status ? KITH_OK : kith_revoke(s->home, device->id, &options, &made, &problem);
+    if (!status) status = begin(s, device->id, &options, &password, &shown_code);
+    options.new_code = shown_code.recovery_code;
+    kith_err err = status || !with_code ? KITH_OK : kith_revoke(s->home, device->id, &options, &made, &problem);
     explicit_bzero(code, sizeof code);
-    if (err)
-        status = with_code ? code_void(err, problem.message, "the one before still counts")
-                           : out_problem(err, problem.message);
+    if (err) status = code_void(err, problem.message, "the one before still counts");
     if (!status) {
         out_say("%s is revoked.", out_name(device->name, shown, sizeof shown));
         json_t *object = json_pack("{s:s, s:o}", "event", "revoked", "device", out_json_device(device));

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEVICE_NAME_MAX 63 /* bytes */
+
 const char *setting_variable(const char *key)
 {
     const char *value = strcmp(key, "relay") ? NULL : getenv("KITH_RELAY");
@@ -53,6 +55,24 @@ int setting_choice(const session *s, option_id id, const char *key, const char *
     for (int i = 0; !status && names[i]; i++)
         if (!strcmp(found.value, names[i])) *index = i;
     return status;
+}
+
+/* The library's rule, which it applies only when the name is used. */
+static bool is_device_name(const char *text)
+{
+    char shown[2 * DEVICE_NAME_MAX];
+    text += strspn(text, " ");
+    return *text && strlen(text) <= DEVICE_NAME_MAX && !strcmp(kith_printable_name(text, shown, sizeof shown), text);
+}
+
+int setting_device_name(const session *s, const char **name)
+{
+    char shown[OUT_NAME];
+    *name = args_value(s->args, OPT_NAME);
+    if (!*name || is_device_name(*name)) return 0;
+    return out_error(EXIT_USAGE,
+                     "\"%s\" is no good for --name: a device's name is 1 to %d bytes of plain text on one line",
+                     out_name(*name, shown, sizeof shown), DEVICE_NAME_MAX);
 }
 
 int setting_no_lan(const session *s, bool *no_lan)

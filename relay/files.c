@@ -18,7 +18,7 @@
 
 static kith_err why_errno(const char *path, int error, char why[static KITH_RELAY_WHY_SIZE])
 {
-    snprintf(why, KITH_RELAY_WHY_SIZE, "%s: %s", path, strerror(error));
+    snprintf(why, KITH_RELAY_WHY_SIZE, "%s: %s: name a file that this user may read", path, strerror(error));
     return error == ENOENT ? KITH_ERR_NO_FILE : error == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO;
 }
 

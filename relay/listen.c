@@ -86,7 +86,10 @@ kith_err listen_open(server *s, listener *l, const kith_addr *at, bool admin)
     uv_loop_t *loop = kith_io_loop(s->io);
     int fd = -1, error = bound_socket(at, &fd);
     if (error)
-        return error == EADDRINUSE ? KITH_ERR_ADDRESS_IN_USE : error == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_NETWORK;
+        return error == EADDRINUSE      ? KITH_ERR_ADDRESS_IN_USE
+               : error == EADDRNOTAVAIL ? KITH_ERR_ARG
+               : error == EACCES        ? KITH_ERR_PERMISSION
+                                        : KITH_ERR_NETWORK;
     if (uv_poll_init(loop, &l->poll, fd)) {
         close(fd);
         return KITH_ERR_NETWORK;

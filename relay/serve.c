@@ -171,7 +171,8 @@ static void start_signals(server *s)
 static kith_err why_address(const char *option, const char *text, kith_err err, char why[static KITH_RELAY_WHY_SIZE])
 {
     snprintf(why, KITH_RELAY_WHY_SIZE, "%s %.100s: %s", option, text,
-             err == KITH_ERR_ARG ? "not an address and a port, such as 0.0.0.0:443 or [::]:443" : kith_err_text(err));
+             err == KITH_ERR_ARG ? "not an address of this machine and a port, such as 0.0.0.0:443 or [::]:443"
+                                 : kith_err_text(err));
     return err;
 }
 

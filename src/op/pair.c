@@ -249,7 +249,8 @@ static void join_failed(void *user, kith_err why)
         kith__pair_finish(
             p, KITH_ERR_NOT_FOUND,
             "no device on this network shows a code that begins with these two words: check them, that `kith "
-            "pair` is still waiting there, and that both are on the same network");
+            "pair` is still waiting there, and that both are on the same network, or use the same relay (`kith config "
+            "relay`)");
     else
         kith__pair_finish(p, why, NULL);
 }

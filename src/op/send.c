@@ -375,7 +375,8 @@ static void twin_came(void *user, session *twin)
 static void accepted(send_op *s)
 {
     s->accepted = true;
-    s->refused = (node_set){0}; /* what they do may change */
+    if (!s->started_ns) s->started_ns = kith__core_now(s->op.core); /* not while somebody there was asked */
+    s->refused = (node_set){0};                                     /* what they do may change */
     watch(s);
     kith_event event = {
         .kind = KITH_EVENT_START, .op = s->op.id, .bytes_total = s->header.size, .bytes = kith_file_tx_resumed(s->tx)};
@@ -507,7 +508,6 @@ static void connected(void *user, session *with)
         return;
     }
     s->connected_before = true;
-    if (!s->started_ns) s->started_ns = kith__core_now(s->op.core);
     kith_event event = {.kind = KITH_EVENT_CONNECTED, .op = s->op.id};
     kith__core_describe(&s->peer, &event.device);
     kith__session_path(with, event.path, event.scope, event.address);

@@ -141,6 +141,9 @@ static kith_err write_new(const kith_home *home, const char *path, const void *d
     if (err == KITH_ERR_NO_FILE)
         return kith__say(problem, err, "the folder of %s is not there: make it, or choose another place", shown.text);
     if (err == KITH_ERR_ARG) return kith__say(problem, err, "%s is no name for a file", shown.text);
+    if (err == KITH_ERR_PERMISSION)
+        return kith__say(problem, err, "nothing may be written at %s, or its disk is read-only: choose another place",
+                         shown.text);
     return err ? kith__say(problem, err, "writing %s: %s", shown.text, kith_err_text(err)) : KITH_OK;
 }
 

@@ -1215,7 +1215,7 @@ def test_pair():
     equal(t.wait(), 0)
     has(t.seen, "Paired with laptop, an own device.")
     equal(t.out, WORDS + "\n")
-    has(p.trace(), "pair contact=0 yes=0 expires=0\nanswer yes")
+    has(p.trace(), "pair contact=0 yes=0 expires=300\nanswer yes")
     for answer in ("n\n", "\n", "\x04"):
         t = p.terminal("--password-file", str(p.password), "pair", "--no-qr")
         assert "█" not in t.expect("[y/N] ")
@@ -1462,6 +1462,36 @@ def test_join_given_words():
     has(p.locked("join", *WORDS.split()).stderr, "--yes")
     equal(p.locked("join", "--yes", "--code-file", "code", "acid").returncode, 2)
     equal(p.locked("join", "--yes", "--code-file", "nothing").returncode, 7)
+
+
+def test_a_bad_name_is_refused_before_a_password_is_asked_for():
+    for command in (["init"], ["join"]):
+        for name in ("", "  ", "a\nb", "\x1b[31mx", "x" * 64, "\u200bx", b"\xff"):
+            p = Place(identity=False)
+            r = p.run(*command, "--name", name)
+            equal((r.returncode, r.stdout), (2, ""), f"{command} {name!r}")
+            has(r.stderr, "no good for --name")
+        for name in ("x" * 63, "caf\xe9 au lait"):
+            p = Place(identity=False, script="join paired\njoin end\n")
+            equal(p.locked(*command, "--name", name, *(["--yes", *WORDS.split()] if command == ["join"] else [])).returncode, 0)
+
+
+def test_a_password_may_be_mistyped():
+    """Whatever else was typed before it."""
+    for words in (["backup", "b"], ["revoke", "--yes", "laptop"], ["recovery", "new", "--lost"], ["recovery", "accept", "--yes"],
+                  ["revoke", "--yes", "--recovery", "--code-file", "code", "laptop"], ["recovery", "new", "--code-file", "code"]):
+        for tries, status in ((["wrong", "secret"], 0), (["wrong"] * 3, 4)):
+            p = Place(script="look looked\nping end\n")
+            (p.dir / "code").write_text(CODE + "\n")
+            for there in ("recovery", "waiting"):
+                (p.home / there).write_text("")
+            t = p.terminal(*words)
+            for i, word in enumerate(tries):
+                t.expect("This device's password: ")
+                t.type_blind(word + "\n")
+                if word == "wrong" and i < 2:
+                    t.expect("try again")
+            equal(t.wait(), status, f"{words} {t.seen}")
 
 
 def test_join_makes_identity():
@@ -1889,6 +1919,19 @@ def test_doctor_and_the_password():
     r = p.locked("doctor")  # nobody wants to know, but it was named
     equal(r.returncode, 4)
     has(r.stderr, "wrong password")
+
+
+def test_doctor_and_a_home_that_cannot_be_written():
+    """(A full disk and a read-only one: tests/netns.)"""
+    if os.geteuid() == 0:
+        return  # may write anywhere
+    p = Place(script=DOCTOR + "doctor end\n")
+    p.home.chmod(0o500)
+    r = p.locked("--json", "doctor")
+    p.home.chmod(0o700)
+    equal(r.returncode, 1)
+    found = events(r.stdout)
+    equal((found[0]["check"], found[0]["state"], found[0]["result"], found[-1]["bad"]), ("home", "bad", "read-only", 1))
 
 
 def test_doctor_and_a_damaged_home():

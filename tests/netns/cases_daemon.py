@@ -236,8 +236,12 @@ def case_inbox():
         expect(offer["name"] == "file" and offer["bytes"] == 1000 and offer["device"]["id"] == n.a.id, f"{offer}")
         expect(sender.running() and not (n.b.folder / "up" / "file").exists(), "not waited for the answer")
         n.b.kith("inbox", "accept", "99").ends(3)
+        time.sleep(1)
+        accepted = time.monotonic()
         n.b.kith("inbox", "accept", offer["id"]).ends(0)
         sender.ends(0)
+        took, since = sender.event("done")["seconds"], time.monotonic() - accepted
+        expect(took < since, f"{took} s for the file, {since} s after it was accepted: the wait for a person counted")
         expect(same(file, n.b.folder / "up" / "file"), "the file differs")
         expect(not n.b.kith("inbox").ends(0).count("offer"), "an answered offer waits")
         sender = n.a.send(n.b, copy(file, "second"))

@@ -135,6 +135,12 @@ def case_homes_that_cannot_be_used():
                 n.a.kith("--home", *words, "--timeout", "60", env={"XDG_RUNTIME_DIR": ""}).ends(7, says)
                 expect(snapshot(home) == before, f"{words} changed the home")
 
+        def stuck(result):
+            """Nor does the doctor call such a home good."""
+            doctor = n.a.kith("--home", home, "doctor", "--no-lan").ends(1)
+            doctor.event("finding", where=lambda e: (e["check"], e["state"], e.get("result")) == ("home", "bad", result))
+            doctor.event("finding", where=lambda e: e["check"] != "home")  # and looks at the network
+
         with open(disk / "filler", "wb", buffering=0) as filler:
             with contextlib.suppress(OSError):
                 while filler.write(bytes(4096)):
@@ -143,12 +149,15 @@ def case_homes_that_cannot_be_used():
                 (home, "permit", n.b.id, "file", "deny"), (home, "revoke", "--yes", n.b.id), (new, "init"))
         if not os.path.isdir(f"/run/user/{os.geteuid()}"):  # else its socket is there
             refused("no space", (home, "up", "--dir", n.a.inbox))
+        stuck("full")
         (disk / "filler").unlink()
         n.a.kith("--home", new, "init").ends(0)
         if subprocess.run(["mount", "-o", "remount,ro", disk], check=False).returncode == 0:
             refused("read-only", (home, "rename", n.b.id, "other"), (home, "ping", n.b.id), (home, "pair", "--yes"),
                     (home, "receive", "--once"), (disk / "third", "init"))
             n.a.kith("--home", home, "devices").ends(0)
+            stuck("read-only")
+            n.a.kith("backup", disk / "backup").ends(7, "read-only: choose another place")
         link, file = n.folder / "link", n.folder / "file"
         link.symlink_to(n.folder / "nowhere")
         file.write_text("mine")
