@@ -23,11 +23,10 @@
 #define KITH_INITIAL_SIZE_MIN 1200 /* RFC 9000 section 14.1; also what every path must carry */
 #define KITH_CLOSE_PTOS       3    /* RFC 9000 section 10.2 */
 #define KITH_STRANGERS_MAX    32 /* answers to those who have no connection that wait to be sent; the next is dropped */
-#define KITH_PROBES_MAX                                                                                                \
-    16 /* probes of one connection that wait to be sent; likewise.  A peer may name 12 places at once */
-#define KITH_REPLY_SIZE_MAX 1200
-#define KITH_STOPS_MAX      16 /* STOP_SENDING frames noted from one datagram; the rest is noticed when we write */
-#define KITH_REBINDS_MAX    4  /* addresses being challenged at a time */
+#define KITH_PROBES_MAX       32 /* probes of one connection that wait to be sent; likewise */
+#define KITH_REPLY_SIZE_MAX   1200
+#define KITH_STOPS_MAX        16 /* STOP_SENDING frames noted from one datagram; the rest is noticed when we write */
+#define KITH_REBINDS_MAX      4  /* addresses being challenged at a time */
 
 /* ---- the endpoint ---- */
 

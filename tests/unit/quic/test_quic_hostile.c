@@ -293,7 +293,7 @@ static void a_crowd_starves_nobody(void **state)
     run_for(&l, S);
     strangers(&l, 0);
     asks(&l, loud);
-    assert_int_equal(loud_there->probes_waiting, KITH_PROBES_MAX);
+    assert_in_range(loud_there->probes_waiting, 1, KITH_PROBES_MAX);
     assert_ok(kith_conn_probe(l.ends[0].conn, NULL, &l.ends[1].other, l.now, &path));
     assert_true(run_until(&l, 0, KITH_QUIC_PATH, 1, 2 * l.delay)); /* the first was sent: it is not repeated so soon */
     assert_int_equal(l.ends[0].last[KITH_QUIC_PATH].err, KITH_OK);
