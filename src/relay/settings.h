@@ -47,7 +47,7 @@
     X(guesses_per_minute, COUNT, 30, 1, 1 << 20, "mailboxes asked for from one address, there or not")                 \
     X(answers_per_second, COUNT, 50, 1, 1 << 20, "answers to STUN and BIND to one address")                            \
     X(sources, COUNT, 65536, 16, 1 << 22, "addresses that are remembered; the longest unused are forgotten above")     \
-    X(restart_ms, TIME, 3000, 0, 600000, "when drained clients are told to come back")                                 \
+    X(restart_ms, TIME, 8000, 0, 600000, "when drained clients are told to come back: after drain_ms")                 \
     X(drain_ms, TIME, 5000, 0, 3600000, "between SIGTERM and the end")
 
 typedef enum kith_relay_setting {

@@ -196,7 +196,7 @@ def case_udp_blocked_and_reached_over_tcp():
     for one, other in (("udp-blocked", "open"), ("udp-blocked", "forwarded"), ("open", "udp-blocked")):
         with Between(one, other) as n:
             sender, receiver, file = n.transfer(size=2 * SIZE)
-            middle(sender, after=0, path="relay")
+            sender.event("start", where=lambda e: e["path"] == "relay")
             middle(sender, path="tcp")
             expect(n.arrived(sender, receiver, file)["path"] == "tcp", sender.said())
             expect({e["scope"] for e in sender.events if e.get("path") == "tcp" and "scope" in e} == {"internet"}, sender.said())

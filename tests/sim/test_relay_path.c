@@ -217,25 +217,32 @@ static void a_relay_that_falls(void **state)
     end_world();
 }
 
+/* Nobody comes back before it has ended and is there again. */
 static void a_relay_that_says_so_before(void **state)
 {
     (void)state;
-    world(6, false, false);
-    meet();
-    kith_hub_drain(hub.hub, station_now(&hub));
-    station_flush(&hub);
-    run_s(1);
-    size_t before = b.packets;
-    send_run(&a, 10); /* sessions go on for the moment */
-    run_s(1);
-    assert_int_equal(b.packets, before + 10);
-    run_s(1);
-    station_kill();
-    station_start(hosts[0]);
-    run_s(25);
-    assert_int_equal(a.registered, 2);
-    assert_int_equal(b.registered, 2);
-    end_world();
+    for (uint64_t seed = 6; seed < 16; seed++) {
+        kith_relay_settings settings;
+        kith_relay_settings_default(&settings);
+        world(seed, false, false);
+        meet();
+        kith_hub_drain(hub.hub, station_now(&hub));
+        station_flush(&hub);
+        run_s(1);
+        size_t before = b.packets;
+        send_run(&a, 10); /* sessions go on for the moment */
+        run_s(1);
+        assert_int_equal(b.packets, before + 10);
+        run_s(settings.drain_ms / 1000 - 2);
+        station_kill();
+        station_start(hosts[0]);
+        run_s(25);
+        assert_int_equal(a.registered, 2);
+        assert_int_equal(b.registered, 2);
+        assert_int_equal(a.lost, 1); /* at the first try */
+        assert_int_equal(b.lost, 1);
+        end_world();
+    }
 }
 
 int main(void)
