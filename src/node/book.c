@@ -176,7 +176,8 @@ static void on_watch(void *user)
     kith__own_retry(core);
     save_seen(core);
     book->watching = somebody_known(core);
-    core->env->timers->set(book->timer, book->watching ? kith__core_now(core) + BOOK_WATCH_NS : NEVER);
+    uint64_t last_ns = kith_list_empty(&book->noted) ? NEVER : book->save_ns; /* once more, of those that have gone */
+    core->env->timers->set(book->timer, book->watching ? kith__core_now(core) + BOOK_WATCH_NS : last_ns);
     kith__core_pump(core);
 }
 

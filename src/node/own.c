@@ -59,7 +59,8 @@ kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[stat
 {
     const struct own *own = core->own;
     bool named = own && own->graph && kith_verdict_find(&own->verdict, fingerprint);
-    return named && !kith__own_is_member(core, fingerprint) ? KITH_ERR_REVOKED : KITH_ERR_UNTRUSTED;
+    bool heard = named && (!kith__own_is_member(core, fingerprint) || out_of_it(own));
+    return heard ? KITH_ERR_REVOKED : KITH_ERR_UNTRUSTED;
 }
 
 kith_member_state kith__own_state_of(const kith_core *core, const uint8_t x25519[static KITH_X25519_SIZE])

@@ -27,7 +27,8 @@ void kith__own_greeted(session *s);
 KITH_MUST_CHECK kith_err kith__own_serve(channel *c);
 
 /* Has the graph a device that is no member (any more)?  Then REVOKED, else UNTRUSTED: why one that is not in the book
- * is refused. */
+ * is refused.  REVOKED also of a member where this device is none itself: it pins nobody any more, and by what the
+ * other knows it may be in, so that is heard as an appeal is. */
 kith_err kith__own_refusal(const kith_core *core, const uint8_t fingerprint[static 32]);
 /* What the graph says of the device that has this Noise key; 0: it names none. */
 kith_member_state kith__own_state_of(const kith_core *core, const uint8_t x25519[static KITH_X25519_SIZE]);

@@ -23,6 +23,10 @@ static void tell(own_link *l)
     session *s = l->channel->session;
     kith_revocation r;
     l->phase = OWN_LINK_TOLD;
+    if (kith__own_is_member(own->core, s->peer.fingerprint)) { /* it is this device that is none */
+        kith__session_close(s, KITH_ERR_UNTRUSTED);
+        return;
+    }
     if (kith_graph_revocation(own->graph, &own->verdict, s->peer.fingerprint, &r) && r.record != KITH_GRAPH_NONE)
         memcpy(l->verdict, kith_graph_id(own->graph, r.record), sizeof l->verdict);
     kith__roam_end(s);

@@ -490,6 +490,35 @@ static void contacts_are_not_told(void **state)
     end_world(&w);
 }
 
+/* When it was last there, as other commands of the home read it. */
+static int64_t seen_at(world *w, size_t i, size_t whom)
+{
+    kith_seen *seen;
+    assert_ok(kith_home_load_seen(w->v[i].home, &seen));
+    const kith_seen_peer *peer = kith_seen_find(seen, w->v[whom].self.fingerprint);
+    int64_t at = peer ? peer->last_seen_ms : 0;
+    kith_seen_free(seen);
+    return at;
+}
+
+/* It is written once a minute, and once more when the last device has gone. */
+static void when_the_last_was_seen_is_written(void **state)
+{
+    (void)state;
+    static world w;
+    make_world(&w, 65, 2);
+    assert_ok(pair(&w, 0, 1, false));
+    kith_sim_run_for(w.sim, 20 * KITH_SIM_S);
+    int64_t first = seen_at(&w, 0, 1), now = w.v[0].core->env->base->wall_ms(w.v[0].core->env);
+    assert_true(first > 0 && now - first >= 15000);
+    assert_ok(ping(&w, 1, 0)); /* within the minute */
+    victim_close(&w.v[1]);
+    w.v[1].core = NULL;
+    kith_sim_run_for(w.sim, 70 * KITH_SIM_S);
+    assert_true(seen_at(&w, 0, 1) >= now);
+    end_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(pairing_makes_one_network),
@@ -504,6 +533,7 @@ int main(void)
                                        TEST(what_waits_for_the_disk_is_bounded),
                                        TEST(who_asks_and_does_not_take),
                                        TEST(what_the_disk_did_not_take_is_not_lost),
-                                       TEST(who_enters_late_is_heard)};
+                                       TEST(who_enters_late_is_heard),
+                                       TEST(when_the_last_was_seen_is_written)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

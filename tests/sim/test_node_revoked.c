@@ -209,6 +209,49 @@ static void who_was_let_in_earlier_is_heard(void **state)
     end_world(&w);
 }
 
+static void apart(world *w, size_t a, size_t b, bool are)
+{
+    assert_ok(kith_sim_partition(w->v[a].host, w->v[b].host, are));
+}
+
+/* 1 was thrown out by the thief (2), has heard so, and pins nobody since.  By what 3 knows it is in; but 3, whom it
+ * never met, is in its graph alone: 3 is heard all the same. */
+static void who_is_out_hears_who_knows_better(void **state)
+{
+    (void)state;
+    static world w;
+    make_world(&w, 9, 4);
+    assert_ok(pair(&w, 0, 1, false));
+    assert_ok(pair(&w, 0, 2, false));
+    assert_ok(ping(&w, 1, 0));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    apart(&w, 1, 0, true), apart(&w, 1, 2, true), apart(&w, 1, 3, true);
+    assert_ok(pair(&w, 0, 3, false));
+    assert_ok(ping(&w, 2, 0));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    assert_int_equal(state_of(&w, 2, 3), KITH_MEMBER);
+    apart(&w, 2, 0, true), apart(&w, 2, 3, true);
+    revoke(&w, 2, 1);
+    apart(&w, 1, 2, false);
+    assert_int_equal(ping(&w, 1, 2), KITH_ERR_REVOKED);
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    assert_int_equal(state_of(&w, 1, 1), KITH_MEMBER_REVOKED);
+    assert_int_equal(state_of(&w, 1, 3), KITH_MEMBER);
+    assert_false(pinned_as_own(&w, 1, 3));
+    apart(&w, 1, 2, true), apart(&w, 1, 3, false);
+    assert_int_equal(ping(&w, 3, 1), KITH_ERR_UNTRUSTED); /* it has nothing to say yet: it is 1 that is out */
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    revoke(&w, 0, 2); /* without having heard of it */
+    assert_ok(ping(&w, 3, 0));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    assert_int_equal(state_of(&w, 3, 2), KITH_MEMBER_REVOKED);
+    assert_ok(ping(&w, 3, 1));
+    kith_sim_run_for(w.sim, 2 * KITH_SIM_S);
+    assert_int_equal(state_of(&w, 1, 1), KITH_MEMBER);
+    assert_true(pinned_as_own(&w, 1, 3));
+    end_world(&w);
+}
+
 /* 0 founds its network with a code, and is revoked by a thief who was let in later; so 1 hears it. */
 static void make_thrown_out(world *w, uint64_t seed, const uint8_t *code)
 {
@@ -383,6 +426,7 @@ int main(void)
                                        TEST(a_revoked_device_learns_no_more),
                                        TEST(a_thief_silences_nobody),
                                        TEST(who_was_let_in_earlier_is_heard),
+                                       TEST(who_is_out_hears_who_knows_better),
                                        TEST(who_was_told_is_a_member_again),
                                        TEST(a_file_of_who_appeals_is_taken),
                                        TEST(nobody_serves_a_revoked_device)};
