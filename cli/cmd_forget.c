@@ -10,6 +10,9 @@ static int run(const cli_args *a)
     int status = session_start(&s, a);
     if (!status) status = session_find(&s, a->words[0], &device);
     if (status) return status;
+    if (device.trust == KITH_RELATION_OWN) /* by the name that it has here */
+        return out_error(EXIT_FAILED, "%s is one of your own devices: \"kith revoke\" takes it out, on all of them",
+                         device.name);
     kith_err err = kith_forget(s.home, device.id, &problem);
     if (err) return out_problem(err, problem.message);
     out_say("%s is forgotten here: nothing is taken from it any more.  Run \"kith pair\" to know it again.",

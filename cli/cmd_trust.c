@@ -3,7 +3,10 @@
 #include "pairing.h"
 #include "settings.h"
 
+#include <ctype.h>
 #include <string.h>
+
+#define DIGITS_MIN 4
 
 static void say_known(const kith_device_info *d)
 {
@@ -42,6 +45,18 @@ static bool known_by_name(const session *s, const char *name)
     return true;
 }
 
+/* What can be said before a password is asked for; dashes and blanks do not count. */
+static int check_device(const char *text)
+{
+    size_t digits = 0;
+    for (const char *c = text; *c; c++) digits += isxdigit((unsigned char)*c) != 0;
+    if (digits >= DIGITS_MIN && !text[strspn(text, "0123456789abcdefABCDEF- ")]) return 0;
+    return out_error(EXIT_USAGE,
+                     "a device that is not known here has no name yet: say its id, or %d digits or more of "
+                     "its fingerprint; \"kith devices --nearby\" lists who is there",
+                     DIGITS_MIN);
+}
+
 static int run(const cli_args *a)
 {
     static const session_handler handler = {
@@ -49,18 +64,21 @@ static int run(const cli_args *a)
     session s;
     pairing p;
     bool no_lan = false;
+    const char *name = NULL;
     int status = session_start(&s, a);
+    if (!status) status = setting_device_name(&s, &name);
     if (!status) status = setting_no_lan(&s, &no_lan);
     if (!status && no_lan)
         status = args_has(a, OPT_NO_LAN)
                      ? out_error(EXIT_USAGE, "with --no-lan nobody is seen: leave it out, or use \"kith pair\"")
                      : out_error(EXIT_USAGE, "the setting lan is no, and so nobody is seen: say --lan");
     if (!status && known_by_name(&s, a->words[0])) return 0;
+    if (!status) status = check_device(a->words[0]);
     if (!status) status = pairing_start(&p, &s);
     if (!status) status = session_open(&s);
     if (status) return status;
     p.first_use = true;
-    kith_pin_options options = {.size = sizeof options, .name = args_value(a, OPT_NAME), .yes = p.options.yes};
+    kith_pin_options options = {.size = sizeof options, .name = name, .yes = p.options.yes};
     out_say("Looking for the device on this network...");
     status = session_begin(&s, kith_pin(s.node, a->words[0], &options, &s.op), &handler, &p);
     session_close(&s);

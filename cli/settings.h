@@ -27,7 +27,7 @@ int setting_choice(const struct session *s, option_id id, const char *key, const
 kith_err setting_check(const struct session *s, kith_problem *problem);
 /* Whether this device neither announces nor looks on the local network. */
 int setting_no_lan(const struct session *s, bool *no_lan);
-/* What --name says that this device is to be called, known to be good before anything else is asked for; NULL: nothing.
+/* What --name says that a device is to be called, known to be good before anything else is asked for; NULL: nothing.
  */
 int setting_device_name(const struct session *s, const char **name);
 const char *setting_variable(const char *key); /* of the environment, where it is set; else NULL */

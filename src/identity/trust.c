@@ -114,7 +114,7 @@ bool kith_prefix_read(const char *text, char out[static KITH_PREFIX_TEXT_SIZE])
 {
     size_t n = 0;
     for (; *text; text++) {
-        if (*text == '-') continue;
+        if (*text == '-' || *text == ' ') continue; /* as fingerprints are shown in groups */
         if (!isxdigit((unsigned char)*text) || n == KITH_PREFIX_TEXT_SIZE - 1) return false;
         out[n++] = (char)tolower((unsigned char)*text);
     }

@@ -75,8 +75,8 @@ const kith_peer *kith_trust_by_uuid(const kith_trust *trust,
 const kith_peer *kith_trust_by_x25519(const kith_trust *trust, const uint8_t x25519[static KITH_X25519_SIZE]);
 const kith_peer *kith_trust_by_fingerprint(const kith_trust *trust,
                                            const uint8_t fingerprint[static KITH_FINGERPRINT_SIZE]);
-/* The beginning of a UUID or a fingerprint as people write it: hex digits, in lower case without dashes in `out`; false
- * when they are too few (KITH_DEVICE_PREFIX_MIN) or too many, or there is something else. */
+/* The beginning of a UUID or a fingerprint as people write it: hex digits, in lower case without dashes and blanks in
+ * `out`; false when they are too few (KITH_DEVICE_PREFIX_MIN) or too many, or there is something else. */
 #define KITH_PREFIX_TEXT_SIZE (2 * KITH_FINGERPRINT_SIZE + 1)
 bool kith_prefix_read(const char *text, char out[static KITH_PREFIX_TEXT_SIZE]);
 /* The device that `text` means: a UUID; else a local name; else a prefix, of 4 or more hex digits (dashes are skipped),

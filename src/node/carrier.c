@@ -373,7 +373,7 @@ kith_err kith__carriers_open(kith_core *core, kith_problem *problem)
     err = listen_on(core, c, listen);
     if (err)
         snprintf(problem->message, sizeof problem->message, "cannot listen on %s: %s", kith_addr_text(&listen, address),
-                 kith_err_text(err));
+                 err == KITH_ERR_NETWORK ? "this machine has no such address now" : kith_err_text(err));
     return err;
 }
 

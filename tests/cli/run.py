@@ -227,6 +227,9 @@ def test_usage():
         (["verify", "nobody"], 3, "no such device"),
         (["ping", "desk"], 3, "this device itself"),
         (["trust", "a1b2c3", "--no-lan", "--yes"], 2, "--no-lan"),
+        (["trust", "a1b"], 2, "4 digits or more"),  # before a password is asked for
+        (["trust", "bob's laptop"], 2, "4 digits or more"),
+        (["trust", "a1b2c3", "--name", ""], 2, "--name"),
     ]:
         r = p.run(*words)
         equal(r.returncode, status, f"{words} {r.stderr}")
@@ -1140,10 +1143,13 @@ def test_rename_and_forget():
     has(p.run("rename", "book", "phone").stderr, "phone-2 now")
     (e,) = events(p.run("--json", "rename", "phone-2", "laptop").stdout)
     equal((e["event"], e["device"]["name"]), ("renamed", "laptop"))
-    (e,) = events(p.run("--json", "forget", "laptop").stdout)
-    equal((e["event"], e["device"]["name"]), ("forgotten", "laptop"))
-    equal(p.run("forget", "laptop").returncode, 3)
-    equal(p.run("completion", "devices").stdout, "phone\n")
+    r = p.run("forget", "laptop")  # an own device, by the name it has here now
+    equal(r.returncode, 1)
+    has(r.stderr, 'laptop is one of your own devices: "kith revoke"')
+    (e,) = events(p.run("--json", "forget", "phone").stdout)
+    equal((e["event"], e["device"]["name"]), ("forgotten", "phone"))
+    equal(p.run("forget", "phone").returncode, 3)
+    equal(p.run("completion", "devices").stdout, "laptop\n")
     # This device itself: a node that runs says it on.
     r = p.run("rename", "desk", "new")
     has(r.stderr, "hear of it when")

@@ -160,6 +160,7 @@ def case_without_the_local_network():
     with Net(family="4") as n:
         know(n.a, n.b)
         file = random_file(n.folder / "file", 1000)
+        n.b.receive("--listen", f"192.0.2.1:{PORT}").ends(1, "cannot listen on 192.0.2.1:.*: this machine has no such address")
         receiver = n.b.receive("--no-lan", "--listen", f"0.0.0.0:{PORT}")
         receiver.begins()
         n.a.send(n.b, file, "--timeout", "3").ends(6)

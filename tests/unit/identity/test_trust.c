@@ -129,7 +129,9 @@ static void the_device_argument(void **state)
     expect_found(trust, "lapto", KITH_ERR_NOT_FOUND, 0, 0);
     expect_found(trust, "Laptop", KITH_ERR_NOT_FOUND, 0, 0);
     expect_found(trust, "0404", KITH_OK, 4, 1);
-    expect_found(trust, "04040404-04", KITH_OK, 4, 1);    /* a UUID's beginning, as it is printed */
+    expect_found(trust, "04040404-04", KITH_OK, 4, 1);  /* a UUID's beginning, as it is printed */
+    expect_found(trust, "0404 0404 04", KITH_OK, 4, 1); /* in groups, as a fingerprint is shown */
+    expect_found(trust, "04 0", KITH_ERR_NOT_FOUND, 0, 0);
     expect_found(trust, "040", KITH_ERR_NOT_FOUND, 0, 0); /* too short */
     expect_found(trust, "04-0", KITH_ERR_NOT_FOUND, 0, 0);
     expect_found(trust, "", KITH_ERR_NOT_FOUND, 0, 0);
