@@ -1,4 +1,5 @@
 #include "commands.h"
+#include "interrupt.h"
 #include "output.h"
 #include "spread.h"
 #include "typed_code.h"
@@ -48,6 +49,7 @@ static int draw_and_show(session *s, kith_recovery_options *options, secret *pas
     } while (session_try_again(s, err, &tries));
     options->check = false;
     if (err) return out_problem(err, problem.message);
+    if (interrupted()) return out_error(EXIT_INTERRUPTED, "interrupted: %s", go_on);
     out_event(json_pack("{s:s, s:s, s:b}", "event", "recovery_code", "recovery_code", made->recovery_code, "in_force",
                         made->in_force));
     return code_show(made->recovery_code);

@@ -1,4 +1,5 @@
 #include "commands.h"
+#include "interrupt.h"
 #include "output.h"
 #include "session.h"
 #include "spread.h"
@@ -77,6 +78,7 @@ static int begin(session *s, const char *id, kith_revoke_options *how, secret *p
     how->check = false;
     if (err) return out_problem(err, problem.message);
     if (!how->recovery_code) return 0;
+    if (interrupted()) return out_error(EXIT_INTERRUPTED, "interrupted: nothing was changed");
     out_event(
         json_pack("{s:s, s:s, s:b}", "event", "recovery_code", "recovery_code", code->recovery_code, "in_force", true));
     return code_show(code->recovery_code);

@@ -1580,6 +1580,20 @@ def test_working_out_a_key_is_said():
     has(t.seen, gone)
 
 
+def test_interrupted_while_a_key_is_worked_out():
+    """Before anything is done: no new code is shown, and none is in force."""
+    for words in (["recovery", "new", "--lost"], ["revoke", "--yes", "--recovery", "--code-file", "code", "laptop"]):
+        p = Place()
+        (p.dir / "code").write_text(CODE + "\n")
+        (p.home / "recovery").write_text("")
+        t = p.terminal("--password-file", str(p.password), *words, env={"KITH_FAKE_DERIVING": "600000"})
+        t.expect("Working out the key")
+        t.type("\x03")
+        t.expect("kith: interrupted: nothing was changed")
+        equal(t.wait(), 130)
+        assert "shown" not in p.trace() and "revoke" not in p.trace() and "tender" not in t.seen, p.trace() + t.seen
+
+
 def test_pairing_says_what_it_waits_for():
     for command in (["pair", "--no-qr"], ["join", *WORDS.split()]):
         p = Place(script=f"{command[0]} ask\n")  # the other person has not answered
