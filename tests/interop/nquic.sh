@@ -6,13 +6,17 @@ build=${1:-${KITH_BUILD:-build/debug}}
 peer=$build/nquic-peer
 work=$(mktemp -d)
 passed=0 failed=0 skipped=0
-server=
+server= nat=
 
 stop_server() {
     [ -n "$server" ] && kill "$server" 2>/dev/null && wait "$server" 2>/dev/null
     server=
 }
-trap 'stop_server; rm -rf "$work"' EXIT
+stop_nat() {
+    [ -n "$nat" ] && kill "$nat" 2>/dev/null && wait "$nat" 2>/dev/null
+    nat=
+}
+trap 'stop_nat; stop_server; rm -rf "$work"' EXIT
 
 ok() { echo "ok $1"; passed=$((passed + 1)); }
 not_ok() { echo "not ok $1"; failed=$((failed + 1)); cat "$work"/*.out 2>/dev/null | sed 's/^/# /'; }
@@ -74,6 +78,9 @@ done
 python=$(dirname "$0")/hyphae_peer.py
 python3 "$python" server /dev/null/none >/dev/null 2>&1; [ $? -eq 77 ] && no_python=1 || no_python=
 run_python() { timeout 60 python3 "$python" "$@" >"$work/python.out" 2>&1; }
+judge=$(dirname "$0")/hyphae_judge.py
+judge() { timeout 120 python3 "$judge" "$@" >"$work/python.out" 2>&1; }
+port_in() { for _ in $(seq 100); do [ -s "$1" ] && break; sleep 0.05; done; cat "$1"; }
 if [ -n "$no_python" ]; then
     skip "independent endpoint" "Python's cryptography is missing"
 else
@@ -81,6 +88,10 @@ else
         start 127.0.0.1:0 $retry
         run_python client 127.0.0.1 "${at##*:}" --expect "$key" && ok "independent client ${retry#--}" || not_ok "independent client ${retry#--}"
         run_python client 127.0.0.1 "${at##*:}" --update && ok "independent client updates keys ${retry#--}" || not_ok "independent client updates keys ${retry#--}"
+        if [ -z "$retry" ]; then
+            judge rules 127.0.0.1 "${at##*:}" && ok "rules" || not_ok "rules"
+            judge wander 127.0.0.1 "${at##*:}" 5 && ok "independent client whose address changes" || not_ok "independent client whose address changes"
+        fi
         for size in 8 0 20; do
             run_python odd 127.0.0.1 "${at##*:}" $size && ok "odd client, ids of $size ${retry#--}" || not_ok "odd client, ids of $size ${retry#--}"
         done
@@ -88,11 +99,21 @@ else
         rm -f "$work/port"
         run_python server "$work/port" $retry &
         server=$!
-        for _ in $(seq 100); do [ -s "$work/port" ] && break; sleep 0.05; done
-        at=127.0.0.1:$(cat "$work/port")
+        at=127.0.0.1:$(port_in "$work/port")
         dial --streams 3 --bytes 30000 --key-updates "$([ -z "$retry" ] && echo 2 || echo 0)" && wait $server && ok "independent server ${retry#--}" || not_ok "independent server ${retry#--}"
         server=
     done
+
+    # Behind a NAT that rebinds, to an independent server that follows and asks.
+    rm -f "$work/port"
+    judge follow "$work/port" &
+    server=$!
+    python3 "$judge" nat "$work/nat" 127.0.0.1 "$(port_in "$work/port")" &
+    nat=$!
+    at=127.0.0.1:$(port_in "$work/nat")
+    dial --streams 3 --bytes 200000 && wait $server && ok "NAT before an independent server" || not_ok "NAT before an independent server"
+    server=
+    stop_nat
 fi
 
 # The listener is killed and comes back on the same port with the same key: the dialler hears of it by a stateless reset, not by its idle time-out.
