@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Counting costs an uncontended atomic per allocation; hot paths do not allocate. */
 static atomic_uint_least64_t calls, fail_at;
@@ -31,11 +32,21 @@ void *kith_malloc(size_t size)
     return counted(malloc(size ? size : 1));
 }
 
-void *kith_malloc_pages(size_t size)
+static void *malloc_at(size_t page, size_t size)
 {
-    const size_t page = 4096;
     if (size == 0 || size > PTRDIFF_MAX - page || refused()) return NULL;
     return counted(aligned_alloc(page, (size + page - 1) / page * page));
+}
+
+void *kith_malloc_pages(size_t size) { return malloc_at(4096, size); }
+
+void *kith_malloc_huge(size_t size)
+{
+    void *memory = malloc_at((size_t)2 << 20, size);
+#ifdef MADV_HUGEPAGE
+    if (memory) (void)madvise(memory, size, MADV_HUGEPAGE); /* a wish */
+#endif
+    return memory;
 }
 
 void *kith_calloc(size_t count, size_t size)

@@ -16,7 +16,7 @@ static void receive_free(op *o)
 {
     receive_op *r = (receive_op *)o;
     KITH_EACH (at, &r->transfers) kith__transfer_free(KITH_OF(at, transfer, link));
-    while (r->spares) kith_free(r->spare[--r->spares]);
+    kith__chunks_free(&r->chunks);
     kith_free(r->folder);
     kith_free(r);
 }

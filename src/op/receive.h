@@ -4,6 +4,7 @@
 #define KITH_OP_RECEIVE_H
 
 #include "node/session.h"
+#include "op/chunks.h"
 #include "service/file.h"
 #include "store/incoming.h"
 
@@ -82,8 +83,7 @@ struct receive_op {
     kith_incoming_conflict conflict;
     kith_list transfers; /* all of them; `count` */
     size_t count;
-    uint8_t *spare[BUFFERS_MAX];
-    size_t spares, buffers; /* not in use; all there are */
+    chunk_pool chunks; /* of all transfers; none while there are no transfers */
     uint64_t last_id;
     kith_err end_err;
 };

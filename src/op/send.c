@@ -4,6 +4,7 @@
 #include "node/beside.h"
 #include "node/dial.h"
 #include "node/relay.h"
+#include "op/chunks.h"
 #include "op/op.h"
 #include "service/file_message.h"
 #include "service/wire_error.h"
@@ -12,8 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SLOTS             4  /* chunks in memory: being read, waiting, or not yet acknowledged */
-#define SLOTS_MAX         64 /* where much is under way for long: 200 ms at 1 Gbit/s are 25 MB, more after a loss */
+#define SLOTS             4          /* chunks in memory: being read, waiting, or not yet acknowledged */
+#define SLOTS_MAX         CHUNKS_MAX /* where much is under way for long: 200 ms at 1 Gbit/s are 25 MB, more after a loss */
 #define SLOT_PREFIX_MAX   64
 #define UNSENT_MAX        (3 * KITH_GROUP_SIZE / 2) /* queued on the stream beyond what was ever sent */
 #define PATIENCE_S        30
@@ -60,6 +61,7 @@ struct send_op {
     kith_file_tx *tx;
     slot slots[SLOTS_MAX];
     size_t slot_count; /* in use */
+    chunk_pool chunks; /* the slots' memory */
     uint64_t next_index;
     size_t jobs; /* out on workers */
     bool connected_before, accepted;
@@ -104,7 +106,7 @@ static void send_free(op *o)
     kith__session_unuse(&s->spare);
     kith_outgoing_close(s->file);
     core->env->timers->close(s->timer);
-    for (size_t i = 0; i < s->slot_count; i++) kith_free(s->slots[i].data);
+    kith__chunks_free(&s->chunks);
     kith_free(s->path);
     kith_free(s->name);
     kith_free(s);
@@ -275,7 +277,7 @@ static void read_ahead(send_op *s)
     for (size_t i = 0; i < s->slot_count; i++) {
         slot *t = &s->slots[i];
         if (t->state != SLOT_FREE) continue;
-        if (!t->data && !(t->data = kith_malloc(KITH_GROUP_SIZE))) {
+        if (!t->data && !(t->data = kith__chunks_take(&s->chunks, SLOTS_MAX, s->header.size))) {
             if (s->jobs == 0 && i == 0) fail(s, KITH_ERR_NOMEM);
             return;
         }

@@ -22,8 +22,7 @@ static void feed_hungry(receive_op *r);
 
 static void release_buffer(transfer_slot *b)
 {
-    receive_op *r = b->transfer->op;
-    r->spare[r->spares++] = b->data;
+    kith__chunks_give(&b->transfer->op->chunks, b->data);
     b->data = NULL;
     b->busy = false;
 }
@@ -39,7 +38,7 @@ void kith__transfer_free(transfer *t)
         if (t->slots[i].data) release_buffer(&t->slots[i]);
     r->op.core->env->timers->close(t->timer);
     kith_list_remove(&t->link);
-    r->count--;
+    if (--r->count == 0) kith__chunks_free(&r->chunks);
     kith_free(t->folder);
     kith_free(t->name);
     kith_free(t);
@@ -394,14 +393,6 @@ static void keep_chunk(transfer *t)
     }
 }
 
-static uint8_t *take_buffer(receive_op *r)
-{
-    if (r->spares) return r->spare[--r->spares];
-    uint8_t *data = r->buffers < BUFFERS_MAX ? kith_malloc_pages(KITH_GROUP_SIZE) : NULL;
-    if (data) r->buffers++;
-    return data;
-}
-
 /* True when a chunk that begins got a buffer.  Else it gets one when one is given back: this transfer's own, or
  * anybody's. */
 static bool give_buffer(transfer *t)
@@ -412,12 +403,12 @@ static bool give_buffer(transfer *t)
         if (!t->slots[i].busy) b = &t->slots[i];
     if (!b) return false;
     b->transfer = t;
-    b->data = take_buffer(t->op);
+    b->data = kith__chunks_take(&t->op->chunks, BUFFERS_MAX, kith_file_rx_header(t->rx)->size);
     b->busy = b->data != NULL;
     t->hungry = !b->busy;
     if (b->busy) {
         kith_file_rx_give_buffer(t->rx, b->data);
-    } else if (t->op->buffers == 0) { /* there are none to wait for */
+    } else if (t->op->chunks.used == 0) { /* there are none to wait for */
         kith_file_rx_abort(t->rx, KITH_ERR_NOMEM);
         failed(t, KITH_ERR_NOMEM);
     }
@@ -429,7 +420,7 @@ static void feed_hungry(receive_op *r)
     KITH_EACH (at, &r->transfers) {
         transfer *t = KITH_OF(at, transfer, link);
         if (!t->hungry) continue;
-        if (r->spares == 0 && r->buffers == BUFFERS_MAX) return;
+        if (r->chunks.used == BUFFERS_MAX) return;
         t->hungry = false;
         feed(t);
     }
