@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "crypto/blake3.h"
 
-#define PAIR        (2 * (size_t)KITH_GROUP_SIZE)
+#define PAIR       (2 * (size_t)KITH_GROUP_SIZE)
 #define HUGE_ABOVE (4 * KITH_GROUP_SIZE) /* bytes of a file: what its buffers hold at once */
 
 static bool make_pair(chunk_pool *pool, uint64_t file_size)

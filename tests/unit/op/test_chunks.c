@@ -1,8 +1,8 @@
 /* Memory for chunks (op/chunks). */
-#include "op/chunks.h"
 #include "base/mem.h"
 #include "crypto/blake3.h"
 #include "env/env.h"
+#include "op/chunks.h"
 #include "testlib.h"
 
 #define MANY (6 * (uint64_t)KITH_GROUP_SIZE) /* a file that fills buffers again and again */
@@ -22,8 +22,7 @@ static void as_many_as_asked_for(void **state)
             chunks[i][0] = chunks[i][KITH_GROUP_SIZE - 1] = (uint8_t)i;
         }
         assert_int_equal(kith_mem_live(), live + CHUNKS_MAX / 2);
-        for (size_t i = 0; i < CHUNKS_MAX; i++)
-            assert_true(chunks[i][0] == i && chunks[i][KITH_GROUP_SIZE - 1] == i);
+        for (size_t i = 0; i < CHUNKS_MAX; i++) assert_true(chunks[i][0] == i && chunks[i][KITH_GROUP_SIZE - 1] == i);
         assert_null(kith__chunks_take(&pool, CHUNKS_MAX, size));
         for (size_t i = 10; i < 20; i++) kith__chunks_give(&pool, chunks[i]);
         assert_null(kith__chunks_take(&pool, CHUNKS_MAX - 10, size));
@@ -36,7 +35,8 @@ static void as_many_as_asked_for(void **state)
     }
 }
 
-/* Of a large file two are one huge page, if the system has them: they are beside each other, and begin where one does. */
+/* Of a large file two are one huge page, if the system has them: they are beside each other, and begin where one does.
+ */
 static void two_are_a_huge_page(void **state)
 {
     (void)state;
