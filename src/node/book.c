@@ -176,8 +176,12 @@ static void on_watch(void *user)
     kith__own_retry(core);
     save_seen(core);
     book->watching = somebody_known(core);
-    uint64_t last_ns = kith_list_empty(&book->noted) ? NEVER : book->save_ns; /* once more, of those that have gone */
-    core->env->timers->set(book->timer, book->watching ? kith__core_now(core) + BOOK_WATCH_NS : last_ns);
+    uint64_t next_ns = kith__core_now(core) + BOOK_WATCH_NS;
+    if (!book->watching) { /* once more, of those that have gone; who ends writes them then */
+        bool writes = !core->closing && !kith_list_empty(&book->noted);
+        next_ns = !writes ? NEVER : book->save_ns > next_ns ? book->save_ns : next_ns;
+    }
+    core->env->timers->set(book->timer, next_ns);
     kith__core_pump(core);
 }
 
