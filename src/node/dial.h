@@ -24,7 +24,9 @@
 #define DIAL_OTHERS_NS  (2 * SECOND_NS)  /* for other nodes of a device whose first does not do what is wanted; and */
 #define DIAL_OTHERS_RELAY_NS                                                                                           \
     (4 * SECOND_NS) /* where relays are asked for them: one waits 2 s (refuse_ms) for each that is silent */
-#define DIAL_AGAIN_NS     (2 * SECOND_NS) /* an address that failed is tried again after this, doubling */
+#define DIAL_AGAIN_NS                                                                                                  \
+    (2 * SECOND_NS) /* an address that failed is tried again after this, doubling; a quarter more or less, by chance   \
+                     */
 #define DIAL_AGAIN_MAX_NS (16 * SECOND_NS)
 
 typedef struct dial_events {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define RESCUE_PATIENCE_NS DIAL_OTHERS_NS /* of one dial; then the next begins */
+#define RESCUE_PATIENCE_NS DIAL_OTHERS_NS /* of one dial, at most; then the next begins */
 #define RESCUE_AGAIN_NS    DIAL_AGAIN_NS  /* after the session's own node answered; doubling */
 
 struct rescue {
@@ -44,9 +44,11 @@ static void look_for_others(struct rescue *r)
     node_set but = {.count = 1};
     dial_want want = s->relay_only ? DIAL_RELAY : s->no_relay ? DIAL_DATAGRAM : DIAL_ANY;
     memcpy(but.nodes[0].instance, s->peer.instance, sizeof but.nodes[0].instance);
+    /* Half of it is by chance: many that lost the same device would look for it in step. */
+    uint64_t patience = RESCUE_PATIENCE_NS / 2 + kith_rng_below(&s->core->rng, RESCUE_PATIENCE_NS / 2);
     kith__dial_free(r->dial);
     r->dial = NULL;
-    if (kith__dial_device(s->core, &s->known, want, &but, RESCUE_PATIENCE_NS, &events, r, &r->dial)) r->dial = NULL;
+    if (kith__dial_device(s->core, &s->known, want, &but, patience, &events, r, &r->dial)) r->dial = NULL;
 }
 
 static bool is_another(const struct rescue *r)

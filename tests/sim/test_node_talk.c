@@ -14,8 +14,8 @@
 #include <string.h>
 
 #define MINUTE_NS   (60 * KITH_SIM_S)
-#define DEVICES_MAX 3
-#define TALKS_MAX   4
+#define DEVICES_MAX 17
+#define TALKS_MAX   16
 
 static struct {
     size_t messages, returns, waits, killed, held_back, closed_beneath, bytes, datagrams, datagrams_got;
@@ -172,9 +172,33 @@ static const kith_core_talk talk_events = {.incoming = on_incoming,
                                            .datagram = on_datagram,
                                            .status = on_status};
 
+#define CROWD       (DEVICES_MAX - 1)
+#define STEP_NS     (100 * KITH_SIM_MS)
+#define STEPS       1200
+#define LOST_STEPS  290 /* silent ones are given up about then, and before that others of the device looked for */
+#define FIRST_STEPS 80  /* when it happens the first pauses are short, so that who only stumbled is back at once */
+
+static struct {
+    bool counting;
+    uint64_t from_ns;
+    unsigned dials[STEPS]; /* first ones of each look */
+    uint64_t last_ns[DEVICES_MAX];
+} crowd;
+
+static void count_dials(const device *d, const char *line)
+{
+    uint64_t now = kith_sim_now_ns(d->world->sim);
+    if (!crowd.counting || !strstr(line, " dialling ")) return;
+    size_t n = (size_t)(d - d->world->devices);
+    bool same = crowd.last_ns[n] && now - crowd.last_ns[n] < STEP_NS; /* another address, the other carrier */
+    crowd.last_ns[n] = now;
+    if (!same && (now - crowd.from_ns) / STEP_NS < STEPS) crowd.dials[(now - crowd.from_ns) / STEP_NS]++;
+}
+
 static void show_log(void *user, kith_level level, const char *line)
 {
     const device *d = user;
+    count_dials(d, line);
     if (getenv("KITH_TRACE"))
         fprintf(stderr, "%.3f %s %d %s\n", (double)kith_sim_now_ns(d->world->sim) / 1e9, d->name, (int)level, line);
 }
@@ -266,7 +290,7 @@ static void choose_network(world *w)
 
 static void world_make(world *w, uint64_t seed, size_t devices)
 {
-    static const char *const names[DEVICES_MAX] = {"desktop", "laptop", "tablet"};
+    static const char *const names[] = {"desktop", "laptop", "tablet"};
     memset(w, 0, sizeof *w);
     assert_ok(kith_crypto_init());
     assert_ok(kith_sim_new(seed, &w->sim));
@@ -277,7 +301,10 @@ static void world_make(world *w, uint64_t seed, size_t devices)
     for (size_t i = 0; i < devices; i++) {
         device *d = &w->devices[i];
         d->world = w;
-        snprintf(d->name, sizeof d->name, "%s", names[i]);
+        if (i < sizeof names / sizeof *names)
+            snprintf(d->name, sizeof d->name, "%s", names[i]);
+        else
+            snprintf(d->name, sizeof d->name, "device %zu", i);
         snprintf(d->address, sizeof d->address, "192.168.1.%zu", 10 + i);
         assert_ok(kith_sim_host_new(w->sim, d->name, &d->host));
         assert_ok(kith_sim_attach(d->host, w->lan, d->address));
@@ -598,6 +625,39 @@ static void a_stalled_one_holds_back_no_other(void **state)
     world_free(w);
 }
 
+/* ---- not in step ---- */
+
+/* Many lose the same device at the same moment, and it stays away: they do not dial it in step. */
+static void a_crowd_does_not_come_back_in_step(void **state)
+{
+    (void)state;
+    world *w = calm_world(DEVICES_MAX);
+    unsigned most = 0, all = 0;
+    for (size_t i = 1; i <= CROWD; i++) add_talk(w, i, 0);
+    serve(w, &w->devices[0]);
+    for (size_t i = 0; i < CROWD; i++) open_talk(w, i);
+    kith_sim_run_until(w->sim, all_connected, w, MINUTE_NS);
+    for (size_t i = 0; i < CROWD; i++) assert_true(w->talks[i][0].connected);
+    kith_sim_run_for(w->sim, 10 * KITH_SIM_S);
+    memset(&crowd, 0, sizeof crowd);
+    crowd.counting = true;
+    crowd.from_ns = kith_sim_now_ns(w->sim);
+    kith_sim_kill(w->devices[0].env); /* all hear at once that nobody listens */
+    graveyard[graves++ % (sizeof graveyard / sizeof *graveyard)] = w->devices[0];
+    w->devices[0].core = NULL;
+    kith_sim_run_for(w->sim, STEPS * STEP_NS);
+    crowd.counting = false;
+    for (size_t i = 0; i < STEPS; i++) {
+        bool burst = i < FIRST_STEPS || (i >= LOST_STEPS && i < LOST_STEPS + FIRST_STEPS);
+        all += crowd.dials[i];
+        if (!burst && crowd.dials[i] > most) most = crowd.dials[i];
+    }
+    printf("%u dials, at most %u of %d devices in a step\n", all, most, CROWD);
+    assert_true(all >= 3 * CROWD);
+    assert_true(most <= CROWD / 2);
+    world_free(w);
+}
+
 static kith_err how_connecting_ends(world *w, uint64_t patience_ns)
 {
     open_talk(w, 0);
@@ -725,6 +785,7 @@ int main(void)
         TEST(what_is_lost_is_kept_for_a_while),
         TEST(silence_is_noticed_by_data),
         TEST(one_device_has_its_bounds),
+        TEST(a_crowd_does_not_come_back_in_step),
     };
     return cmocka_run_group_tests_name("sim/node_talk", tests, NULL, NULL);
 }
