@@ -384,7 +384,10 @@ typedef struct kith_options {
     size_t relay_count;
     const char *relay_token;   /* their operator's; NULL: for those of config.json what it says, else none */
     const char *relay_ca_file; /* PEM: authorities that may vouch for them besides the system's; NULL: none */
-    const char *device_file;   /* as kith_init_options has it, when it is somewhere else now; NULL: where it was */
+    /* As kith_init_options has it, when it is somewhere else now; NULL: where it was.  A running node asks each second
+     * while somebody is connected whether it has changed, and reads it then, in the thread that runs the network: it
+     * should lie on a local disk.  While a network's disk hangs, so does the node. */
+    const char *device_file;
     /* With a daemon all that follows `home` is its own affair and not looked at: it has the keys, so no password is
      * needed. */
     kith_daemon_use daemon;
