@@ -127,11 +127,11 @@ kith_err kith_init(const char *home, const kith_init_options *options, kith_init
     return KITH_OK;
 }
 
-/* KITH_FAKE_DERIVING: it takes that many milliseconds, or until a signal comes. */
+/* KITH_FAKE_DERIVING: it takes until there is a file of that name. */
 static bool right(const char *secret, const void *given, size_t size)
 {
-    const char *ms = getenv("KITH_FAKE_DERIVING");
-    if (ms) poll(NULL, 0, atoi(ms));
+    const char *until = getenv("KITH_FAKE_DERIVING");
+    while (until && access(until, F_OK)) poll(NULL, 0, 10);
     return strlen(secret) == size && !memcmp(secret, given, size);
 }
 

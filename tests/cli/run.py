@@ -1586,9 +1586,11 @@ def test_interrupted_while_a_key_is_worked_out():
         p = Place()
         (p.dir / "code").write_text(CODE + "\n")
         (p.home / "recovery").write_text("")
-        t = p.terminal("--password-file", str(p.password), *words, env={"KITH_FAKE_DERIVING": "600000"})
+        t = p.terminal("--password-file", str(p.password), *words, env={"KITH_FAKE_DERIVING": str(p.dir / "derived")})
         t.expect("Working out the key")
         t.type("\x03")
+        t.expect("^C")
+        (p.dir / "derived").write_text("")
         t.expect("kith: interrupted: nothing was changed")
         equal(t.wait(), 130)
         assert "shown" not in p.trace() and "revoke" not in p.trace() and "tender" not in t.seen, p.trace() + t.seen
