@@ -2,6 +2,7 @@
 """Kith judged by an independent client (hyphae_peer.py), sentence by sentence of RFC 9000 and of the Hyphae handshake.
 
     hyphae_judge.py rules HOST PORT [NAME...]     each breach of a rule, on a connection of its own, must end as the RFC says
+    hyphae_judge.py accuse PROGRAM [NAME...]      the same of a server, of which PROGRAM (nquic-peer) is the dialler
     hyphae_judge.py wander HOST PORT LOSS         an echo of 300 kB while the client's address changes; LOSS: datagrams of a hundred, each way
     hyphae_judge.py follow PORT_FILE              an echo that follows its client, which must answer when it is asked
     hyphae_judge.py nat PORT_FILE HOST PORT       a NAT before a dialler: every 150 datagrams it takes another port and forgets the one before
@@ -12,6 +13,7 @@ import os
 import random
 import select
 import socket
+import subprocess
 import sys
 import time
 
@@ -163,6 +165,62 @@ def bad_parameters(address, name):
         e.more_params = params
     e.start()
     e.ends(TRANSPORT_PARAMETER)
+
+
+# ---- the same of a server, to a dialler ----
+
+class Accuser(Endpoint):
+    """A server for one dialler that breaks a rule as soon as the handshake is complete, or in its parameters."""
+    want_retry, close_code = False, None
+
+    def dialled_by(self, program):
+        port = self.sock.getsockname()[1]
+        command = [program, "--connect", "127.0.0.1:%d" % port, "--streams", "1", "--bytes", "10"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+CLIENTS_ALONE = ("HANDSHAKE_DONE of a client", "NEW_TOKEN of a client",
+                 "bytes behind the end", "two ends")  # the dialler's stream: when it has ended, nobody remembers it
+SERVER_RULES = {name: rule for name, rule in RULES.items() if name not in CLIENTS_ALONE and "stream" not in name} | {
+    "a stream beyond the limit, to a dialler": (stream_frame(4 * 64 + 1, 0, b"x"), STREAM_LIMIT),
+    "the dialler's stream that is not open": (stream_frame(400, 0, b"x"), STREAM_STATE),
+    "the dialler's unidirectional stream": (stream_frame(2, 0, b"x"), STREAM_STATE),
+    "more than a stream's window, to a dialler": (stream_frame(1, 1 << 20, b"x"), FLOW_CONTROL),
+    "an empty token": (b"\x07\x00", FRAME_ENCODING),
+}
+SERVER_PARAMETERS = {  # what is made of the right ones
+    "no original id": lambda e, params: params.replace(parameter(0, e.odcid), b""),
+    "another original id": lambda e, params: params.replace(parameter(0, e.odcid), parameter(0, bytes(8))),
+    "no first id of the server": lambda e, params: params.replace(parameter(15, e.scid), b""),
+    "another first id of the server": lambda e, params: params.replace(parameter(15, e.scid), parameter(15, bytes(8))),
+    "a Retry that there was not": lambda e, params: params + parameter(16, bytes(8)),
+    "a payload size of 1,199, to a dialler": lambda e, params: params + parameter(3, varint(1199)),
+    "a reset token of 15 bytes": lambda e, params: params + parameter(2, bytes(15)),
+}
+
+
+def accuse(program, name):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    sock.settimeout(10)
+    e = Accuser(False, sock, None)
+    if name in SERVER_PARAMETERS:
+        original, codes = e.params, (TRANSPORT_PARAMETER,)
+        e.params = lambda: SERVER_PARAMETERS[name](e, original())
+    else:
+        frames, *codes = SERVER_RULES[name]
+    dialler = e.dialled_by(program)
+    try:
+        if name in SERVER_RULES:
+            hyphae_peer.until(e, lambda: e.complete, "handshake")
+            e.send(e.packet(ONE_RTT, frames))
+        hyphae_peer.until(e, lambda: e.closed, "no close", closes=True)
+        assert e.close_code in codes, "closed with 0x%x" % e.close_code
+        said = dialler.communicate(timeout=10)[0]
+        assert "failed PROTOCOL" in said or "failed CRYPTO" in said, said
+    finally:
+        dialler.kill()
+        dialler.wait()
 
 
 # ---- what keeps to the rules, and is unusual ----
@@ -327,10 +385,16 @@ def verdict(name, function, *arguments):
         return "failed %s: %s %s" % (name, type(problem).__name__, problem)
 
 
-def rules(address, names):
+def rules(address):
+    return [(n, f, address) for n, f in GOOD.items()] + [(n, breach, address, n) for n in RULES] + [(n, bad_parameters, address, n) for n in BAD_PARAMETERS]
+
+
+def accusations(program):
+    return [(n, accuse, program, n) for n in list(SERVER_RULES) + list(SERVER_PARAMETERS)]
+
+
+def judge(every, names):
     """Some at a time, since most wait."""
-    every = [(n, f, address) for n, f in GOOD.items()]
-    every += [(n, breach, address, n) for n in RULES] + [(n, bad_parameters, address, n) for n in BAD_PARAMETERS]
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
         verdicts = list(pool.map(lambda each: verdict(*each), [each for each in every if not names or each[0] in names]))
     print("\n".join(verdicts))
@@ -478,7 +542,9 @@ def nat(port_file, server):
 
 def main(args):
     if args[:1] == ["rules"] and len(args) >= 3:
-        return 1 if rules((args[1], int(args[2])), args[3:]) else 0
+        return 1 if judge(rules((args[1], int(args[2]))), args[3:]) else 0
+    if args[:1] == ["accuse"] and len(args) >= 2:
+        return 1 if judge(accusations(args[1]), args[2:]) else 0
     try:
         if args[:1] == ["wander"] and len(args) == 4:
             wander((args[1], int(args[2])), int(args[3]))

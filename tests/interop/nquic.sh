@@ -104,6 +104,8 @@ else
         server=
     done
 
+    judge accuse "$peer" && ok "rules, of a server" || not_ok "rules, of a server"
+
     # Behind a NAT that rebinds, to an independent server that follows and asks.
     rm -f "$work/port"
     judge follow "$work/port" &
