@@ -298,7 +298,9 @@ static void a_crowd_starves_nobody(void **state)
     assert_true(run_until(&l, 0, KITH_QUIC_PATH, 1, 2 * l.delay)); /* the first was sent: it is not repeated so soon */
     assert_int_equal(l.ends[0].last[KITH_QUIC_PATH].err, KITH_OK);
     /* What waits of a connection that is gone goes nowhere. */
+    run_for(&l, 2 * S);
     asks(&l, loud);
+    assert_true(loud_there->probes_waiting > 0);
     kith_conn_free(loud_there);
     run_for(&l, S);
     link_free(&l);
