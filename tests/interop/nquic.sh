@@ -80,6 +80,8 @@ python3 "$python" server /dev/null/none >/dev/null 2>&1; [ $? -eq 77 ] && no_pyt
 run_python() { timeout 60 python3 "$python" "$@" >"$work/python.out" 2>&1; }
 judge=$(dirname "$0")/hyphae_judge.py
 judge() { timeout 120 python3 "$judge" "$@" >"$work/python.out" 2>&1; }
+roam=$(dirname "$0")/hyphae_roam.py
+roam() { timeout 60 python3 "$roam" "$@" >"$work/python.out" 2>&1; }
 port_in() { for _ in $(seq 100); do [ -s "$1" ] && break; sleep 0.05; done; cat "$1"; }
 if [ -n "$no_python" ]; then
     skip "independent endpoint" "Python's cryptography is missing"
@@ -90,7 +92,7 @@ else
         run_python client 127.0.0.1 "${at##*:}" --update && ok "independent client updates keys ${retry#--}" || not_ok "independent client updates keys ${retry#--}"
         if [ -z "$retry" ]; then
             judge rules 127.0.0.1 "${at##*:}" && ok "rules" || not_ok "rules"
-            judge wander 127.0.0.1 "${at##*:}" 5 && ok "independent client whose address changes" || not_ok "independent client whose address changes"
+            roam wander 127.0.0.1 "${at##*:}" 5 && ok "independent client whose address changes" || not_ok "independent client whose address changes"
         fi
         for size in 8 0 20; do
             run_python odd 127.0.0.1 "${at##*:}" $size && ok "odd client, ids of $size ${retry#--}" || not_ok "odd client, ids of $size ${retry#--}"
@@ -108,9 +110,9 @@ else
 
     # Behind a NAT that rebinds, to an independent server that follows and asks.
     rm -f "$work/port"
-    judge follow "$work/port" &
+    roam follow "$work/port" &
     server=$!
-    python3 "$judge" nat "$work/nat" 127.0.0.1 "$(port_in "$work/port")" &
+    python3 "$roam" nat "$work/nat" 127.0.0.1 "$(port_in "$work/port")" &
     nat=$!
     at=127.0.0.1:$(port_in "$work/nat")
     dial --streams 3 --bytes 200000 && wait $server && ok "NAT before an independent server" || not_ok "NAT before an independent server"
