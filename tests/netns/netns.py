@@ -256,6 +256,8 @@ class Process:
 class Device:
     """A home (or any number of them, one after the other) in one namespace."""
 
+    quick = None  # the program that seals a new home so that opening it takes no time; bench/run has homes as people do
+
     def __init__(self, net, letter, namespace, home=None):
         self.net, self.letter, self.namespace = net, letter, namespace
         self.folder = net.folder / (home or letter)
@@ -283,6 +285,8 @@ class Device:
         made = self.kith("init", "--name", name or f"device-{self.folder.name}")
         made.ends(0)
         self.code = made.event("identity")["recovery_code"]
+        if self.quick:
+            sh(self.quick, self.home, self.password.read_text().split("\n")[0])
         status = self.kith("status")
         status.ends(0)
         event = status.event("status")
