@@ -5,6 +5,7 @@
 #include "crypto/bip39_words.h"
 
 #include <ctype.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,27 @@
 #define WORDS_MAX      24
 #define NUMBER_MAX     2                                   /* digits of 24 */
 #define TYPED_MAX      (KITH_BIP39_WORD_MAX + NEAREST_MAX) /* longer is further than that from every word */
+
+/* The list takes half the room in the program as it does here, where the first who asks for a word unpacks it. */
+static char unpacked[KITH_BIP39_WORDS][KITH_BIP39_WORD_MAX + 1];
+
+static void unpack(void)
+{
+    const char *at = bip39_words;
+    for (unsigned i = 0; i < KITH_BIP39_WORDS; i++) {
+        size_t same = (size_t)(*at++ - '0'), more = strspn(at, "abcdefghijklmnopqrstuvwxyz");
+        if (same) memcpy(unpacked[i], unpacked[i - 1], same);
+        memcpy(unpacked[i] + same, at, more);
+        at += more;
+    }
+}
+
+static const char *word_at(size_t index)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, unpack);
+    return unpacked[index];
+}
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
@@ -30,7 +52,7 @@ static int compare_prefix(const char *text, size_t size, const char *word)
     return 0;
 }
 
-const char *kith_bip39_word(unsigned index) { return index < KITH_BIP39_WORDS ? bip39_words[index] : NULL; }
+const char *kith_bip39_word(unsigned index) { return index < KITH_BIP39_WORDS ? word_at(index) : NULL; }
 
 size_t kith_bip39_prefix(const char *prefix, size_t size, unsigned *first)
 {
@@ -38,13 +60,13 @@ size_t kith_bip39_prefix(const char *prefix, size_t size, unsigned *first)
     if (size > KITH_BIP39_WORD_MAX) return 0;
     while (low < high) {
         unsigned middle = (low + high) / 2;
-        if (compare_prefix(prefix, size, bip39_words[middle]) > 0)
+        if (compare_prefix(prefix, size, word_at(middle)) > 0)
             low = middle + 1;
         else
             high = middle;
     }
     size_t count = 0;
-    while (low + count < KITH_BIP39_WORDS && compare_prefix(prefix, size, bip39_words[low + count]) == 0) count++;
+    while (low + count < KITH_BIP39_WORDS && compare_prefix(prefix, size, word_at(low + count)) == 0) count++;
     if (count) *first = low;
     return count;
 }
@@ -55,7 +77,7 @@ int kith_bip39_find(const char *text, size_t size)
     size_t count = size ? kith_bip39_prefix(text, size, &first) : 0;
     if (count == 0) return -1;
     /* A word that is a prefix of others comes first among them. */
-    bool whole = bip39_words[first][size] == '\0';
+    bool whole = word_at(first)[size] == '\0';
     return whole || (count == 1 && size >= UNIQUE_LETTERS) ? (int)first : -1;
 }
 
@@ -94,9 +116,9 @@ int kith_bip39_nearest(const char *text, size_t size)
     int nearest = -1;
     if (size > TYPED_MAX) return -1;
     for (size_t i = 0; i < size; i++) typed[i] = lower(text[i]);
-    for (int i = 0; i < KITH_BIP39_WORDS && best > 0; i++) {
-        unsigned distance = edits(typed, size, bip39_words[i], strlen(bip39_words[i]));
-        if (distance < best) best = distance, nearest = i;
+    for (unsigned i = 0; i < KITH_BIP39_WORDS && best > 0; i++) {
+        unsigned distance = edits(typed, size, word_at(i), strlen(word_at(i)));
+        if (distance < best) best = distance, nearest = (int)i;
     }
     return nearest;
 }
@@ -132,8 +154,8 @@ static void explain(char *why, size_t size, const char *word, size_t length)
     if (nearest < 0)
         wants += (size_t)snprintf(sentence + wants, sizeof sentence - wants, ".");
     else
-        wants +=
-            (size_t)snprintf(sentence + wants, sizeof sentence - wants, ": did you mean \"%s\"?", bip39_words[nearest]);
+        wants += (size_t)snprintf(sentence + wants, sizeof sentence - wants, ": did you mean \"%s\"?",
+                                  word_at((size_t)nearest));
     if (n == 0 || wants < size - n) snprintf(why + n, size - n, "%s", sentence);
     kith_wipe(shown, sizeof shown);
     kith_wipe(sentence, sizeof sentence);
