@@ -1,3 +1,5 @@
+include(CheckCSourceRuns)
+
 # Each folder of src/ is a layer with an object library of its own, kith_<layer>.  A layer may use those named here, and (by
 # script/check-includes, which reads this table) include their headers and no others.
 set(KITH_LAYERS base wire crypto identity discovery path quic env store service relay io sim node op api)
@@ -18,20 +20,34 @@ set(KITH_USES_node base wire crypto identity discovery path quic env store servi
 set(KITH_USES_op base wire crypto identity discovery path quic env store service node)
 set(KITH_USES_api base wire crypto identity discovery path quic env store service node op io)
 
-# The layers that bytes of a transfer go through are compiled for speed, all else for size.
-set(KITH_FAST_LAYERS base wire crypto path quic service relay io)
+# Everything is compiled for size, but for the files that show in a profile of a transfer, of a relay or of bench/instructions
+# (docs/performance.md): those for speed.
+set(KITH_FAST_FILES base/addr base/buf base/mem base/text wire/cbor wire/websocket crypto/aead crypto/blake3 crypto/hash path/framer
+  quic/callbacks quic/conn quic/datagram quic/deadlines quic/endpoint quic/events quic/frames quic/idmap quic/output quic/paths quic/protect
+  quic/stream quic/streambuf quic/window service/talk service/talk_bytes relay/hub relay/queue relay/table io/loop io/tcp io/udp io/work
+  io/ws_bytes)
+set(KITH_FAST -O2 -fno-align-jumps -fno-align-labels) # aligned, what is jumped to takes 7 KiB more
 add_library(kith_small INTERFACE)
 target_compile_options(kith_small INTERFACE $<$<CONFIG:RelWithDebInfo>:-Os>)
 
 add_library(kith_flags INTERFACE)
 target_compile_options(kith_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
   -Wvla -Wundef -Wpointer-arith -fvisibility=hidden -fno-common -ffunction-sections -fdata-sections
-  -fno-asynchronous-unwind-tables # a ninth of the size; debuggers have .debug_frame
+  -fno-asynchronous-unwind-tables # a sixth of the size; debuggers have .debug_frame
   $<$<BOOL:${KITH_WERROR}>:-Werror> $<$<CONFIG:RelWithDebInfo>:-fstack-protector-strong>)
 target_compile_definitions(kith_flags INTERFACE _GNU_SOURCE KITH_VERSION="${PROJECT_VERSION}"
   $<$<CONFIG:RelWithDebInfo>:_FORTIFY_SOURCE=2>)
 target_include_directories(kith_flags INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
 target_link_options(kith_flags INTERFACE LINKER:--gc-sections,--as-needed)
+# Where linker and loader know them (glibc 2.36), packed relocations: 24 KiB less.
+if(NOT CMAKE_CROSSCOMPILING)
+  set(CMAKE_REQUIRED_LINK_OPTIONS LINKER:-z,pack-relative-relocs,--fatal-warnings)
+  check_c_source_runs("int main(void) { return 0; }" KITH_PACKS_RELOCATIONS)
+  unset(CMAKE_REQUIRED_LINK_OPTIONS)
+  if(KITH_PACKS_RELOCATIONS)
+    target_link_options(kith_flags INTERFACE LINKER:-z,pack-relative-relocs)
+  endif()
+endif()
 if(KITH_SANITIZE)
   target_compile_options(kith_flags INTERFACE -fsanitize=${KITH_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(kith_flags INTERFACE -fsanitize=${KITH_SANITIZE})
@@ -50,11 +66,15 @@ foreach(layer IN LISTS KITH_LAYERS)
     continue()
   endif()
   add_library(kith_${layer} OBJECT ${layer_sources})
-  target_link_libraries(kith_${layer} PRIVATE kith_flags ${KITH_LIBRARIES})
+  target_link_libraries(kith_${layer} PRIVATE kith_flags kith_small ${KITH_LIBRARIES})
   target_include_directories(kith_${layer} SYSTEM PRIVATE ${KITH_BLAKE3_DIR})
-  if(NOT layer IN_LIST KITH_FAST_LAYERS)
-    target_link_libraries(kith_${layer} PRIVATE kith_small)
+endforeach()
+foreach(name IN LISTS KITH_FAST_FILES)
+  set(file ${CMAKE_SOURCE_DIR}/src/${name}.c)
+  if(NOT EXISTS ${file})
+    message(FATAL_ERROR "KITH_FAST_FILES: there is no ${file}")
   endif()
+  set_property(SOURCE ${file} PROPERTY COMPILE_OPTIONS "$<$<CONFIG:RelWithDebInfo>:${KITH_FAST}>") # after the layer's
 endforeach()
 
 # kith_link_layers(target layer...): the objects of these layers, of all they use, and the libraries.
