@@ -6,6 +6,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (mdns_guard_accepts(data, size) && size < 12) abort();
+    if (kith__mdns_guard_accepts(data, size) && size < 12) abort();
     return 0;
 }

@@ -66,8 +66,8 @@ static void let_go(mdns_box *box, bool thread)
     if (last) box_free(box);
 }
 
-void mdns_box_release(mdns_box *box) { let_go(box, false); }
-void mdns_box_end(mdns_box *box) { let_go(box, true); }
+void kith__mdns_box_release(mdns_box *box) { let_go(box, false); }
+void kith__mdns_box_end(mdns_box *box) { let_go(box, true); }
 
 static void wake_thread(mdns_box *box)
 {
@@ -116,7 +116,7 @@ static mdns_news *place_for(mdns_box *box, const char *instance, bool wanted)
     return news;
 }
 
-void mdns_box_tell(mdns_box *box, const kith_lan_record *record, bool seen, bool wanted)
+void kith__mdns_box_tell(mdns_box *box, const kith_lan_record *record, bool seen, bool wanted)
 {
     pthread_mutex_lock(&box->lock);
     mdns_news *news = box->post ? place_for(box, record->instance, wanted) : NULL;
@@ -179,7 +179,7 @@ static void on_news(void *user)
     }
     lan->delivering = false;
     if (!lan->stopped) return;
-    mdns_box_release(lan->box);
+    kith__mdns_box_release(lan->box);
     kith_free(lan);
 }
 
@@ -192,17 +192,17 @@ static bool record_fits(const kith_lan_record *record)
 static kith_err start_thread(kith_lan *lan)
 {
     kith_err err = KITH_OK;
-    mdns_thread *thread = mdns_thread_new(lan->box, &err);
+    mdns_thread *thread = kith__mdns_thread_new(lan->box, &err);
     if (!thread) return err;
     sigset_t all, before;
     lan->box->holders++; /* the thread's hold */
     sigfillset(&all);    /* signals are the program's, and for its own threads */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int status = pthread_create(&lan->thread, NULL, mdns_thread_main, thread);
+    int status = pthread_create(&lan->thread, NULL, kith__mdns_thread_main, thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (status) {
         lan->box->holders--;
-        mdns_thread_free(thread);
+        kith__mdns_thread_free(thread);
         return KITH_ERR_LIMIT;
     }
     return KITH_OK;
@@ -234,7 +234,7 @@ static kith_err lan_start(kith_env *env, const kith_lan_record *record, const ki
 fail:
     env->net->unwatch(lan->watch);
     if (lan->post) env->post->close(lan->post);
-    if (lan->box) mdns_box_release(lan->box);
+    if (lan->box) kith__mdns_box_release(lan->box);
     kith_free(lan);
     return err;
 }
@@ -297,7 +297,7 @@ static void lan_stop(kith_lan *lan)
     lan->env->net->unwatch(lan->watch);
     lan->env->post->close(lan->post);
     if (lan->delivering) return; /* on_news frees it */
-    mdns_box_release(lan->box);
+    kith__mdns_box_release(lan->box);
     kith_free(lan);
 }
 

@@ -210,7 +210,7 @@ static void withdraw(mdns_thread *t)
     drop_addresses(t);
 }
 
-void mdns_announce(mdns_thread *t)
+void kith__mdns_announce(mdns_thread *t)
 {
     if (!t->wish.announce) {
         withdraw(t);
@@ -228,7 +228,7 @@ void mdns_announce(mdns_thread *t)
     else
         publish_service(t);
     update_addresses(t);
-    mdns_timeout(t, t->settled, SETTLE_MS);
+    kith__mdns_timeout(t, t->settled, SETTLE_MS);
 }
 
 static bool is_established(AvahiSEntryGroup *group)
@@ -237,7 +237,7 @@ static bool is_established(AvahiSEntryGroup *group)
     return state == AVAHI_ENTRY_GROUP_ESTABLISHED || state == AVAHI_ENTRY_GROUP_COLLISION; /* that one is renamed */
 }
 
-bool mdns_announce_is_stuck(const mdns_thread *t)
+bool kith__mdns_announce_is_stuck(const mdns_thread *t)
 {
     if (t->service && !is_established(t->service)) return true;
     for (size_t i = 0; i < t->address_count; i++)
@@ -245,21 +245,21 @@ bool mdns_announce_is_stuck(const mdns_thread *t)
     return false;
 }
 
-void mdns_announce_again(mdns_thread *t)
+void kith__mdns_announce_again(mdns_thread *t)
 {
     withdraw(t);
-    mdns_announce(t);
+    kith__mdns_announce(t);
 }
 
-void mdns_announce_renamed(mdns_thread *t)
+void kith__mdns_announce_renamed(mdns_thread *t)
 {
     withdraw(t);
     next_name(t);
     make_host(t);
-    mdns_announce(t);
+    kith__mdns_announce(t);
 }
 
-void mdns_announce_forget(mdns_thread *t)
+void kith__mdns_announce_forget(mdns_thread *t)
 {
     t->service = NULL;
     t->address_count = 0;

@@ -69,7 +69,7 @@ static void mark(peer *p)
     p->dirty = true;
     if (p->t->report_set) return;
     p->t->report_set = true;
-    mdns_timeout(p->t, p->t->report, REPORT_MS);
+    kith__mdns_timeout(p->t, p->t->report, REPORT_MS);
 }
 
 static void remove_fact(peer *p, size_t i)
@@ -247,7 +247,7 @@ static void report(peer *p)
     if (p->reported && same_record(&record, &p->last)) return;
     p->last = record;
     p->reported = true;
-    mdns_box_tell(p->t->box, &record, true, p->wanted);
+    kith__mdns_box_tell(p->t->box, &record, true, p->wanted);
     if (is_known_self(p)) stop_following(p, 0);
 }
 
@@ -278,7 +278,7 @@ static void tell_gone(mdns_thread *t, const char *name)
 {
     kith_lan_record record = {0};
     memcpy(record.instance, name, strlen(name) + 1);
-    mdns_box_tell(t->box, &record, false, is_wanted(t, name));
+    kith__mdns_box_tell(t->box, &record, false, is_wanted(t, name));
 }
 
 /* In a flood the oldest stranger is followed no longer; it was reported, and that it is gone will be told. */
@@ -309,7 +309,7 @@ static void sweep_for(mdns_thread *t, unsigned seconds)
     const unsigned turns = seconds * 1000 / SWEEP_MS;
     if (t->sweep_left < turns) t->sweep_left = turns;
     t->sweep_held = 0;
-    mdns_timeout(t, t->sweep, SWEEP_MS);
+    kith__mdns_timeout(t, t->sweep, SWEEP_MS);
 }
 
 static void on_appeared(mdns_thread *t, const char *name, place where)
@@ -330,7 +330,8 @@ static void on_disappeared(mdns_thread *t, const char *name, place where)
         if (same_place(p->places[i], where)) p->places[i--] = p->places[--p->place_count];
     }
     if (p && p->place_count) return;
-    if (p && p->reported && mdns_thread_is_busy(t)) { /* whoever it was that was asked in time, we did not hear it */
+    if (p && p->reported &&
+        kith__mdns_thread_is_busy(t)) { /* whoever it was that was asked in time, we did not hear it */
         t->ask = t->ask || !t->sweep_left;
         if (!t->sweep_left) sweep_for(t, DOUBT_S);
         return;
@@ -365,10 +366,10 @@ static void on_browser(AvahiSServiceBrowser *browser, AvahiIfIndex interface, Av
 static void on_sweep(AvahiTimeout *timeout, void *user)
 {
     mdns_thread *t = user;
-    bool held = mdns_thread_is_busy(t) && t->sweep_held < SWEEP_HELD;
+    bool held = kith__mdns_thread_is_busy(t) && t->sweep_held < SWEEP_HELD;
     t->sweep_held += held;
     if (held || (t->sweep_left && --t->sweep_left)) {
-        mdns_timeout(t, timeout, SWEEP_MS);
+        kith__mdns_timeout(t, timeout, SWEEP_MS);
         return;
     }
     KITH_EACH (at, &t->peers) {
@@ -379,27 +380,27 @@ static void on_sweep(AvahiTimeout *timeout, void *user)
     }
 }
 
-bool mdns_browse_init(mdns_thread *t)
+bool kith__mdns_browse_init(mdns_thread *t)
 {
     t->report = t->poll->timeout_new(t->poll, NULL, on_report, t);
     t->sweep = t->poll->timeout_new(t->poll, NULL, on_sweep, t);
     return t->report && t->sweep;
 }
 
-bool mdns_browse_start(mdns_thread *t)
+bool kith__mdns_browse_start(mdns_thread *t)
 {
     t->browser = avahi_s_service_browser_new(t->server, AVAHI_IF_UNSPEC, AVAHI_PROTO_UNSPEC, KITH_LAN_SERVICE_TYPE,
                                              MDNS_DOMAIN, AVAHI_LOOKUP_USE_MULTICAST, on_browser, t);
     return t->browser != NULL;
 }
 
-bool mdns_browse_again(mdns_thread *t)
+bool kith__mdns_browse_again(mdns_thread *t)
 {
     if (t->browser) avahi_s_service_browser_free(t->browser);
-    return mdns_browse_start(t);
+    return kith__mdns_browse_start(t);
 }
 
-void mdns_browse_forget(mdns_thread *t, unsigned seconds)
+void kith__mdns_browse_forget(mdns_thread *t, unsigned seconds)
 {
     KITH_EACH (at, &t->peers) {
         peer *p = KITH_OF(at, peer, link);
@@ -412,7 +413,7 @@ void mdns_browse_forget(mdns_thread *t, unsigned seconds)
     if (t->sweep) sweep_for(t, seconds);
 }
 
-void mdns_browse_wanted(mdns_thread *t)
+void kith__mdns_browse_wanted(mdns_thread *t)
 {
     KITH_EACH (at, &t->peers) {
         peer *p = KITH_OF(at, peer, link);
@@ -420,7 +421,7 @@ void mdns_browse_wanted(mdns_thread *t)
     }
 }
 
-void mdns_browse_done(mdns_thread *t)
+void kith__mdns_browse_done(mdns_thread *t)
 {
     while (!kith_list_empty(&t->peers)) free_peer(KITH_OF(kith_list_first(&t->peers), peer, link));
 }

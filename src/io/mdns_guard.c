@@ -45,7 +45,7 @@ static void skip_name(kith_reader *r)
     }
 }
 
-bool mdns_guard_accepts(const void *data, size_t size)
+bool kith__mdns_guard_accepts(const void *data, size_t size)
 {
     kith_reader r = kith_reader_of(data, size);
     kith_read_view(&r, 4); /* id, flags */
@@ -71,7 +71,7 @@ bool mdns_guard_accepts(const void *data, size_t size)
 static bool may_read(mdns_guard *guard, int fd)
 {
     ssize_t size = recv(fd, guard->datagram, sizeof guard->datagram, MSG_PEEK | MSG_DONTWAIT);
-    if (size < 0 || mdns_guard_accepts(guard->datagram, (size_t)size)) return true;
+    if (size < 0 || kith__mdns_guard_accepts(guard->datagram, (size_t)size)) return true;
     return recv(fd, guard->datagram, sizeof guard->datagram, MSG_DONTWAIT) < 0;
 }
 
@@ -104,7 +104,7 @@ static AvahiWatch *watch_new(const AvahiPoll *poll, int fd, AvahiWatchEvent even
     return watch;
 }
 
-mdns_guard *mdns_guard_new(const AvahiPoll *inner)
+mdns_guard *kith__mdns_guard_new(const AvahiPoll *inner)
 {
     mdns_guard *guard = kith_malloc(sizeof *guard);
     if (!guard) return NULL;
@@ -115,14 +115,14 @@ mdns_guard *mdns_guard_new(const AvahiPoll *inner)
     return guard;
 }
 
-const AvahiPoll *mdns_guard_poll(mdns_guard *guard) { return &guard->poll; }
+const AvahiPoll *kith__mdns_guard_poll(mdns_guard *guard) { return &guard->poll; }
 
 /* In place of the sockets there is something that takes no datagrams; Avahi closes it as it would have closed them. */
-void mdns_guard_mute(const mdns_guard *guard)
+void kith__mdns_guard_mute(const mdns_guard *guard)
 {
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (size_t i = 0; nothing >= 0 && i < guard->count; i++) (void)dup3(nothing, guard->watches[i].fd, O_CLOEXEC);
     if (nothing >= 0) close(nothing);
 }
 
-void mdns_guard_free(mdns_guard *guard) { kith_free(guard); }
+void kith__mdns_guard_free(mdns_guard *guard) { kith_free(guard); }

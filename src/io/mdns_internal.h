@@ -57,10 +57,10 @@ typedef struct mdns_box {
     bool ended;
 } mdns_box;
 
-void mdns_box_release(mdns_box *box);
-void mdns_box_end(mdns_box *box); /* the thread's last words; lets go of it */
+void kith__mdns_box_release(mdns_box *box);
+void kith__mdns_box_end(mdns_box *box); /* the thread's last words; lets go of it */
 /* Replaces what was waiting of the same instance. */
-void mdns_box_tell(mdns_box *box, const kith_lan_record *record, bool seen, bool wanted);
+void kith__mdns_box_tell(mdns_box *box, const kith_lan_record *record, bool seen, bool wanted);
 
 /* ---- Avahi's thread ---- */
 
@@ -109,45 +109,45 @@ typedef struct mdns_thread {
 } mdns_thread;
 
 /* NULL and *err = NETWORK or NOMEM.  The caller takes the thread's hold on the box. */
-mdns_thread *mdns_thread_new(mdns_box *box, kith_err *err);
-void mdns_thread_free(mdns_thread *t); /* of one that does not run */
-void *mdns_thread_main(void *t);       /* frees it, and lets go of the box */
+mdns_thread *kith__mdns_thread_new(mdns_box *box, kith_err *err);
+void kith__mdns_thread_free(mdns_thread *t); /* of one that does not run */
+void *kith__mdns_thread_main(void *t);       /* frees it, and lets go of the box */
 
 /* What is due after each round of the thread's loop, and must not happen inside Avahi's callbacks. */
-void mdns_thread_turn(mdns_thread *t);
+void kith__mdns_thread_turn(mdns_thread *t);
 
 /* Has it had no moment without something to do for long?  Then what is known grows old beside the answers. */
 #define MDNS_BUSY_MS 1000
-bool mdns_thread_is_busy(const mdns_thread *t);
+bool kith__mdns_thread_is_busy(const mdns_thread *t);
 
 /* Set a timeout `ms` from now. */
-void mdns_timeout(const mdns_thread *t, AvahiTimeout *timeout, unsigned ms);
+void kith__mdns_timeout(const mdns_thread *t, AvahiTimeout *timeout, unsigned ms);
 
 /* Announce what is wished now, changing as little as possible. (mdns_announce.c) */
-void mdns_announce(mdns_thread *t);
-void mdns_announce_renamed(mdns_thread *t); /* after a collision */
-void mdns_announce_again(mdns_thread *t);   /* all of it anew */
-bool mdns_announce_is_stuck(const mdns_thread *t);
-void mdns_announce_forget(mdns_thread *t); /* after the server is gone */
+void kith__mdns_announce(mdns_thread *t);
+void kith__mdns_announce_renamed(mdns_thread *t); /* after a collision */
+void kith__mdns_announce_again(mdns_thread *t);   /* all of it anew */
+bool kith__mdns_announce_is_stuck(const mdns_thread *t);
+void kith__mdns_announce_forget(mdns_thread *t); /* after the server is gone */
 
 /* (mdns_browse.c) */
-bool mdns_browse_init(mdns_thread *t);
-bool mdns_browse_start(mdns_thread *t);
-bool mdns_browse_again(mdns_thread *t); /* ask anew who is there; those that are known stay */
+bool kith__mdns_browse_init(mdns_thread *t);
+bool kith__mdns_browse_start(mdns_thread *t);
+bool kith__mdns_browse_again(mdns_thread *t); /* ask anew who is there; those that are known stay */
 /* After the server is gone: those that are not seen again within so many seconds, in which this thread ran, are gone.
  */
-void mdns_browse_forget(mdns_thread *t, unsigned seconds);
-void mdns_browse_wanted(mdns_thread *t); /* the wish's prefixes changed */
-void mdns_browse_done(mdns_thread *t);
+void kith__mdns_browse_forget(mdns_thread *t, unsigned seconds);
+void kith__mdns_browse_wanted(mdns_thread *t); /* the wish's prefixes changed */
+void kith__mdns_browse_done(mdns_thread *t);
 
 /* (mdns_guard.c) */
-mdns_guard *mdns_guard_new(const AvahiPoll *inner);
-const AvahiPoll *mdns_guard_poll(mdns_guard *guard);
+mdns_guard *kith__mdns_guard_new(const AvahiPoll *inner);
+const AvahiPoll *kith__mdns_guard_poll(mdns_guard *guard);
 /* The server says nothing any more, not even goodbye, and hears nothing: it is about to be replaced by one that
  * announces the same. */
-void mdns_guard_mute(const mdns_guard *guard);
-void mdns_guard_free(mdns_guard *guard); /* after the server */
+void kith__mdns_guard_mute(const mdns_guard *guard);
+void kith__mdns_guard_free(mdns_guard *guard); /* after the server */
 /* Whether a datagram may reach Avahi: a whole DNS message that holds no CNAME. */
-bool mdns_guard_accepts(const void *data, size_t size);
+bool kith__mdns_guard_accepts(const void *data, size_t size);
 
 #endif

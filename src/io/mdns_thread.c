@@ -42,9 +42,9 @@ static int sleep_for(struct pollfd *fds, unsigned count, int timeout, void *user
     return poll(fds, count, timeout);
 }
 
-bool mdns_thread_is_busy(const mdns_thread *t) { return now_ms() - t->idle_ms > MDNS_BUSY_MS; }
+bool kith__mdns_thread_is_busy(const mdns_thread *t) { return now_ms() - t->idle_ms > MDNS_BUSY_MS; }
 
-void mdns_timeout(const mdns_thread *t, AvahiTimeout *timeout, unsigned ms)
+void kith__mdns_timeout(const mdns_thread *t, AvahiTimeout *timeout, unsigned ms)
 {
     struct timeval at;
     t->poll->timeout_update(timeout, avahi_elapse_time(&at, ms, 0));
@@ -90,12 +90,12 @@ static unsigned patience_s(const mdns_thread *t)
 static void session_close(mdns_thread *t)
 {
     if (t->server) avahi_server_free(t->server); /* says goodbye; takes groups and browsers along */
-    mdns_guard_free(t->guard);
+    kith__mdns_guard_free(t->guard);
     t->server = NULL;
     t->guard = NULL;
     t->browser = NULL;
-    mdns_announce_forget(t);
-    mdns_browse_forget(t, patience_s(t));
+    kith__mdns_announce_forget(t);
+    kith__mdns_browse_forget(t, patience_s(t));
 }
 
 static kith_err session_open(mdns_thread *t)
@@ -104,11 +104,11 @@ static kith_err session_open(mdns_thread *t)
     int error = AVAHI_ERR_NO_MEMORY;
     t->on_loopback = all_loopback(&t->wish);
     t->rebuild = t->rename = false;
-    t->guard = mdns_guard_new(t->poll);
+    t->guard = kith__mdns_guard_new(t->poll);
     bool ready = make_config(t, &config) && t->guard;
-    if (ready) t->server = avahi_server_new(mdns_guard_poll(t->guard), &config, on_server, t, &error);
+    if (ready) t->server = avahi_server_new(kith__mdns_guard_poll(t->guard), &config, on_server, t, &error);
     avahi_server_config_free(&config);
-    if (!t->server || !mdns_browse_start(t)) {
+    if (!t->server || !kith__mdns_browse_start(t)) {
         session_close(t);
         return error == AVAHI_ERR_NO_MEMORY ? KITH_ERR_NOMEM : KITH_ERR_NETWORK;
     }
@@ -119,13 +119,13 @@ static kith_err session_open(mdns_thread *t)
  * takes a second, and more where the CPU is scarce. */
 static void session_again(mdns_thread *t)
 {
-    if (t->guard) mdns_guard_mute(t->guard);
+    if (t->guard) kith__mdns_guard_mute(t->guard);
     session_close(t);
     t->rebuild = false;
     if (session_open(t))
-        mdns_timeout(t, t->retry, RETRY_MS);
+        kith__mdns_timeout(t, t->retry, RETRY_MS);
     else
-        mdns_announce(t);
+        kith__mdns_announce(t);
 }
 
 static void on_retry(AvahiTimeout *timeout, void *user)
@@ -139,7 +139,7 @@ static void on_settled(AvahiTimeout *timeout, void *user)
 {
     mdns_thread *t = user;
     (void)timeout;
-    t->stuck = t->server && mdns_announce_is_stuck(t);
+    t->stuck = t->server && kith__mdns_announce_is_stuck(t);
 }
 
 /* ---- a full cache ---- */
@@ -155,7 +155,7 @@ static void on_check(AvahiTimeout *timeout, void *user)
 {
     mdns_thread *t = user;
     size_t entries = 0;
-    mdns_timeout(t, timeout, CACHE_CHECK_MS);
+    kith__mdns_timeout(t, timeout, CACHE_CHECK_MS);
     if (t->server) avahi_server_dump(t->server, count_entry, &entries);
     t->flush_passed++;
     if (entries < KITH_LAN_CACHE_ENTRIES_MAX) {
@@ -187,40 +187,40 @@ static void on_wake(AvahiWatch *watch, int fd, AvahiWatchEvent event, void *user
     pthread_mutex_unlock(&t->box->lock);
 }
 
-void mdns_thread_turn(mdns_thread *t)
+void kith__mdns_thread_turn(mdns_thread *t)
 {
     if (t->has_wish) {
         t->has_wish = false;
-        mdns_browse_wanted(t);
+        kith__mdns_browse_wanted(t);
         if (t->on_loopback != all_loopback(&t->wish)) t->rebuild = true;
-        if (t->server && !t->rebuild) mdns_announce(t);
+        if (t->server && !t->rebuild) kith__mdns_announce(t);
     }
     if (t->rebuild) {
         session_again(t);
     } else if (t->rename && t->server) {
         t->rename = false;
-        mdns_announce_renamed(t);
+        kith__mdns_announce_renamed(t);
     } else if (t->stuck && t->server) {
-        mdns_announce_again(t);
+        kith__mdns_announce_again(t);
     } else if (t->ask && t->server) {
-        t->rebuild = !mdns_browse_again(t);
+        t->rebuild = !kith__mdns_browse_again(t);
     }
     t->ask = false;
     t->stuck = false;
 }
 
-void *mdns_thread_main(void *arg)
+void *kith__mdns_thread_main(void *arg)
 {
     mdns_thread *t = arg;
     mdns_box *box = t->box;
-    mdns_announce(t);
-    while (!t->quit && avahi_simple_poll_iterate(t->simple, -1) == 0) mdns_thread_turn(t);
-    mdns_thread_free(t);
-    mdns_box_end(box);
+    kith__mdns_announce(t);
+    while (!t->quit && avahi_simple_poll_iterate(t->simple, -1) == 0) kith__mdns_thread_turn(t);
+    kith__mdns_thread_free(t);
+    kith__mdns_box_end(box);
     return NULL;
 }
 
-mdns_thread *mdns_thread_new(mdns_box *box, kith_err *err)
+mdns_thread *kith__mdns_thread_new(mdns_box *box, kith_err *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, silence_avahi);
@@ -238,20 +238,20 @@ mdns_thread *mdns_thread_new(mdns_box *box, kith_err *err)
     t->retry = t->poll->timeout_new(t->poll, NULL, on_retry, t);
     t->check = t->poll->timeout_new(t->poll, NULL, on_check, t);
     t->settled = t->poll->timeout_new(t->poll, NULL, on_settled, t);
-    if (!t->wake || !t->retry || !t->check || !t->settled || !mdns_browse_init(t)) goto fail;
+    if (!t->wake || !t->retry || !t->check || !t->settled || !kith__mdns_browse_init(t)) goto fail;
     *err = session_open(t);
     if (*err) goto fail;
-    mdns_timeout(t, t->check, CACHE_CHECK_MS);
+    kith__mdns_timeout(t, t->check, CACHE_CHECK_MS);
     return t;
 fail:
-    mdns_thread_free(t);
+    kith__mdns_thread_free(t);
     return NULL;
 }
 
-void mdns_thread_free(mdns_thread *t)
+void kith__mdns_thread_free(mdns_thread *t)
 {
     session_close(t);
-    mdns_browse_done(t);
+    kith__mdns_browse_done(t);
     if (t->simple) avahi_simple_poll_free(t->simple); /* with its watches and timeouts */
     kith_free(t);
 }

@@ -17,11 +17,11 @@ static void mdns_dnssd_packets_json(void **state)
     size_t i;
     json_array_foreach (json_object_get(root, "packets"), i, item) {
         test_bytes packet = test_hex_of(item, "payload");
-        assert_true(mdns_guard_accepts(packet.data, packet.size));
+        assert_true(kith__mdns_guard_accepts(packet.data, packet.size));
         for (size_t cut = 0; cut < packet.size; cut++) {
             uint8_t *exact = malloc(cut ? cut : 1); /* so that a read past the end is noticed */
             memcpy(exact, packet.data, cut);
-            assert_false(mdns_guard_accepts(exact, cut));
+            assert_false(kith__mdns_guard_accepts(exact, cut));
             free(exact);
         }
         test_bytes_free(&packet);
@@ -61,7 +61,7 @@ static void cnames_do_not_pass(void **state)
         }
         hex[n] = 0;
         test_bytes packet = test_unhex(hex);
-        if (mdns_guard_accepts(packet.data, packet.size) != table[i].passes) fail_msg("case %zu", i);
+        if (kith__mdns_guard_accepts(packet.data, packet.size) != table[i].passes) fail_msg("case %zu", i);
         test_bytes_free(&packet);
     }
 }
@@ -79,7 +79,7 @@ static void tell(mdns_box *box, const char *name, uint16_t port, bool seen, bool
 {
     kith_lan_record record = {.port = port};
     snprintf(record.instance, sizeof record.instance, "%s", name);
-    mdns_box_tell(box, &record, seen, wanted);
+    kith__mdns_box_tell(box, &record, seen, wanted);
 }
 
 static const mdns_news *news_of(mdns_box *box, const char *name)
@@ -283,15 +283,15 @@ static driven driven_begin(const kith_env_post *post, const char *name)
     d.box->wish.addrs[0].index = INTERFACE;
     d.box->wish.addr_count = 1;
     assert_ok(kith_addr_parse("127.0.0.1", &d.box->wish.addrs[0].addr));
-    d.thread = mdns_thread_new(d.box, &err);
+    d.thread = kith__mdns_thread_new(d.box, &err);
     assert_ok(err);
-    mdns_announce(d.thread);
+    kith__mdns_announce(d.thread);
     return d;
 }
 
 static void driven_end(driven *d)
 {
-    mdns_thread_free(d->thread);
+    kith__mdns_thread_free(d->thread);
     close(d->box->wake);
     box_end(d->box);
 }
@@ -299,7 +299,7 @@ static void driven_end(driven *d)
 static void drive(const driven *d)
 {
     assert_int_equal(avahi_simple_poll_iterate(d->thread->simple, ROUND_MS), 0);
-    mdns_thread_turn(d->thread);
+    kith__mdns_thread_turn(d->thread);
 }
 
 static int64_t now_ms(void)
@@ -317,7 +317,7 @@ static void drive_for(const driven *d, int64_t ms)
 static void replace_server(const driven *d)
 {
     d->thread->rebuild = true;
-    mdns_thread_turn(d->thread);
+    kith__mdns_thread_turn(d->thread);
     assert_false(d->thread->rebuild);
 }
 
@@ -366,14 +366,14 @@ static void who_is_late_says_nobody_is_gone(void **state)
     await(&a, &b, "b", true);
 
     b.box->wish.announce = b.thread->wish.announce = false; /* its records have a second left */
-    mdns_announce(b.thread);
+    kith__mdns_announce(b.thread);
     for (int64_t until = now_ms() + GOODBYE_MS / 3; now_ms() < until; drive(&b)) drive(&a);
     struct timespec late = {.tv_sec = GOODBYE_MS / 1000, .tv_nsec = GOODBYE_MS % 1000 * 1000000L};
     nanosleep(&late, NULL);
     while (!a.thread->sweep_left) drive(&a);
     assert_true(news_of(a.box, "b")->seen);
     b.thread->wish.announce = true;
-    mdns_announce(b.thread);
+    kith__mdns_announce(b.thread);
     while (a.thread->sweep_left > 7) { /* long enough to be asked three times */
         drive(&a);
         drive(&b);
@@ -383,7 +383,7 @@ static void who_is_late_says_nobody_is_gone(void **state)
     assert_true(news_of(a.box, "b")->seen);
 
     b.thread->wish.announce = false;
-    mdns_announce(b.thread);
+    kith__mdns_announce(b.thread);
     await(&a, &b, "b", false);
     assert_int_equal(a.thread->sweep_left, 0); /* at once: it is not late */
     driven_end(&a);
