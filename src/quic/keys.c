@@ -70,5 +70,3 @@ void kith_ask_next(kith_ask *ask, uint8_t secret[static KITH_LEVEL_SECRET_SIZE])
     memcpy(secret, out[1], KITH_HASH_SIZE);
     kith_wipe(out, sizeof out);
 }
-
-void kith_ask_done(kith_ask *ask) { kith_wipe(ask, sizeof *ask); }

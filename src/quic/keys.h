@@ -33,6 +33,5 @@ typedef struct kith_ask {
 } kith_ask;
 void kith_ask_start(kith_ask *ask, const uint8_t chaining_key[static 32], const uint8_t hash[static 32]);
 void kith_ask_next(kith_ask *ask, uint8_t secret[static KITH_LEVEL_SECRET_SIZE]);
-void kith_ask_done(kith_ask *ask);
 
 #endif

@@ -10,13 +10,13 @@
 typedef enum kind { COUNT, BYTES, TIME } kind;
 
 static const struct row {
-    const char *name, *about;
+    const char *name;
     kind kind;
     uint64_t value, least, most;
     size_t at;
 } rows[] = {
 #define KITH_X(name, kind, value, least, most, what)                                                                   \
-    {#name, (what), kind, (uint64_t)(value), (uint64_t)(least), (uint64_t)(most), offsetof(kith_relay_settings, name)},
+    {#name, kind, (uint64_t)(value), (uint64_t)(least), (uint64_t)(most), offsetof(kith_relay_settings, name)},
     KITH_RELAY_SETTINGS(KITH_X)
 #undef KITH_X
 };
@@ -33,7 +33,6 @@ void kith_relay_settings_default(kith_relay_settings *out)
 }
 
 const char *kith_relay_setting_name(kith_relay_setting setting) { return rows[setting].name; }
-const char *kith_relay_setting_about(kith_relay_setting setting) { return rows[setting].about; }
 
 uint64_t kith_relay_setting_get(const kith_relay_settings *settings, kith_relay_setting setting)
 {

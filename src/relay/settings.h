@@ -13,7 +13,8 @@
 #define KITH_RELAY_NAMES_MAX   8 /* of the relay itself */
 
 /* Bytes take K, M or G (1,024) behind the number; times s, m or h, and are milliseconds without.
- *    name                      kind   default            least                   most                       what */
+ *    name                      kind   default            least                   most                       what (for
+ * who reads this) */
 #define KITH_RELAY_SETTINGS(X)                                                                                         \
     X(connections, COUNT, 16384, 1, 1 << 20, "TCP connections at once")                                                \
     X(connections_per_address, COUNT, 256, 1, 1 << 20, "of them from one IPv4 address or IPv6 /64")                    \
@@ -76,7 +77,6 @@ KITH_MUST_CHECK kith_err kith_relay_settings_read(const char *text, size_t size,
                                                   kith_relay_reason *reason);
 /* By number, for metrics and tests. */
 const char *kith_relay_setting_name(kith_relay_setting setting);
-const char *kith_relay_setting_about(kith_relay_setting setting);
 uint64_t kith_relay_setting_get(const kith_relay_settings *settings, kith_relay_setting setting);
 
 #endif

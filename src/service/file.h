@@ -129,7 +129,5 @@ void kith_file_rx_finish(kith_file_rx *rx, kith_err result); /* it is in place (
 void kith_file_rx_abort(kith_file_rx *rx, kith_err why);
 kith_err kith_file_rx_error(const kith_file_rx *rx);
 bool kith_file_rx_by_peer(const kith_file_rx *rx);
-kith_err
-kith_file_rx_storage(const kith_file_rx *rx); /* as kith_file_tx_storage: here the sender's disk could not be read */
 
 #endif

@@ -36,7 +36,7 @@ struct kith_file_rx {
 
     state state;
     bool answer_due, done_due, abort_due, fin_due, by_peer;
-    kith_err error, storage;
+    kith_err error;
 
     kith_file_inbox inbox;
     kith_file_event events[EVENTS_MAX];
@@ -164,7 +164,6 @@ static bool take_abort(kith_file_rx *rx)
 {
     kith_err why, storage;
     if (!kith_file_read_abort(&rx->inbox, &why, &storage)) return false;
-    rx->storage = storage;
     fail(rx, why, true);
     return true;
 }
@@ -316,4 +315,3 @@ void kith_file_rx_finish(kith_file_rx *rx, kith_err result)
 void kith_file_rx_abort(kith_file_rx *rx, kith_err why) { fail(rx, why, false); }
 kith_err kith_file_rx_error(const kith_file_rx *rx) { return rx->error; }
 bool kith_file_rx_by_peer(const kith_file_rx *rx) { return rx->by_peer; }
-kith_err kith_file_rx_storage(const kith_file_rx *rx) { return rx->storage; }
