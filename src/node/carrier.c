@@ -237,9 +237,10 @@ static void on_received(void *user, size_t size)
     while (!(err = kith_framer_next(&c->framer, &packet.data, &packet.size))) {
         packet.segment = packet.size;
         kith_quic_input(c->quic, &packet, now);
-        if (c->has_session) continue;
+        /* It may have a session now, and a large packet may follow; or a chunk is whole, and what follows belongs
+         * straight into the next one's memory. */
         core->pumping = true; /* nothing is freed meanwhile */
-        (void)take_events(c); /* it may have a session now, and a large packet may follow */
+        (void)take_events(c);
         core->pumping = false;
     }
     if (err == KITH_ERR_PROTOCOL) gone(c, err);

@@ -8,7 +8,7 @@
 #include "service/file.h"
 #include "store/incoming.h"
 
-#define TRANSFER_SLOTS       3  /* of a transfer: a chunk arriving, others being checked and written */
+#define TRANSFER_SLOTS       4  /* of a transfer: a chunk arriving, others being checked and written */
 #define BUFFERS_MAX          12 /* chunks in memory (1 MiB each), of all transfers */
 #define TRANSFERS_MAX        64
 #define TRANSFERS_DEVICE_MAX 8  /* from one device: fewer than BUFFERS_MAX, so none can take them all */

@@ -525,6 +525,12 @@ static void let_land(transfer *t)
         kith__core_log(t->op->op.core, KITH_LOG_DEBUG, "a chunk is copied"); /* bytes are at hand: input takes them */
 }
 
+/* The peer may send what there are buffers for, and no more: that would be copied twice. */
+static void hold(transfer *t)
+{
+    if (t->channel) kith_stream_hold(t->channel->stream, kith_file_rx_held(t->rx), TRANSFER_SLOTS * KITH_GROUP_SIZE);
+}
+
 /* Take what the stream has, as far as there are buffers for it. */
 static void feed(transfer *t)
 {
@@ -532,9 +538,11 @@ static void feed(transfer *t)
     size_t size, taken;
     bool fin = false;
     if (t->channel) kith_file_rx_filled(t->rx, kith_stream_into_end(t->channel->stream));
+    hold(t);
     step(t);
     while (t->channel && t->stage != ENDING && kith_stream_peek(t->channel->stream, &data, &size, &fin)) {
         taken = kith_file_rx_input(t->rx, data, size, false);
+        hold(t);
         kith_stream_consume(t->channel->stream, taken);
         step(t);
         if (t->stage == ENDING || (taken < size && !give_buffer(t))) return;

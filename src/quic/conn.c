@@ -114,7 +114,7 @@ static void set_up(kith_conn *conn, setup *s)
     s->settings.cc_algo = quic->over_tcp ? NGTCP2_CC_ALGO_CUBIC : NGTCP2_CC_ALGO_BBR;
     s->settings.ack_thresh = ACK_PACKETS;
     s->settings.rand_ctx.native_handle = &quic->rng;
-    s->settings.max_stream_window = KITH_QUIC_STREAM_WINDOW_MAX;
+    s->settings.max_stream_window = kith__window_max(quic);
     s->settings.max_window = KITH_QUIC_CONN_WINDOW_MAX;
     s->settings.max_tx_udp_payload_size = quic->packet_max;
     if (quic->packet_max > KITH_INITIAL_SIZE_MIN) { /* else there is nothing to probe for */
@@ -477,7 +477,8 @@ void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out)
                              .mtu = cap && cap < mtu ? cap : mtu,
                              .path = conn->path,
                              .silent_since_ns = conn->owed_ns,
-                             .window_extra = conn->window.extra};
+                             .window_extra = conn->window.extra,
+                             .buffered_bytes = conn->buffered_bytes};
     KITH_EACH (link, &conn->streams) {
         const kith_stream *stream = KITH_OF(link, kith_stream, in_conn);
         if (!stream->closed) out->lost_packets += ngtcp2_conn_get_stream_loss_count(conn->ng, stream->id);

@@ -23,6 +23,7 @@
 #define KITH_QUIC_STREAMS_MAX       64   /* that a peer may have open at once, of each kind */
 #define KITH_QUIC_REASON_MAX        128  /* bytes of a close's reason text */
 #define KITH_QUIC_STREAM_WINDOW_MAX (3u << 20) /* receive window of a stream, auto-tuned up to this */
+#define KITH_QUIC_TCP_WINDOW_MAX    (3u << 19) /* over TCP, beneath which there are buffers, too */
 #define KITH_QUIC_CONN_WINDOW_MAX   (4u << 20)
 #define KITH_QUIC_WINDOW_EXTRA_MAX  (60u << 20) /* and what both get more where much is under way for long */
 #define KITH_QUIC_IDLE_NS           UINT64_C(30000000000)
@@ -118,6 +119,7 @@ typedef struct kith_conn_stats {
     uint64_t silent_since_ns; /* when the first was sent that wants an answer, of what was sent since the last packet
                                  came; 0: nothing is owed */
     uint64_t window_extra;    /* what our receive windows have beyond the usual */
+    uint64_t buffered_bytes;  /* of streams, that found no memory of the user's and were copied once more */
 } kith_conn_stats;
 void kith_conn_get_stats(const kith_conn *conn, kith_conn_stats *out);
 /* A connection is silent when so many round trips, within these bounds, brought nothing; or one and a half where that
@@ -204,10 +206,14 @@ bool kith_stream_all_acked(const kith_stream *stream); /* all, and the end */
 bool kith_stream_peek(kith_stream *stream, const uint8_t **data, size_t *size, bool *fin);
 void kith_stream_consume(kith_stream *stream, size_t size); /* gives the peer as much credit */
 /* Put the next `size` bytes straight into this memory as they arrive, one copy less than by peek; the peer has credit
- * for them at once.  READABLE comes when all are there, or the stream ended.  STATE while bytes are at hand: consume
- * them first. */
+ * for them as if they were consumed.  READABLE comes when all are there, or the stream ended.  STATE while bytes are at
+ * hand: consume them first. */
 KITH_MUST_CHECK kith_err kith_stream_into(kith_stream *stream, void *memory, size_t size);
 size_t kith_stream_into_end(kith_stream *stream); /* the memory is the caller's again: how many bytes are there */
+/* Of all bytes consumed or put into memory so far the user still has `size`, in memory for `room` bytes (2 MiB or
+ * more): the peer has credit on this stream for what fits beside them, and more when this is called with less.  From
+ * the first call on what is put into memory counts at once.  Credit on the connection is not held back. */
+void kith_stream_hold(kith_stream *stream, uint64_t size, uint64_t room);
 void kith_stream_reset(kith_stream *stream, uint64_t code); /* give up sending */
 void kith_stream_stop(kith_stream *stream, uint64_t code);  /* ask the peer to give up */
 /* Done with it: what is unfinished is reset/stopped with code 0, and so is a finished sending side of which lent memory

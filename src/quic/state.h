@@ -181,7 +181,7 @@ struct kith_conn {
     uint64_t lost_before; /* packets, of streams that are gone */
     kith_datagrams datagrams_out, datagrams_in;
     /* counters */
-    uint64_t sent_bytes, received_bytes, last_received_ns, authentic;
+    uint64_t sent_bytes, received_bytes, buffered_bytes, last_received_ns, authentic;
     uint64_t newest;        /* 1-RTT packet number received, plus one */
     uint64_t unanswered_ns; /* the first large packet sent since stream bytes were acknowledged; 0: none */
     uint64_t owed_ns;       /* the first packet sent that wants an answer, since one came; 0: none */
@@ -227,7 +227,10 @@ struct kith_stream {
     kith_recvbuf in;
     uint8_t *into; /* the user's memory for the next bytes, or NULL */
     size_t into_size, into_filled;
-    uint64_t extra_granted; /* window.c */
+    uint64_t taken, credited; /* bytes consumed or put into memory; of these the peer has credit anew for */
+    uint64_t held, spare;     /* kith_stream_hold: of its room what is beside the window */
+    bool holds;               /* ... was called */
+    uint64_t extra_granted;   /* window.c */
     bool fin_received, gone /* reset by the peer, or stopped by us */,
         quiet /* READABLE was said, peek has not said "nothing" since */;
 };
@@ -306,7 +309,9 @@ void kith__stream_was_closed(kith_stream *stream);
 void kith__stream_check_mark(kith_stream *stream); /* WRITABLE? */
 
 /* ---- window.c ---- */
-void kith__window_consumed(kith_stream *stream, size_t size); /* give the peer credit for them */
+uint64_t kith__window_max(const kith_quic *quic); /* a stream's, without what a long path gets more */
+/* The user took `size` bytes: give the peer credit for them on the connection, and for `own` on the stream. */
+void kith__window_consumed(kith_stream *stream, uint64_t size, uint64_t own);
 
 /* ---- events.c ---- */
 void kith__event_conn(kith_conn *conn, kith_quic_event_kind kind);

@@ -216,10 +216,21 @@ void kith__stream_was_stopped(kith_stream *stream, uint64_t code)
 
 /* ---- receiving ---- */
 
+/* Of the bytes taken, those that do not keep others out. */
+static uint64_t out_of_the_way(const kith_stream *stream)
+{
+    uint64_t beyond = stream->held > stream->spare ? stream->held - stream->spare : 0;
+    return stream->taken > beyond ? stream->taken - beyond : 0;
+}
+
+/* The user took `size` bytes more. */
 static void credit(kith_stream *stream, size_t size)
 {
-    if (!size || stream->conn->state != KITH_CONN_LIVE) return;
-    kith__window_consumed(stream, size);
+    stream->taken += size;
+    uint64_t due = out_of_the_way(stream), own = due > stream->credited ? due - stream->credited : 0;
+    if ((!size && !own) || stream->conn->state != KITH_CONN_LIVE) return;
+    stream->credited += own;
+    kith__window_consumed(stream, size, own);
     kith__conn_dirty(stream->conn);
 }
 
@@ -230,6 +241,7 @@ static size_t put_into(kith_stream *stream, const uint8_t *data, size_t size)
     if (!n) return 0;
     memcpy(stream->into + stream->into_filled, data, n);
     stream->into_filled += n;
+    if (stream->holds) stream->held += n;
     credit(stream, n);
     return n;
 }
@@ -242,6 +254,7 @@ kith_err kith__stream_received(kith_stream *stream, const uint8_t *data, size_t 
         return KITH_OK;
     }
     size_t direct = put_into(stream, data, size);
+    stream->conn->buffered_bytes += size - direct;
     bool full = direct && stream->into_filled == stream->into_size;
     kith_err err = size > direct ? kith_recvbuf_add(&stream->in, data + direct, size - direct) : KITH_OK;
     if (err) return err;
@@ -286,6 +299,15 @@ size_t kith_stream_into_end(kith_stream *stream)
     size_t filled = stream->into ? stream->into_filled : 0;
     stream->into = NULL;
     return filled;
+}
+
+void kith_stream_hold(kith_stream *stream, uint64_t size, uint64_t room)
+{
+    uint64_t window = kith__window_max(stream->conn->quic);
+    stream->holds = true;
+    stream->held = size;
+    stream->spare = room > window ? room - window : 0;
+    credit(stream, 0);
 }
 
 void kith_stream_stop(kith_stream *stream, uint64_t code)

@@ -11,6 +11,11 @@
 #define WINDOW_ROUNDS 3  /* round trips' worth: on the way; until a loss is known; until it is mended */
 #define SHRINK        16 /* of the extra, this part goes in a round that does not need it */
 
+uint64_t kith__window_max(const kith_quic *quic)
+{
+    return quic->over_tcp ? KITH_QUIC_TCP_WINDOW_MAX : KITH_QUIC_STREAM_WINDOW_MAX;
+}
+
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 /* A round is over: how much more than the usual do the windows have to have? */
@@ -45,13 +50,13 @@ static uint64_t credit(uint64_t *granted, uint64_t extra, uint64_t size)
     return size + more - back;
 }
 
-void kith__window_consumed(kith_stream *stream, size_t size)
+void kith__window_consumed(kith_stream *stream, uint64_t size, uint64_t own)
 {
     kith_conn *conn = stream->conn;
     kith_window *w = &conn->window;
     w->consumed += size;
     round_over(conn);
     if (!stream->closed)
-        ngtcp2_conn_extend_max_stream_offset(conn->ng, stream->id, credit(&stream->extra_granted, w->extra, size));
+        ngtcp2_conn_extend_max_stream_offset(conn->ng, stream->id, credit(&stream->extra_granted, w->extra, own));
     ngtcp2_conn_extend_max_offset(conn->ng, credit(&w->granted, w->extra, size));
 }

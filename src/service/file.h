@@ -122,6 +122,8 @@ typedef struct kith_file_chunk {
 void kith_file_rx_chunk(kith_file_rx *rx, kith_file_chunk *out);
 void kith_file_rx_kept(kith_file_rx *rx, const kith_file_chunk *chunk,
                        kith_err result); /* OK, CORRUPT, NO_SPACE, IO ... */
+/* Bytes in the owner's buffers: of the chunk that arrives, and of those not answered yet. */
+uint64_t kith_file_rx_held(const kith_file_rx *rx);
 /* Bytes kept in order from the start, resumed ones included. */
 uint64_t kith_file_rx_progress(const kith_file_rx *rx);
 void kith_file_rx_root(const kith_file_rx *rx, uint8_t out[static KITH_BLAKE3_SIZE]); /* after WHOLE */

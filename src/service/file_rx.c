@@ -290,6 +290,12 @@ void kith_file_rx_kept(kith_file_rx *rx, const kith_file_chunk *chunk, kith_err 
     become_whole(rx);
 }
 
+uint64_t kith_file_rx_held(const kith_file_rx *rx)
+{
+    uint64_t unanswered = rx->arrived - rx->kept - (uint64_t)__builtin_popcountll(rx->ahead);
+    return unanswered * KITH_GROUP_SIZE + (rx->buffer ? rx->chunk_filled : 0); /* the last chunk may be smaller */
+}
+
 uint64_t kith_file_rx_progress(const kith_file_rx *rx)
 {
     uint64_t bytes = rx->kept * KITH_GROUP_SIZE;

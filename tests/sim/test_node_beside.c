@@ -316,14 +316,40 @@ static void pings_during_bulk(void **state)
     }
 }
 
+#define SLOW_DISK     (2 * KITH_SIM_S) /* for a chunk, at most: slower than the network, with four at once */
+#define BUFFERED_MOST 50               /* one byte of so many */
+
+/* Workers that do not keep up: what arrives goes straight into chunks all the same, since no more is let come than
+ * there are chunks for. */
+static void a_slow_disk_costs_no_copies(void **state)
+{
+    (void)state;
+    static world w;
+    kith_conn_stats stats = {0};
+    begin(&w, 30, OPEN, OPEN);
+    slow(&w, KITH_SIM_MS / 5, LAN_RATE);
+    kith_sim_lan_set_discovery(w.net, 0, 0);
+    kith_sim_set_work_delay(w.sim, SLOW_DISK);
+    send(&w, KITH_PATH_TCP);
+    check_arrived(&w);
+    for (const kith_link *at = w.v[1].core->sessions.head.next; at != &w.v[1].core->sessions.head; at = at->next)
+        if (KITH_OF(at, session, link)->carrier->kind == CARRIER_STREAM)
+            kith_conn_get_stats(KITH_OF(at, session, link)->conn, &stats);
+    if (getenv("KITH_TRACE")) printf("%llu bytes copied once more\n", (unsigned long long)stats.buffered_bytes);
+    assert_true(stats.received_bytes > BIG);
+    assert_in_range(stats.buffered_bytes, 1, BIG / BUFFERED_MOST);
+    world_free(&w);
+}
+
 int main(void)
 {
     if (getenv("KITH_TEST")) cmocka_set_test_filter(getenv("KITH_TEST"));
     for (size_t i = 0; i < BIG; i += 61) content[i] = (uint8_t)(i >> 7);
     const struct CMUnitTest tests[] = {
-        TEST(udp_blocked_on_one_side), TEST(nobody_is_reached),           TEST(pings_go_over),
-        TEST(both_dial_at_once),       TEST(no_tcp_where_none_is_wanted), TEST(bulk_goes_to_tcp_when_it_is_there),
-        TEST(tcp_that_comes_and_goes), TEST(a_connection_goes_over),      TEST(pings_during_bulk),
+        TEST(udp_blocked_on_one_side),     TEST(nobody_is_reached),           TEST(pings_go_over),
+        TEST(both_dial_at_once),           TEST(no_tcp_where_none_is_wanted), TEST(bulk_goes_to_tcp_when_it_is_there),
+        TEST(tcp_that_comes_and_goes),     TEST(a_connection_goes_over),      TEST(pings_during_bulk),
+        TEST(a_slow_disk_costs_no_copies),
     };
     return cmocka_run_group_tests_name("sim/node_beside", tests, NULL, NULL);
 }

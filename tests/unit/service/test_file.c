@@ -245,12 +245,14 @@ static void test_window(void **state)
         assert_int_equal(kith_file_rx_event(rx), KITH_FILE_CHUNK);
         kith_file_rx_chunk(rx, &chunks[i]);
         assert_true(chunks[i].index == i && chunks[i].offset == i * MIB && chunks[i].size == MIB && !chunks[i].only);
+        assert_int_equal(kith_file_rx_held(rx), (i + 1) * MIB);
     }
     assert_int_equal(kith_file_rx_input(rx, head, n, false), n);
     assert_false(kith_file_rx_wants_buffer(rx)); /* the window is full */
     for (size_t i = KITH_FILE_WINDOW; --i > 0;) {
         kith_file_rx_kept(rx, &chunks[i], KITH_OK);
         kith_file_rx_kept(rx, &chunks[i], KITH_OK); /* a second time changes nothing */
+        assert_int_equal(kith_file_rx_held(rx), i * MIB);
         assert_int_equal(kith_file_rx_progress(rx), 0);
         assert_false(kith_file_rx_wants_buffer(rx));
     }
@@ -262,8 +264,11 @@ static void test_window(void **state)
     kith_file_rx_kept(rx, &chunks[KITH_FILE_WINDOW], KITH_OK); /* not taken yet */
     assert_int_equal(kith_file_rx_progress(rx), KITH_FILE_WINDOW * MIB);
     /* An error of one chunk is the transfer's; what still comes back is ignored. */
+    assert_int_equal(kith_file_rx_held(rx), 0);
     kith_file_rx_give_buffer(rx, buffer);
-    assert_int_equal(kith_file_rx_input(rx, content, MIB, false), MIB);
+    assert_int_equal(kith_file_rx_input(rx, content, 3, false), 3);
+    assert_int_equal(kith_file_rx_held(rx), 3);
+    assert_int_equal(kith_file_rx_input(rx, content + 3, MIB - 3, false), MIB - 3);
     kith_file_rx_chunk(rx, &chunks[KITH_FILE_WINDOW]);
     kith_file_rx_kept(rx, &chunks[KITH_FILE_WINDOW], KITH_ERR_NO_SPACE);
     assert_int_equal(kith_file_rx_event(rx), KITH_FILE_FAILED);
