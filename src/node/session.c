@@ -392,7 +392,7 @@ static void closed(session *s, const kith_quic_event *event)
     if (!s->why && event->by_peer && event->code != KITH_WIRE_OK) why = kith_wire_error_read(event->code);
     if (why == KITH_ERR_CANCELLED || why == KITH_ERR_STATE) why = KITH_ERR_CLOSED;
     if (why == KITH_ERR_REVOKED && !s->why && may_tell(s)) kith__own_told(s->core, event->reason);
-    if (s->refused && !s->why) why = s->refused; /* it may leave as soon as it is told, before this side closes */
+    if (!s->why) why = kith__session_why_over(s, why);
     kith__core_log(s->core, KITH_LOG_DEBUG, "connection over: %s", kith_err_name(why));
     session_end(s, why);
 }

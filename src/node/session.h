@@ -111,6 +111,9 @@ void kith__session_refuse(session *s, kith_err why);
 /* Is the peer still in the home's book, as what, and under which name?  Looks again; when it was forgotten the session
  * is closed and the answer is UNTRUSTED, or REVOKED. */
 KITH_MUST_CHECK kith_err kith__session_check(session *s);
+/* Why a session or a stream of it is over, when `why` is what it looks like: its device may be revoked or forgotten by
+ * the home's files already, and have heard of that before this node looked. */
+kith_err kith__session_why_over(const session *s, kith_err why);
 /* May the peer use this service, and was that *said for its device (may be NULL) or is it the table's answer? */
 kith_access kith__session_verdict(const session *s, kith_service service, bool *said);
 /* Is it with somebody who is in the book, or was when last looked at? */

@@ -33,6 +33,15 @@ kith_err kith__session_check(session *s)
     return KITH_OK;
 }
 
+kith_err kith__session_why_over(const session *s, kith_err why)
+{
+    kith_peer peer;
+    if (s->refused) return s->refused;
+    bool known = s->greeted && s->standing != KITH_STANDING_UNKNOWN;
+    bool gone = known && !kith__core_find_peer(s->core, s->peer.fingerprint, &peer);
+    return gone ? kith__own_refusal(s->core, s->peer.fingerprint) : why;
+}
+
 bool kith__session_is_known(const session *s)
 {
     return s->greeted && !s->over && !s->refused && s->standing != KITH_STANDING_UNKNOWN;

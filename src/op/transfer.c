@@ -15,6 +15,7 @@
 static const char *explain(kith_err err);
 static void feed(transfer *t);
 static void step(transfer *t);
+static void linger(transfer *t);
 static void start_waiting(receive_op *r);
 static void feed_hungry(receive_op *r);
 
@@ -64,12 +65,22 @@ static void close_run(kith_job *job)
     t->incoming = NULL;
 }
 
+/* A receiver that ends with this transfer stays until the sender has heard why it failed. */
+static bool must_linger(const transfer *t)
+{
+    return t->op->once && !t->op->end_err && t->channel && !t->linger_until &&
+           !kith_stream_all_acked(t->channel->stream);
+}
+
 static void close_done(kith_job *job)
 {
     transfer *t = KITH_OF(job, transfer, job);
     receive_op *r = t->op;
     kith_core *core = r->op.core;
-    if (!t->moving || t->replaced) {
+    if ((!t->moving || t->replaced) && must_linger(t)) {
+        t->jobs = 0;
+        linger(t);
+    } else if (!t->moving || t->replaced) {
         kith__transfer_free(t);
     } else if (r->over) {
         left_behind(t);
@@ -561,7 +572,7 @@ static void on_readable(channel *c) { feed(c->owner); }
 static void on_gone(channel *c, kith_err why)
 {
     transfer *t = c->owner;
-    if (c->session->refused) why = c->session->refused; /* it went since it was told */
+    why = kith__session_why_over(c->session, why);
     kith__channel_free(t->channel);
     t->channel = NULL;
     if (t->stage >= PLACING) return;

@@ -201,6 +201,30 @@ static void who_receives_one_file_may_leave_when_it_is_there(void **state)
     }
 }
 
+/* The one file that is waited for cannot be stored: the sender hears so, though the command ends. */
+static void who_cannot_store_the_one_file_may_leave(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        static world w;
+        make_world(&w, 650 + seed, 2);
+        assert_ok(pair(&w, 0, 1, false));
+        stop_receiving(&w, 0);
+        kith_sim_lan_set_link(w.lan, &worst);
+        const kith_receive_options options = {.size = sizeof options, .folder = "/in", .once = true};
+        forget_events(&w.v[0]);
+        kith_core_receive(w.v[0].core, w.op++, &options);
+        kith_sim_set_capacity(w.v[0].host, kith_sim_disk_used(w.v[0].host));
+        send_small(&w, 1, 0);
+        (void)ended(&w, &w.v[0]);
+        assert_non_null(last_event(&w.v[0], KITH_EVENT_FAILED));
+        close_now(&w.v[0]);
+        kith_err err = ended(&w, &w.v[1]);
+        if (err != KITH_ERR_REMOTE_STORAGE) fail_msg("world %llu: %s", (unsigned long long)seed, kith_err_name(err));
+        end_world_without(&w, &w.v[0]);
+    }
+}
+
 /* It is handed the record that revokes it, so that it knows by its own files from then on. */
 static void who_is_revoked_has_what_says_so(void **state)
 {
@@ -231,6 +255,7 @@ int main(void)
                                        TEST(who_does_not_receive_says_so_once_more),
                                        TEST(what_crosses_the_end_of_an_idle_session_is_begun_anew),
                                        TEST(who_receives_one_file_may_leave_when_it_is_there),
+                                       TEST(who_cannot_store_the_one_file_may_leave),
                                        TEST(who_is_revoked_has_what_says_so)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
