@@ -145,8 +145,7 @@ static void attempt_failed(void *user, session *s, kith_err why)
     a->backoff_ns = a->backoff_ns ? a->backoff_ns * 2 : DIAL_AGAIN_NS;
     if (a->backoff_ns > DIAL_AGAIN_MAX_NS) a->backoff_ns = DIAL_AGAIN_MAX_NS;
     /* By chance: many that lost the same device at the same moment would dial it in step for as long as it is away. */
-    a->not_before =
-        kith__core_now(d->core) + a->backoff_ns - a->backoff_ns / 4 + kith_rng_below(&d->core->rng, a->backoff_ns / 2);
+    a->not_before = kith__core_now(d->core) + a->backoff_ns / 2 + kith_rng_below(&d->core->rng, a->backoff_ns / 2);
     if (why == KITH_ERR_WRONG_DEVICE || why == KITH_ERR_VERSION || why == KITH_ERR_REVOKED) d->why = why;
     if (d->over) return;
     if (!d->by_tag && (why == KITH_ERR_UNTRUSTED || why == KITH_ERR_REVOKED))

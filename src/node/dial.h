@@ -25,7 +25,7 @@
 #define DIAL_OTHERS_RELAY_NS                                                                                           \
     (4 * SECOND_NS) /* where relays are asked for them: one waits 2 s (refuse_ms) for each that is silent */
 #define DIAL_AGAIN_NS                                                                                                  \
-    (2 * SECOND_NS) /* an address that failed is tried again after this, doubling; a quarter more or less, by chance   \
+    (2 * SECOND_NS) /* an address that failed is tried again after this, doubling; up to a half less, by chance        \
                      */
 #define DIAL_AGAIN_MAX_NS (16 * SECOND_NS)
 

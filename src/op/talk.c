@@ -24,6 +24,7 @@ struct talk_op {
     uint8_t instance[KITH_HELLO_INSTANCE_SIZE]; /* of the node at the other end; zeros: not known */
     bool together;                              /* ACCEPT came, or went */
     bool before;                                /* and did so once */
+    bool waits;                                 /* it is not together now, and that was told */
     bool dropped;                               /* the application sent what came too late */
     uint64_t since_ns, lost_ns, give_up_ns, pause_ns, status_ns;
     kith_timer *timer;
@@ -216,15 +217,19 @@ static void lost(talk_op *t, kith_err why)
     bool was = t->together;
     leave_session(t);
     kith_talk_apart(t->talk);
+    if (was) {
+        t->lost_ns = now_of(t);
+        if (t->lost_ns - t->since_ns > TALK_STEADY_NS) t->pause_ns = TALK_PAUSE_NS;
+        set_patience(t);
+        t->waits = false;
+    }
     if (t->opener && was && spare && spare->ready) {
         kith__session_unuse(&t->spare);
         connected(t, spare); /* over what is left */
         return;
     }
-    if (was) {
-        t->lost_ns = now_of(t);
-        if (t->lost_ns - t->since_ns > TALK_STEADY_NS) t->pause_ns = TALK_PAUSE_NS;
-        set_patience(t);
+    if (t->before && !t->waits) {
+        t->waits = true;
         tell_status(t, false);
         tell(t, KITH_EVENT_WAITING, why);
     }

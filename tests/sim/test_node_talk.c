@@ -26,7 +26,7 @@ typedef struct world world;
 
 typedef struct device {
     world *world;
-    char name[16], address[32];
+    char name[32], address[32];
     kith_sim_host *host;
     kith_env *env;
     kith_home *home;

@@ -28,7 +28,7 @@ typedef struct oracle {
     size_t member_count;
     size_t pair; /* KITH_GRAPH_NONE */
     bool good[ORACLE_MAX];
-    bool in_force[ORACLE_MAX], refused[ORACLE_MAX]; /* replacements: by a revocation of the maker */
+    bool in_force[ORACLE_MAX], refused[ORACLE_MAX]; /* replacements: by a revocation of the maker, for good */
 } oracle;
 
 static inline bool oracle_same(const uint8_t *a, const uint8_t *b) { return memcmp(a, b, 32) == 0; }
@@ -179,8 +179,22 @@ static inline bool oracle_differs(oracle *o, const uint8_t *device, size_t q, bo
     return rank == ORACLE_MAX;
 }
 
+/* Was it there before the replacement, or let in by who did not know of it?  No consent of others mends that. */
+static inline bool oracle_was_there(oracle *o, const uint8_t *device, size_t q)
+{
+    size_t admissions = 0;
+    if (oracle_is_base(o, device)) return true;
+    for (size_t a = 0; a < o->count; a++) {
+        if (!oracle_is_admit(o, a, device) || !oracle_plausible(o, a)) continue;
+        admissions++;
+        if (!o->past[a][q]) return true;
+    }
+    return !admissions;
+}
+
 static inline bool oracle_in_force(oracle *o, size_t q)
 {
+    bool waits = false;
     o->refused[q] = false;
     if (!oracle_valid(o, q, ORACLE_MAX)) return false;
     for (size_t w = 0; w < o->count; w++) {
@@ -188,9 +202,11 @@ static inline bool oracle_in_force(oracle *o, size_t q)
         if (!o->within[w] || o->r[w].kind != KITH_RECORD_REVOKE || !oracle_same(o->r[w].target, o->r[q].signer))
             continue;
         if (!oracle_counts(o, w)) continue;
-        if (oracle_differs(o, o->r[w].signer, q, oracle_says(o, o->r[w].signer, q, w), asked)) o->refused[q] = true;
+        const bool said = oracle_says(o, o->r[w].signer, q, w);
+        if (!said && oracle_was_there(o, o->r[w].signer, q)) o->refused[q] = true;
+        waits |= oracle_differs(o, o->r[w].signer, q, said, asked);
     }
-    if (o->refused[q]) return false;
+    if (o->refused[q] || waits) return false;
     for (size_t i = 0; i < o->ranked_count; i++) {
         bool asked[ORACLE_MAX] = {false};
         if (!oracle_member(o, o->ranked[i])) continue;
