@@ -76,11 +76,12 @@ kith_err kith__say_disk(const kith_home *home, const char *name, const char *doi
     switch (err) {
     case KITH_ERR_NOMEM: return kith__say_plain(problem, err);
     case KITH_ERR_PERMISSION:
-        return kith__say(
-            problem, err, "no permission while %s %s: run as the user it belongs to, or give it back with `chown`%s",
-            doing, path.text,
-            strcmp(doing, "reading") && strcmp(doing, "looking at") ? "; on a read-only disk there can be no home"
-                                                                    : "");
+        return kith__say(problem, err,
+                         "no permission while %s %s: run as the user it belongs to, or give it back with `chown`%s",
+                         doing, path.text,
+                         strcmp(doing, "reading") != 0 && strcmp(doing, "looking at") != 0
+                             ? "; on a read-only disk there can be no home"
+                             : "");
     case KITH_ERR_NOT_REGULAR:
         return kith__say(problem, KITH_ERR_DAMAGED, "%s is not a regular file: %s", path.text, cure_of(name));
     default: return kith__say(problem, err, "%s %s: %s", doing, path.text, kith_err_text(err));
