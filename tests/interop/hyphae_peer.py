@@ -634,17 +634,11 @@ def server(port_file, retry):
     print("ok server streams=%d updates=%d" % (len(echoed), e.updates))
 
 
-def main(args):
+def outcome(act, args, usage):
+    """A program's exit status: act(args) is false for what is no use of it, and raises what failed."""
     try:
-        if args[:1] == ["client"] and len(args) >= 3:
-            expect = args[args.index("--expect") + 1] if "--expect" in args else None
-            client(args[1], int(args[2]), "--update" in args, expect)
-        elif args[:1] == ["odd"] and len(args) == 4:
-            odd(args[1], int(args[2]), int(args[3]))
-        elif args[:1] == ["server"] and len(args) >= 2:
-            server(args[1], "--retry" in args)
-        else:
-            print(__doc__)
+        if act(args) is False:
+            print(usage)
             return 2
     except (AssertionError, ValueError) as problem:
         print("failed", type(problem).__name__, problem)
@@ -652,5 +646,18 @@ def main(args):
     return 0
 
 
+def act(args):
+    if args[:1] == ["client"] and len(args) >= 3:
+        expect = args[args.index("--expect") + 1] if "--expect" in args else None
+        client(args[1], int(args[2]), "--update" in args, expect)
+    elif args[:1] == ["odd"] and len(args) == 4:
+        odd(args[1], int(args[2]), int(args[3]))
+    elif args[:1] == ["server"] and len(args) >= 2:
+        server(args[1], "--retry" in args)
+    else:
+        return False
+    return True
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(outcome(act, sys.argv[1:], __doc__))

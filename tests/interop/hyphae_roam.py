@@ -14,7 +14,7 @@ import sys
 
 sys.dont_write_bytecode = True  # nothing is left in the source folders
 from hyphae_judge import Judge, stream_frame
-from hyphae_peer import ONE_RTT, Endpoint
+from hyphae_peer import ONE_RTT, Endpoint, outcome
 
 REBINDS_EVERY = 150  # datagrams
 
@@ -156,22 +156,17 @@ def nat(port_file, server):
                 pass
 
 
-def main(args):
-    try:
-        if args[:1] == ["wander"] and len(args) == 4:
-            wander((args[1], int(args[2])), int(args[3]))
-        elif args[:1] == ["follow"] and len(args) == 2:
-            follow(args[1])
-        elif args[:1] == ["nat"] and len(args) == 4:
-            nat(args[1], (args[2], int(args[3])))
-        else:
-            print(__doc__)
-            return 2
-    except (AssertionError, ValueError) as problem:
-        print("failed", type(problem).__name__, problem)
-        return 1
-    return 0
+def act(args):
+    if args[:1] == ["wander"] and len(args) == 4:
+        wander((args[1], int(args[2])), int(args[3]))
+    elif args[:1] == ["follow"] and len(args) == 2:
+        follow(args[1])
+    elif args[:1] == ["nat"] and len(args) == 4:
+        nat(args[1], (args[2], int(args[3])))
+    else:
+        return False
+    return True
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(outcome(act, sys.argv[1:], __doc__))
