@@ -270,13 +270,11 @@ kith_err kith_home_waiting_recovery(kith_home *home, kith_recovery_change *out, 
     kith_home_self self;
     kith_verdict verdict = {0};
     kith_recovery_change found = {0};
-    uint8_t fingerprint[KITH_FINGERPRINT_SIZE];
     kith_err err = kith_home_load(home, &self, problem);
     if (!err) err = kith_home_load_graph(home, &graph, problem);
     if (err) return err;
-    kith_fingerprint(self.device.id, self.public_key, fingerprint);
     if (kith_graph_count(graph)) err = kith_graph_judge(graph, &verdict);
-    if (!err && verdict.records) describe_codes(graph, &verdict, fingerprint, &found);
+    if (!err && verdict.records) describe_codes(graph, &verdict, self.fingerprint, &found);
     kith_verdict_done(&verdict);
     kith_graph_free(graph);
     if (err) return kith__say_plain(problem, err);
