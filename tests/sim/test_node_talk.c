@@ -737,6 +737,34 @@ static void silence_is_noticed_by_data(void **state)
     world_free(w);
 }
 
+/* What is lost goes over the session that is left; when that is dead as well it waits as any other, and is not held to
+ * how long its first dial would have waited. */
+static void what_loses_both_sessions_is_kept(void **state)
+{
+    (void)state;
+    world *w = calm_world(2);
+    device *d = &w->devices[0];
+    add_talk(w, 0, 1);
+    serve(w, &w->devices[1]);
+    const kith_send_options options = {.size = sizeof options};
+    const kith_receive_options in = {.size = sizeof in, .folder = "/in"};
+    static uint8_t data[2 << 20]; /* so much goes over TCP */
+    char id[KITH_UUID_TEXT_SIZE];
+    kith_core_receive(w->devices[1].core, ++w->devices[1].last_op, &in);
+    assert_ok(kith_sim_put_file(d->host, "/file", data, sizeof data, 0600));
+    kith_core_send_file(d->core, ++d->last_op, kith_uuid_text(w->devices[1].self.device.id, id), "/file", &options);
+    kith_sim_run_for(w->sim, 5 * KITH_SIM_S);
+    assert_int_equal(how_connecting_ends(w, MINUTE_NS), KITH_OK);
+    assert_ok(kith_sim_partition(d->host, w->devices[1].host, true));
+    assert_true(try_send(&w->talks[0][0]));
+    kith_sim_run_for(w->sim, MINUTE_NS);
+    assert_false(w->talks[0][0].ended || w->talks[0][0].connected);
+    assert_ok(kith_sim_partition(d->host, w->devices[1].host, false));
+    kith_sim_run_for(w->sim, MINUTE_NS);
+    assert_int_equal(w->talks[0][1].got, 1);
+    world_free(w);
+}
+
 /* A device that opens more than its share. */
 static void one_device_has_its_bounds(void **state)
 {
@@ -784,6 +812,7 @@ int main(void)
         TEST(who_may),
         TEST(what_is_lost_is_kept_for_a_while),
         TEST(silence_is_noticed_by_data),
+        TEST(what_loses_both_sessions_is_kept),
         TEST(one_device_has_its_bounds),
         TEST(a_crowd_does_not_come_back_in_step),
     };
